@@ -1,0 +1,8 @@
+"""The contract between Fairprice's services.
+
+* `messages`: the events on the wire and their codec
+* `topology`: exchanges, queues and bindings as data
+* `broker`: the port to a message broker, its embedded implementation, and the batching publisher
+* `runtime`: settings, life cycle, back-off, health, metrics, logs
+* `errors`: one tree in three families
+"""

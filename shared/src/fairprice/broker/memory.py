@@ -1,0 +1,204 @@
+"""The embedded broker: the same port in one process, for running without RabbitMQ.
+
+Bytes go through it as through a real one. Its queues live as long as the process.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from itertools import takewhile
+
+from fairprice.broker.port import Delivery, Message
+from fairprice.errors import BrokerUnavailable
+from fairprice.topology import DEAD_LETTERS, EXCHANGES, Exchange
+
+
+class MemoryBroker:
+    """Fanout exchanges and bounded queues in memory.
+
+    `capacity` bounds each queue in messages, settled ones not counted. A publish that finds a queue full waits for
+    room, at most `timeout` seconds.
+    """
+
+    def __init__(self, exchanges: Iterable[Exchange] = EXCHANGES, *, capacity: int = 1000, timeout: float = 30) -> None:
+        self._timeout = timeout
+        exchanges = tuple(exchanges)
+        self._queues = {name: _Queue(name, capacity) for exchange in exchanges for name in exchange.queues}
+        self._bindings = {exchange.name: [self._queues[name] for name in exchange.queues] for exchange in exchanges}
+        self._alternates = {exchange.name: exchange.alternate for exchange in exchanges}
+
+    async def publish(self, exchange: str, message: Message) -> None:
+        """See `Broker.publish`."""
+        queues = self._route(exchange)
+        if any(queue.is_full for queue in queues):
+            await self._room(queues)
+        for queue in queues:
+            queue.put(message)
+
+    @asynccontextmanager
+    async def subscribe(self, queue: str, prefetch: int) -> AsyncIterator["_Subscription"]:
+        """See `Broker.subscribe`."""
+        subscription = _Subscription(self._queues[queue], prefetch, self._dead_letter)
+        try:
+            yield subscription
+        finally:
+            subscription.close()
+
+    @asynccontextmanager
+    async def tap(self, exchange: str, capacity: int) -> AsyncIterator["_Tap"]:
+        """See `Broker.tap`."""
+        queue = _Queue(f"tap of {exchange}", capacity, drop_head=True)
+        self._bindings[exchange].append(queue)
+        try:
+            yield _Tap(queue, capacity, self._dead_letter)
+        finally:
+            self._bindings[exchange].remove(queue)
+
+    def depths(self) -> dict[str, int]:
+        """Return the number of unsettled messages, ready or delivered, by queue."""
+        return {name: queue.depth for name, queue in self._queues.items()}
+
+    async def _room(self, queues: list["_Queue"]) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                while full := next((queue for queue in queues if queue.is_full), None):
+                    await full.changed()
+        except TimeoutError:
+            names = ", ".join(queue.name for queue in queues if queue.is_full)
+            raise BrokerUnavailable(f"no room in {names} for {self._timeout} s; is the consumer alive?") from None
+
+    def _route(self, exchange: str) -> list["_Queue"]:
+        queues = self._bindings[exchange]
+        alternate = self._alternates[exchange]
+        return self._bindings[alternate] if alternate and not queues else queues
+
+    async def _dead_letter(self, message: Message, queue: str) -> None:
+        headers = {**message.headers, "reason": "rejected", "origin": queue}
+        await self.publish(DEAD_LETTERS, replace(message, headers=headers))
+
+
+class _Queue:
+    """Messages in order, and the wake-up of everybody who waits for a change."""
+
+    def __init__(self, name: str, capacity: int, *, drop_head: bool = False) -> None:
+        self.name = name
+        self.ready: deque[tuple[Message, bool]] = deque(maxlen=capacity if drop_head else None)
+        self.delivered = 0
+        self._capacity = capacity
+        self._drop_head = drop_head
+        self._waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def depth(self) -> int:
+        return len(self.ready) + self.delivered
+
+    @property
+    def is_full(self) -> bool:
+        return not self._drop_head and self.depth >= self._capacity
+
+    def put(self, message: Message) -> None:
+        self.ready.append((message, False))
+        self.notify()
+
+    def put_back(self, messages: Iterable[Message]) -> None:
+        self.ready.extendleft((message, True) for message in reversed(list(messages)))
+        self.notify()
+
+    def notify(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
+
+    async def changed(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+
+class _Subscription:
+    """One consumer of a queue; `_open` holds its unsettled messages by delivery tag, in the queue's order."""
+
+    def __init__(self, queue: _Queue, prefetch: int, dead_letter: Callable[[Message, str], Awaitable[None]]) -> None:
+        self._queue = queue
+        self._prefetch = prefetch
+        self._dead_letter = dead_letter
+        self._open: dict[int, Message] = {}
+        self._next_tag = 1
+        self._closed = False
+
+    async def receive(self, limit: int) -> list[Delivery]:
+        """See `Subscription.receive`."""
+        while True:
+            if self._closed:
+                raise BrokerUnavailable(f"the subscription to {self._queue.name!r} has ended")
+            count = min(limit, len(self._queue.ready), self._prefetch - len(self._open))
+            if count > 0:
+                return [self._deliver() for _ in range(count)]
+            await self._queue.changed()
+
+    def settle(self, tag: int, *, multiple: bool = False) -> list[Message]:
+        """Take a delivery, or all up to it, off the open ones."""
+        if tag not in self._open:
+            raise BrokerUnavailable(f"delivery {tag} of {self._queue.name!r} is settled, or its subscription ended")
+        tags = list(takewhile(lambda earlier: earlier <= tag, self._open)) if multiple else [tag]
+        self._queue.delivered -= len(tags)
+        settled = [self._open.pop(each) for each in tags]
+        self._queue.notify()
+        return settled
+
+    def put_back(self, tag: int) -> None:
+        """Return a delivery to the head of its queue."""
+        self._queue.put_back(self.settle(tag))
+
+    async def dead_letter(self, tag: int) -> None:
+        """Move a delivery to the dead letters; it stays open until they have accepted it."""
+        if tag in self._open:
+            await self._dead_letter(self._open[tag], self._queue.name)
+        self.settle(tag)
+
+    def close(self) -> None:
+        """End the subscription and return what is open to the head of the queue, in order."""
+        self._closed = True
+        self._queue.delivered -= len(self._open)
+        self._queue.put_back(self._open.values())
+        self._open.clear()
+
+    def _deliver(self) -> "_Delivery":
+        message, redelivered = self._queue.ready.popleft()
+        tag, self._next_tag = self._next_tag, self._next_tag + 1
+        self._open[tag] = message
+        self._queue.delivered += 1
+        return _Delivery(message, redelivered, tag, self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    message: Message
+    redelivered: bool
+    tag: int
+    subscription: _Subscription
+
+    async def ack(self, *, multiple: bool = False) -> None:
+        """See `Delivery.ack`."""
+        self.subscription.settle(self.tag, multiple=multiple)
+
+    async def nack(self, *, requeue: bool) -> None:
+        """See `Delivery.nack`."""
+        if requeue:
+            self.subscription.put_back(self.tag)
+        else:
+            await self.subscription.dead_letter(self.tag)
+
+
+class _Tap(_Subscription):
+    """A subscription to a queue of its own, settled on receipt."""
+
+    async def receive(self, limit: int) -> list[Delivery]:
+        """See `Broker.tap`."""
+        deliveries = await super().receive(limit)
+        self._queue.delivered = 0
+        self._open.clear()
+        return deliveries

@@ -1,0 +1,80 @@
+"""What Fairprice asks of a message broker.
+
+`shared/tests/broker_contract.py` states every promise below as a test; each implementation has to pass it unchanged.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message: `body` holds one or more lines of JSON.
+
+    `type` names the schema (`books.v1`), `timestamp` is microseconds since the epoch. `message_id` is made from the
+    exchange's data only, so that a repeated publish can be recognised. `routing_key` is `venue.SYMBOL`, or `batch`
+    for several symbols.
+    """
+
+    body: bytes
+    type: str
+    message_id: str
+    app_id: str
+    timestamp: int
+    routing_key: str
+    symbols: tuple[str, ...]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Delivery(Protocol):
+    """A message together with the duty to settle it, once.
+
+    A delivery that is settled neither way returns to its queue when its subscription ends.
+    Settling raises `BrokerUnavailable` when the subscription is gone: the message will come again, so drop it.
+    """
+
+    @property
+    def message(self) -> Message:
+        """The message as published."""
+
+    @property
+    def redelivered(self) -> bool:
+        """False guarantees that nobody has seen this message before."""
+
+    async def ack(self, *, multiple: bool = False) -> None:
+        """Settle it as done; `multiple` also settles every earlier open delivery of the same subscription."""
+
+    async def nack(self, *, requeue: bool) -> None:
+        """Give it back to the head of its queue, or send it to `dead-letters` with reason and origin as headers."""
+
+
+class Subscription(Protocol):
+    """A consumer's view of one queue; at most `prefetch` of its deliveries are open at a time."""
+
+    async def receive(self, limit: int) -> list[Delivery]:
+        """Wait for at least one delivery, then return all that are there, at most `limit`, in the queue's order.
+
+        Cancelling the wait loses nothing. Raises `BrokerUnavailable` when the subscription has ended.
+        """
+
+
+class Broker(Protocol):
+    """A connection to exchanges and queues as `fairprice.topology` names them."""
+
+    async def publish(self, exchange: str, message: Message) -> None:
+        """Return once every queue bound to the exchange has accepted the message.
+
+        Raises `BrokerUnavailable` when that could not be learnt in time. The message may then be in some queues or
+        in all: publish it again under the same `message_id`. Waits while a bound queue is full.
+        """
+
+    def subscribe(self, queue: str, prefetch: int) -> AbstractAsyncContextManager[Subscription]:
+        """Consume a queue, sharing it with other subscribers; leaving the context returns what is unsettled."""
+
+    def tap(self, exchange: str, capacity: int) -> AbstractAsyncContextManager[Subscription]:
+        """Watch an exchange through a queue of one's own that forgets its oldest message when `capacity` is reached.
+
+        Never slows the publisher. Deliveries count as settled when received.
+        """

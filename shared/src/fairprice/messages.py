@@ -1,0 +1,269 @@
+"""The events on the wire and their codec: one JSON object a line.
+
+Prices and quantities that the exchange sent stay decimal strings; derived values are JSON numbers.
+All times are integer microseconds since the epoch.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, TypeVar
+
+import orjson
+
+from fairprice.errors import InvalidLine
+
+CONTENT_TYPE = "application/x-ndjson"
+BOOKS_TYPE = "books.v1"
+PRICES_TYPE = "prices.v1"
+
+T = TypeVar("T")
+
+Level = list[str]
+"""`[price, quantity]`, decimal strings as the exchange sent them."""
+
+PRICE_VALUES = (
+    "bid", "ask", "bid_size", "ask_size", "spread", "spread_bps", "imbalance", "mid", "weighted_mid", "impact_mid",
+)  # fmt: skip
+"""Values that every `Price` carries beside `price`."""
+
+CONFIGURED_VALUE = re.compile(r"depth_(bid|ask)_\d+(_\d+)?bps|impact_(bid|ask)_\d+(_\d+)?")
+"""Names of the values that settings add: base quantity within so many basis points of the mid, and the average
+fill price of a quote notional. A decimal point in the setting is written `_`."""
+
+_DECIMAL = re.compile(r"\d{1,40}(?:\.\d{1,40})?")
+_DECIMALS = re.compile(r"(?:\d{1,40}(?:\.\d{1,40})?\|)*")
+_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """The best levels of an in-sync order book right after one diff.
+
+    `first_update_id` to `update_id` are the exchange's ids that this book adds to the one before it.
+    `previous_event_time` is the event time of that book, None for the first of a synchronisation.
+    `bids` and `asks` are best first. Between `floor` and `ceiling` every level is known; None means no bound.
+    `crawler` names the instance that saw it.
+    """
+
+    venue: str
+    symbol: str
+    first_update_id: int
+    update_id: int
+    event_time: int
+    previous_event_time: int | None
+    received_time: int
+    crawler: str
+    bids: list[Level]
+    asks: list[Level]
+    floor: str | None
+    ceiling: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Update ids that no published book covers, from the last book before them to the first one after them."""
+
+    venue: str
+    symbol: str
+    from_update_id: int
+    to_update_id: int
+    from_time: int
+    to_time: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """The fair price of one book, or the reason why there is none.
+
+    `price` is the value of `estimator`, None exactly when `status` says why. `values` holds every number beside it
+    under the names of `PRICE_VALUES` and `CONFIGURED_VALUE`; None where the book does not determine it.
+    `priced_time` is None in a replay, whose clock means nothing.
+    """
+
+    venue: str
+    symbol: str
+    first_update_id: int
+    update_id: int
+    event_time: int
+    received_time: int
+    priced_time: int | None
+    estimator: str
+    status: str
+    price: float | None
+    values: Mapping[str, float | None]
+
+
+Event = Book | Gap | Price
+
+
+def encode(event: Event) -> bytes:
+    """Return the event as one line of JSON, without the line's end."""
+    match event:
+        case Book():
+            return b'{"type":"book",' + orjson.dumps(event)[1:]
+        case Gap():
+            return b'{"type":"gap",' + orjson.dumps(event)[1:]
+        case Price():
+            return orjson.dumps(_flat_price(event))
+
+
+def decode(body: bytes) -> Iterator[Event | InvalidLine]:
+    """Yield an event for each line of a message's body, or the `InvalidLine` in its place.
+
+    Blank lines are skipped and unknown fields ignored; a bad line never harms its neighbours.
+    """
+    for line in body.split(b"\n"):
+        if line:
+            try:
+                yield decode_line(line)
+            except InvalidLine as invalid:
+                yield invalid
+
+
+def decode_line(line: bytes) -> Event:
+    """Return the event that one line holds; raises `InvalidLine`."""
+    try:
+        fields = orjson.loads(line)
+        return _DECODERS[fields["type"]](fields)
+    except orjson.JSONDecodeError as error:
+        raise InvalidLine(line, f"not JSON: {error}") from error
+    except KeyError as error:
+        raise InvalidLine(line, _missing(fields, error)) from error
+    except (TypeError, ValueError) as error:
+        raise InvalidLine(line, str(error)) from error
+
+
+def join(lines: Iterable[bytes]) -> bytes:
+    """Return the body of a message that carries these lines."""
+    return b"\n".join(lines)
+
+
+def _missing(fields: Mapping[str, object], error: KeyError) -> str:
+    name = error.args[0]
+    if name == fields.get("type"):
+        return f"unknown type {name!r}"
+    return f"field {name!r} is missing"
+
+
+def _flat_price(price: Price) -> dict[str, object]:
+    return {
+        "type": "price",
+        "venue": price.venue,
+        "symbol": price.symbol,
+        "first_update_id": price.first_update_id,
+        "update_id": price.update_id,
+        "event_time": price.event_time,
+        "received_time": price.received_time,
+        "priced_time": price.priced_time,
+        "estimator": price.estimator,
+        "status": price.status,
+        "price": price.price,
+        **price.values,
+    }
+
+
+def _decode_book(fields: dict[str, Any]) -> Book:
+    return Book(
+        _name(fields, "venue"),
+        _name(fields, "symbol"),
+        _integer(fields, "first_update_id"),
+        _integer(fields, "update_id"),
+        _integer(fields, "event_time"),
+        _optional(_integer, fields, "previous_event_time"),
+        _integer(fields, "received_time"),
+        _name(fields, "crawler"),
+        _levels(fields, "bids"),
+        _levels(fields, "asks"),
+        _optional(_decimal, fields, "floor"),
+        _optional(_decimal, fields, "ceiling"),
+    )
+
+
+def _decode_gap(fields: dict[str, Any]) -> Gap:
+    return Gap(
+        _name(fields, "venue"),
+        _name(fields, "symbol"),
+        _integer(fields, "from_update_id"),
+        _integer(fields, "to_update_id"),
+        _integer(fields, "from_time"),
+        _integer(fields, "to_time"),
+        _name(fields, "reason"),
+    )
+
+
+def _decode_price(fields: dict[str, Any]) -> Price:
+    price = _number(fields, "price")
+    status = _name(fields, "status")
+    if price is None and status == "ok":
+        raise ValueError("field 'price' is null although 'status' is 'ok'")
+    values = {name: _number(fields, name) for name in PRICE_VALUES}
+    values.update({name: _number(fields, name) for name in fields if CONFIGURED_VALUE.fullmatch(name)})
+    return Price(
+        _name(fields, "venue"),
+        _name(fields, "symbol"),
+        _integer(fields, "first_update_id"),
+        _integer(fields, "update_id"),
+        _integer(fields, "event_time"),
+        _integer(fields, "received_time"),
+        _optional(_integer, fields, "priced_time"),
+        _name(fields, "estimator"),
+        status,
+        price,
+        values,
+    )
+
+
+_DECODERS: dict[str, Callable[[dict[str, Any]], Event]] = {
+    "book": _decode_book,
+    "gap": _decode_gap,
+    "price": _decode_price,
+}
+
+
+def _name(fields: dict[str, Any], field: str) -> str:
+    value = fields[field]
+    if type(value) is not str or not _NAME.fullmatch(value):
+        raise ValueError(f"field {field!r} is no name of 1 to 64 characters without blanks: {value!r:.80}")
+    return value
+
+
+def _integer(fields: dict[str, Any], field: str) -> int:
+    value = fields[field]
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError(f"field {field!r} is no integer from 0 to 2^63 - 1: {value!r:.80}")
+    return value
+
+
+def _number(fields: dict[str, Any], field: str) -> float | None:
+    value = fields[field]
+    if value is None or type(value) is float:
+        return value
+    if type(value) is int:
+        return float(value)
+    raise ValueError(f"field {field!r} is neither a number nor null: {value!r:.80}")
+
+
+def _decimal(fields: dict[str, Any], field: str) -> str:
+    value = fields[field]
+    if type(value) is not str or not _DECIMAL.fullmatch(value):
+        raise ValueError(f"field {field!r} is no decimal string: {value!r:.80}")
+    return value
+
+
+def _levels(fields: dict[str, Any], field: str) -> list[Level]:
+    rows: list[Level] = fields[field]
+    try:
+        whole = "|".join(chain.from_iterable(rows)) + "|" if rows else ""
+        pairs = type(rows) is list and set(map(len, rows)) <= {2}
+    except TypeError:
+        pairs, whole = False, ""
+    if not (pairs and _DECIMALS.fullmatch(whole)):
+        raise ValueError(f"field {field!r} is no list of [price, quantity] in decimal strings: {rows!r:.80}")
+    return rows
+
+
+def _optional(read: Callable[[dict[str, Any], str], T], fields: dict[str, Any], field: str) -> T | None:
+    return None if fields.get(field) is None else read(fields, field)

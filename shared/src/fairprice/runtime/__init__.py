@@ -1,0 +1,1 @@
+"""What every service needs to live: settings, life cycle, back-off, health, metrics, logs."""

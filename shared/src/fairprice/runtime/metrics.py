@@ -1,0 +1,76 @@
+"""The names of all metrics, as a table that dashboards are compared with, and their way to Prometheus.
+
+Services count in plain attributes on their hot paths; the exporter reads those when it is scraped.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric's name without the prefix `fairprice_`, its help text and its labels; `_total` makes it a counter."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+METRICS = (
+    Metric("crawler_frames_total", "Frames received from the exchange", ("kind",)),
+    Metric("crawler_invalid_frames_total", "Frames that contradict the protocol, quarantined"),
+    Metric("crawler_connections", "Open stream connections"),
+    Metric("crawler_reconnects_total", "Stream connections that were lost and made again"),
+    Metric("crawler_diffs_total", "Diffs by what became of them", ("symbol", "outcome")),
+    Metric("crawler_books_total", "Books published", ("symbol",)),
+    Metric("crawler_gaps_total", "Gaps published", ("symbol", "reason")),
+    Metric("crawler_missing_updates_total", "Update ids inside published gaps", ("symbol",)),
+    Metric("crawler_resyncs_total", "Synchronisations started", ("symbol", "reason")),
+    Metric("crawler_audits_total", "Comparisons of a book's top with bookTicker", ("symbol", "outcome")),
+    Metric("crawler_in_sync", "1 while the book is in sync", ("symbol",)),
+    Metric("crawler_snapshots_total", "Snapshot requests", ("outcome",)),
+    Metric("crawler_request_weight", "REST weight used in the current minute, as the exchange reports it"),
+    Metric("crawler_unconfirmed_events", "Events waiting for the broker"),
+    Metric("converter_prices_total", "Prices published", ("status",)),
+    Metric("converter_invalid_lines_total", "Lines sent to the dead letters"),
+    Metric("storer_rows_total", "Rows written", ("measurement",)),
+    Metric("storer_batches_total", "Batches written", ("queue",)),
+    Metric("storer_invalid_lines_total", "Lines sent to the dead letters"),
+    Metric("storer_failures_total", "Writes that the store did not take and that were repeated"),
+    Metric("gateway_clients", "Open websocket connections"),
+    Metric("gateway_dropped_messages_total", "Messages that slow websocket clients lost"),
+    Metric("gateway_price_age_seconds", "Age of the newest price", ("symbol",)),
+    Metric("broker_queue_messages", "Unsettled messages of the embedded broker", ("queue",)),
+)
+
+Sample = tuple[str, tuple[str, ...], float]
+"""Name without prefix, label values in the table's order, value."""
+
+
+class Exporter(Collector):
+    """Turns samples into Prometheus families each time it is scraped."""
+
+    def __init__(self, read: Callable[[], Iterable[Sample]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Family]:
+        """Yield a family for each metric that has samples; a name outside the table is a bug and raises `KeyError`."""
+        samples: defaultdict[str, list[tuple[tuple[str, ...], float]]] = defaultdict(list)
+        for name, labels, value in self._read():
+            samples[name].append((labels, value))
+        known = {metric.name: metric for metric in METRICS}
+        for name, rows in samples.items():
+            yield _family(known[name], rows)
+
+
+def _family(metric: Metric, rows: list[tuple[tuple[str, ...], float]]) -> Family:
+    kind = CounterMetricFamily if metric.name.endswith("_total") else GaugeMetricFamily
+    family = kind(f"fairprice_{metric.name}", metric.help, labels=metric.labels)
+    for labels, value in rows:
+        family.add_metric(labels, value)
+    return family

@@ -1,0 +1,102 @@
+"""Settings: frozen models made from a mapping of environment variables that is passed in.
+
+Each service declares its own fields. A field `book_levels` is the variable `FAIRPRICE_BOOK_LEVELS`. All services may be
+given the same environment, so a service ignores its neighbours' variables; a name that belongs to nobody is an error.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from fairprice.errors import SettingsError
+from fairprice.runtime.logging import Format, Level
+
+PREFIX = "FAIRPRICE_"
+TEST_PREFIX = "FAIRPRICE_TEST_"
+
+VARIABLES = (
+    "FAIRPRICE_BOOK_LEVELS",
+    "FAIRPRICE_DEPTH_BPS",
+    "FAIRPRICE_ESTIMATOR",
+    "FAIRPRICE_EXCHANGE_REST_URL",
+    "FAIRPRICE_EXCHANGE_STREAM_URL",
+    "FAIRPRICE_HISTORY_MINUTES",
+    "FAIRPRICE_HTTP_HOST",
+    "FAIRPRICE_HTTP_PORT",
+    "FAIRPRICE_IMPACT_NOTIONALS",
+    "FAIRPRICE_LOG_FORMAT",
+    "FAIRPRICE_LOG_LEVEL",
+    "FAIRPRICE_SILENCE_TIMEOUT",
+    "FAIRPRICE_SNAPSHOT_LEVELS",
+    "FAIRPRICE_STALE_AFTER",
+    "FAIRPRICE_STATE_DIR",
+    "FAIRPRICE_STORE_BATCH_AGE",
+    "FAIRPRICE_STORE_BATCH_ROWS",
+    "FAIRPRICE_STORE_BOOK_INTERVAL",
+    "FAIRPRICE_STREAM_CONNECTIONS",
+    "FAIRPRICE_SYMBOLS",
+)
+"""Every variable that some service knows."""
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _seconds(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", value.strip())
+    if not match:
+        raise ValueError("write a duration like 500ms, 1s, 5m or 2h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+Symbol = Annotated[str, Field(pattern=r"^[^\s/@,.a-z\x00-\x1f]{1,64}$")]
+Symbols = Annotated[tuple[Symbol, ...], BeforeValidator(_split), Field(min_length=1)]
+Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
+"""Seconds; written like `500ms`, `1s`, `5m`, `2h`."""
+Decimals = Annotated[tuple[Annotated[Decimal, Field(gt=0)], ...], BeforeValidator(_split)]
+
+
+class ServiceSettings(BaseModel):
+    """What every service can be told; subclasses add their own fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    log_level: Level = Field("info", description="how much is logged: debug, info, warning or error")
+    log_format: Format = Field("auto", description="console, json, or auto: console on a terminal, else JSON")
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str], **overrides: object) -> Self:
+        """Make the settings from `FAIRPRICE_*` variables; `overrides`, from a command line, win.
+
+        Raises `SettingsError` that names each variable that is unknown or wrong and what to write instead.
+        """
+        unknown = [name for name in environ if name.startswith(PREFIX) and name not in VARIABLES]
+        problems = [_unknown(name) for name in sorted(unknown) if not name.startswith(TEST_PREFIX)]
+        values: dict[str, object] = {
+            field: environ[PREFIX + field.upper()] for field in cls.model_fields if environ.get(PREFIX + field.upper())
+        }
+        try:
+            settings = cls.model_validate({**values, **overrides})
+        except ValidationError as error:
+            problems += [_wrong(each["loc"], each["msg"], each["input"]) for each in error.errors()]
+        if problems:
+            raise SettingsError("; ".join(problems))
+        return settings
+
+
+def _unknown(name: str) -> str:
+    nearest = difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0)
+    return f"{name} is no setting; did you mean {nearest[0]}?"
+
+
+def _wrong(location: tuple[int | str, ...], message: str, value: object) -> str:
+    return f"{PREFIX}{str(location[0]).upper()}: {message.removeprefix('Value error, ')} (got {value!r:.80})"
