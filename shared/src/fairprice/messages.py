@@ -37,14 +37,15 @@ _DECIMALS = re.compile(r"(?:\d{1,40}(?:\.\d{1,40})?\|)*")
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,64}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Book:
     """The best levels of an in-sync order book right after one diff.
 
     `first_update_id` to `update_id` are the exchange's ids that this book adds to the one before it.
     `previous_event_time` is the event time of that book, None for the first of a synchronisation.
     `bids` and `asks` are best first. Between `floor` and `ceiling` every level is known; None means no bound.
-    `crawler` names the instance that saw it.
+    `crawler` names the instance that saw it. Not frozen and without slots because that doubles the cost of making and
+    encoding one, thousands of times a second; nobody changes it all the same.
     """
 
     venue: str
@@ -110,6 +111,15 @@ def encode(event: Event) -> bytes:
             return orjson.dumps(_flat_price(event))
 
 
+def identity(event: Event) -> str:
+    """Return a name for the event that is made from the exchange's data only."""
+    match event:
+        case Gap():
+            return f"{event.venue}.{event.symbol}:gap:{event.from_update_id}-{event.to_update_id}"
+        case _:
+            return f"{event.venue}.{event.symbol}:{event.update_id}"
+
+
 def decode(body: bytes) -> Iterator[Event | InvalidLine]:
     """Yield an event for each line of a message's body, or the `InvalidLine` in its place.
 
@@ -134,6 +144,17 @@ def decode_line(line: bytes) -> Event:
         raise InvalidLine(line, _missing(fields, error)) from error
     except (TypeError, ValueError) as error:
         raise InvalidLine(line, str(error)) from error
+
+
+def are_levels(rows: object) -> bool:
+    """Return whether this is a list of `[price, quantity]` pairs in plain decimal strings."""
+    if type(rows) is not list:
+        return False
+    try:
+        text = "|".join([*chain.from_iterable(rows), ""])
+        return set(map(len, rows)) <= {2} and _DECIMALS.fullmatch(text) is not None
+    except TypeError:
+        return False
 
 
 def join(lines: Iterable[bytes]) -> bytes:
@@ -255,12 +276,7 @@ def _decimal(fields: dict[str, Any], field: str) -> str:
 
 def _levels(fields: dict[str, Any], field: str) -> list[Level]:
     rows: list[Level] = fields[field]
-    try:
-        whole = "|".join(chain.from_iterable(rows)) + "|" if rows else ""
-        pairs = type(rows) is list and set(map(len, rows)) <= {2}
-    except TypeError:
-        pairs, whole = False, ""
-    if not (pairs and _DECIMALS.fullmatch(whole)):
+    if not are_levels(rows):
         raise ValueError(f"field {field!r} is no list of [price, quantity] in decimal strings: {rows!r:.80}")
     return rows
 

@@ -1,6 +1,6 @@
-"""Publishes event lines to one exchange: at once while idle, batched while busy.
+"""Publishes events to one exchange: at once while idle, batched while busy.
 
-A few messages may be unconfirmed at a time. While that window is full, lines collect and leave together when a slot
+A few messages may be unconfirmed at a time. While that window is full, events collect and leave together when a slot
 frees. So an idle system adds no delay and a busy one batches by itself.
 """
 
@@ -13,7 +13,7 @@ import structlog
 
 from fairprice.broker.port import Broker, Message
 from fairprice.errors import TransientError
-from fairprice.messages import join
+from fairprice.messages import Event, encode, identity, join
 
 MAX_LINES = 100
 MAX_BYTES = 256 * 1024
@@ -21,24 +21,12 @@ MAX_BYTES = 256 * 1024
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One encoded event of `symbol` (`venue.SYMBOL`).
-
-    `identity` is made from the exchange's data; `confirmed` is called once the broker has the line.
-    """
-
-    body: bytes
-    symbol: str
-    identity: str
-    confirmed: Callable[[], None]
-
-
 class Outbox:
-    """A bounded, ordered buffer of lines in front of one exchange.
+    """A bounded, ordered buffer of events in front of one exchange.
 
-    `run` has to be running for anything to leave. Confirmations are reported in the order of `put`, whatever the order
-    in which the broker confirms. `wall_clock` returns microseconds; `back_off` makes a fresh series of delays.
+    `run` has to be running for anything to leave. `confirmed` is called with events that the broker has, in the order
+    of `put`, whatever the order in which the broker confirms. `wall_clock` returns microseconds; `back_off` makes a
+    fresh series of delays. `window` bounds the unconfirmed messages, `capacity` the events that wait.
     """
 
     def __init__(
@@ -48,6 +36,7 @@ class Outbox:
         message_type: str,
         app_id: str,
         *,
+        confirmed: Callable[[list[Event]], None],
         wall_clock: Callable[[], int],
         back_off: Callable[[], Iterator[float]],
         window: int = 4,
@@ -57,29 +46,38 @@ class Outbox:
         self._exchange = exchange
         self._message_type = message_type
         self._app_id = app_id
+        self._confirmed = confirmed
         self._wall_clock = wall_clock
         self._back_off = back_off
         self._slots = asyncio.Semaphore(window)
         self._capacity = capacity
-        self._waiting: deque[Line] = deque()
+        self._waiting: deque[tuple[bytes, Event]] = deque()
         self._unconfirmed: deque[_Batch] = deque()
         self._filled = asyncio.Event()
         self._moved = asyncio.Event()
         self.retries = 0
 
     def __len__(self) -> int:
-        """Return the number of lines that are not confirmed yet."""
-        return len(self._waiting) + sum(len(batch.lines) for batch in self._unconfirmed)
+        """Return the number of events that are not confirmed yet."""
+        return len(self._waiting) + sum(len(batch.events) for batch in self._unconfirmed)
 
-    async def put(self, line: Line) -> None:
-        """Queue a line; waits while the buffer is full, which slows whoever produces."""
-        while len(self._waiting) >= self._capacity:
-            await self._move()
-        self._waiting.append(line)
+    @property
+    def is_full(self) -> bool:
+        """Whether whoever puts should wait for `room` before he makes more."""
+        return len(self._waiting) >= self._capacity
+
+    def put(self, event: Event) -> None:
+        """Queue an event behind all that were put before."""
+        self._waiting.append((encode(event), event))
         self._filled.set()
 
+    async def room(self) -> None:
+        """Wait while the buffer is full: this is what slows the source down when the broker is slow."""
+        while self.is_full:
+            await self._move()
+
     async def run(self) -> None:
-        """Publish what is put until cancelled; cancelling leaves unconfirmed lines unconfirmed."""
+        """Publish what is put until cancelled; what is not confirmed then may or may not have arrived."""
         async with asyncio.TaskGroup() as publishing:
             while True:
                 await self._slots.acquire()
@@ -89,7 +87,7 @@ class Outbox:
                 publishing.create_task(self._deliver(batch))
 
     async def drain(self) -> None:
-        """Wait until every line that was put is confirmed."""
+        """Wait until every event that was put is confirmed."""
         while self._waiting or self._unconfirmed:
             await self._move()
 
@@ -98,19 +96,22 @@ class Outbox:
         await self._moved.wait()
 
     def _take(self) -> "_Batch":
-        lines: list[Line] = []
+        lines: list[bytes] = []
+        events: list[Event] = []
         size = 0
         while self._waiting and len(lines) < MAX_LINES:
-            size += len(self._waiting[0].body) + 1
+            size += len(self._waiting[0][0]) + 1
             if lines and size > MAX_BYTES:
                 break
-            lines.append(self._waiting.popleft())
+            line, event = self._waiting.popleft()
+            lines.append(line)
+            events.append(event)
         if not self._waiting:
             self._filled.clear()
-        return _Batch(lines)
+        return _Batch(lines, events)
 
     async def _deliver(self, batch: "_Batch") -> None:
-        message = self._message(batch.lines)
+        message = make_message(batch.lines, batch.events, self._message_type, self._app_id, self._wall_clock())
         for failures, delay in enumerate(self._back_off()):
             try:
                 await self._broker.publish(self._exchange, message)
@@ -123,32 +124,34 @@ class Outbox:
                 if failures:
                     log.info("publish confirmed again", exchange=self._exchange, failures=failures)
                 break
-        batch.confirmed = True
+        batch.is_confirmed = True
         self._slots.release()
         self._report()
 
     def _report(self) -> None:
-        while self._unconfirmed and self._unconfirmed[0].confirmed:
-            for line in self._unconfirmed.popleft().lines:
-                line.confirmed()
+        while self._unconfirmed and self._unconfirmed[0].is_confirmed:
+            self._confirmed(self._unconfirmed.popleft().events)
         self._moved.set()
-
-    def _message(self, lines: list[Line]) -> Message:
-        symbols = tuple(dict.fromkeys(line.symbol for line in lines))
-        return Message(
-            body=join(line.body for line in lines),
-            type=self._message_type,
-            message_id=f"{self._message_type}/{lines[0].identity}/{lines[-1].identity}/{len(lines)}",
-            app_id=self._app_id,
-            timestamp=self._wall_clock(),
-            routing_key=symbols[0] if len(symbols) == 1 else "batch",
-            symbols=symbols,
-        )
 
 
 @dataclass(slots=True)
 class _Batch:
-    """Lines that left in one message."""
+    """Events that left in one message, with their lines."""
 
-    lines: list[Line]
-    confirmed: bool = False
+    lines: list[bytes]
+    events: list[Event]
+    is_confirmed: bool = False
+
+
+def make_message(lines: list[bytes], events: list[Event], message_type: str, app_id: str, timestamp: int) -> Message:
+    """Return the message that carries these lines, one for each event; its id is made from the events alone."""
+    symbols = tuple(dict.fromkeys(f"{event.venue}.{event.symbol}" for event in events))
+    return Message(
+        body=join(lines),
+        type=message_type,
+        message_id=f"{message_type}/{identity(events[0])}/{identity(events[-1])}/{len(events)}",
+        app_id=app_id,
+        timestamp=timestamp,
+        routing_key=symbols[0] if len(symbols) == 1 else "batch",
+        symbols=symbols,
+    )

@@ -1,0 +1,1 @@
+"""Binance's protocol: wire format, REST, streams."""

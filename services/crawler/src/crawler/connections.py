@@ -1,0 +1,146 @@
+"""Keeps stream connections alive: opens, replaces before they are cut, reconnects, notices silence.
+
+Several connections carry the same streams. Their diffs are merged by update id, so losing one loses nothing; they
+are made due at different ages.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+
+import aiohttp
+import structlog
+
+from crawler.binance.stream import Connection, connect, stream_names
+from crawler.binance.wire import Frame, Reply, Shutdown
+from crawler.market_data import Diff
+from crawler.silence import SilenceWatch
+from fairprice.errors import ExchangeUnavailable
+
+MAX_AGE = 23 * 3600.0
+"""Seconds after which a connection is replaced; the exchange cuts it at 24 hours."""
+OVERLAP = 10.0
+"""Seconds that a connection goes on beside its successor."""
+FIRST_FRAME_TIMEOUT = 10.0
+"""Seconds within which anything at all has to come after a subscription."""
+WATCH_INTERVAL = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Life:
+    """What is known of one open connection; times are monotonic seconds."""
+
+    connection: Connection
+    watch: SilenceWatch
+    opened: float
+    due: float
+    successor: bool = False
+    heard: bool = False
+    end: str = ""
+    background: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+class Connections:
+    """All connections of a crawler.
+
+    `handle` takes each frame and returns what it says, None for nothing of interest here; `room` is awaited after it,
+    which slows the reading down when the pipeline is full. `lost` is told why when the last connection is gone.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        symbols: tuple[str, ...],
+        *,
+        count: int,
+        silence_timeout: float,
+        handle: Callable[[bytes], Frame | None],
+        room: Callable[[], Awaitable[None]],
+        lost: Callable[[str], None],
+        back_off: Callable[[], Iterator[float]],
+        monotonic: Callable[[], float],
+        reconnect: bool,
+    ) -> None:
+        self._url = url
+        self._names = stream_names(symbols)
+        self._count = count
+        self._silence_timeout = silence_timeout
+        self._handle = handle
+        self._room = room
+        self._lost = lost
+        self._back_off = back_off
+        self._monotonic = monotonic
+        self._reconnect = reconnect
+        self.open = 0
+        self.reconnects = 0
+
+    async def run(self, session: aiohttp.ClientSession) -> None:
+        """Keep the connections until cancelled, or until the exchange has closed them all if not to reconnect."""
+        async with asyncio.TaskGroup() as keepers:
+            for number in range(1, self._count + 1):
+                keepers.create_task(self._keep(session, keepers, MAX_AGE * number / self._count))
+
+    async def _keep(self, session: aiohttp.ClientSession, keepers: asyncio.TaskGroup, max_age: float) -> None:
+        waits = self._back_off()
+        failures = 0
+        while True:
+            try:
+                async with connect(session, self._url) as connection:
+                    log.info("stream connected", url=self._url, failures=failures)
+                    now = self._monotonic()
+                    life = _Life(connection, SilenceWatch(self._silence_timeout), now, now + max_age)
+                    await self._live(life, lambda: keepers.create_task(self._keep(session, keepers, MAX_AGE)))
+                if life.successor or not self._reconnect:
+                    return
+                failures, waits = (0, self._back_off()) if life.heard else (failures + 1, waits)
+                log.warning("stream lost, reconnecting", reason=life.end or connection.ending, open=self.open)
+            except ExchangeUnavailable as error:
+                if failures == 0:
+                    log.warning("no stream, trying until there is one", error=str(error))
+                failures += 1
+            self.reconnects += 1
+            await asyncio.sleep(next(waits))
+
+    async def _live(self, life: _Life, successor: Callable[[], object]) -> None:
+        self.open += 1
+        guard = asyncio.create_task(self._guard(life, successor))
+        try:
+            await life.connection.subscribe(self._names)
+            async for frame in life.connection.frames():
+                life.heard = True
+                self._note(life, self._handle(frame))
+                await self._room()
+        finally:
+            guard.cancel()
+            self.open -= 1
+            if not self.open:
+                self._lost(life.end or "disconnect")
+
+    def _note(self, life: _Life, frame: Frame | None) -> None:
+        if type(frame) is Diff:
+            life.watch.heard(frame.symbol, self._monotonic())
+        elif type(frame) is Shutdown:
+            log.info("the exchange announced the end of a connection, opening its successor")
+            life.due = self._monotonic()
+        elif type(frame) is Reply and frame.error:
+            log.error("the exchange refused a request on the stream", request=frame.id, error=frame.error)
+
+    async def _guard(self, life: _Life, successor: Callable[[], object]) -> None:
+        """Close the connection when it is silent, or some time after its successor was started."""
+        while not life.end:
+            await asyncio.sleep(WATCH_INTERVAL)
+            now = self._monotonic()
+            if now >= life.due and not life.successor:
+                life.successor = True
+                life.due = now + OVERLAP
+                successor()
+            elif now >= life.due:
+                life.end = "replaced"
+            elif not life.heard and now - life.opened > FIRST_FRAME_TIMEOUT:
+                life.end = "no answer"
+            elif silent := life.watch.silent(now):
+                log.warning("stream is silent", symbols=silent[:10], timeout=self._silence_timeout)
+                life.end = "silence"
+        await life.connection.close()
