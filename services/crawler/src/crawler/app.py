@@ -116,6 +116,16 @@ class Crawler:
             for task in (stopped, *background):
                 task.cancel()
 
+    @property
+    def books(self) -> int:
+        """Books published so far."""
+        return sum(sync.books for sync in self._syncs.values())
+
+    @property
+    def out_of_sync(self) -> tuple[str, ...]:
+        """Symbols whose book is not in sync."""
+        return tuple(symbol for symbol, sync in self._syncs.items() if not sync.in_sync)
+
     def checks(self) -> dict[str, Check]:
         """Return what has to be true for the crawler to be ready."""
         return {"stream": self._check_stream, "books": self._check_books}
@@ -258,5 +268,5 @@ class Crawler:
         return None if self._connections.open else f"not connected to {self._settings.exchange_stream_url}"
 
     def _check_books(self) -> str | None:
-        waiting = [symbol for symbol, sync in self._syncs.items() if not sync.in_sync]
+        waiting = self.out_of_sync
         return f"not in sync: {', '.join(waiting[:10])}" if waiting else None

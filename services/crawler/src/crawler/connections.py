@@ -93,6 +93,7 @@ class Connections:
                     life = _Life(connection, SilenceWatch(self._silence_timeout), now, now + max_age)
                     await self._live(life, lambda: keepers.create_task(self._keep(session, keepers, MAX_AGE)))
                 if life.successor or not self._reconnect:
+                    log.info("stream ended", reason=life.end or connection.ending)
                     return
                 failures, waits = (0, self._back_off()) if life.heard else (failures + 1, waits)
                 log.warning("stream lost, reconnecting", reason=life.end or connection.ending, open=self.open)

@@ -1,0 +1,120 @@
+"""`python -m standalone`: a market, the order books, the fair prices, a database and a page, in one process."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from random import Random
+
+import orjson
+
+from fairprice.errors import StartupError
+from fairprice.runtime import lifecycle, logging
+from simulator import Exchange, Playback, PortInUse, RecordingError, SimulatorServer
+from standalone.app import Pipeline, Summary
+from standalone.settings import Options, Settings, load
+from storer.stores.sqlite import open_sqlite
+
+EXIT_INCOMPLETE = 1
+
+
+def main() -> int:
+    """Run the pipeline and return the exit code: 0 done, 1 not everything in sync or stored, 2 cannot start."""
+    options = Options.parse(sys.argv[1:])
+    return lifecycle.run(partial(_main, options, os.environ))
+
+
+async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Event) -> int:
+    source = _playback(options)
+    settings = load(environ, options, _symbols(source))
+    logging.configure(settings.crawler.log_level, settings.crawler.log_format, "standalone")
+    async with AsyncExitStack() as stack:
+        if not options.live:
+            server = SimulatorServer(source or _market(settings, options), close_when_played=options.once)
+            settings = _pointed_at(settings, await _entered(stack, server))
+        store = await open_sqlite(options.database)
+        stack.push_async_callback(store.close)
+        pipeline = Pipeline(
+            settings,
+            store,
+            random=Random(),  # noqa: S311  jitter
+            wall_clock=_wall_clock,
+            replay=source is not None,
+            finite=options.once,
+            on_serving=partial(_greet, options, settings),
+        )
+        summary = await pipeline.run(stop)
+    return _finish(options, summary)
+
+
+def _wall_clock() -> int:
+    return time.time_ns() // 1000
+
+
+def _playback(options: Options) -> Playback | None:
+    try:
+        return Playback(options.capture, speed=options.speed) if options.capture else None
+    except RecordingError as error:
+        raise StartupError(str(error)) from error
+
+
+def _symbols(source: Playback | None) -> Sequence[str]:
+    return source.contents.symbols if source else ()
+
+
+def _market(settings: Settings, options: Options) -> Exchange:
+    return Exchange(settings.crawler.symbols, options.seed, start_us=_wall_clock())
+
+
+async def _entered(stack: AsyncExitStack, server: SimulatorServer) -> SimulatorServer:
+    try:
+        return await stack.enter_async_context(server)
+    except PortInUse as error:
+        raise StartupError(str(error)) from error
+
+
+def _pointed_at(settings: Settings, server: SimulatorServer) -> Settings:
+    """Return the settings with the simulator as the exchange."""
+    crawler = settings.crawler.model_copy(
+        update={"exchange_rest_url": server.rest_url, "exchange_stream_url": server.stream_url}
+    )
+    return Settings(crawler, settings.converter, settings.storer, settings.gateway)
+
+
+def _greet(options: Options, settings: Settings, url: str) -> None:
+    market = "Binance" if options.live else options.capture or "a simulated market (nothing leaves this machine)"
+    print(f"Fairprice follows {', '.join(settings.crawler.symbols)} on {market}.", file=sys.stderr)
+    print(f"  page      {url}/", file=sys.stderr)
+    print(f"  JSON      {url}/api/prices", file=sys.stderr)
+    print(f"  database  {options.database}", file=sys.stderr)
+    print("Ctrl-C ends it.", file=sys.stderr, flush=True)
+
+
+def _finish(options: Options, summary: Summary) -> int:
+    for symbol in summary.out_of_sync:
+        print(f"warning: {symbol} was out of sync at the end", file=sys.stderr)
+    told = {
+        "books": summary.books,
+        "prices": summary.prices,
+        "gaps": summary.gaps,
+        "dead_letters": summary.dead_letters,
+        "seconds": summary.seconds,
+        "database": str(options.database),
+    }
+    if options.once:
+        print(orjson.dumps(told).decode())
+    else:
+        print(
+            f"Stored {summary.prices} prices of {summary.books} books and {summary.gaps} gaps "
+            f"in {summary.seconds:.0f} s in {options.database}.",
+            file=sys.stderr,
+        )
+    incomplete = options.once and (summary.out_of_sync or summary.prices != summary.books)
+    return EXIT_INCOMPLETE if incomplete else lifecycle.EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""The composition of the embedded mode: all services over one broker in memory."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from random import Random
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+import converter.app
+import gateway.app
+import storer.app
+from crawler.app import Crawler
+from fairprice.broker.memory import MemoryBroker
+from fairprice.runtime.metrics import Exporter, Sample
+from fairprice.topology import BOOKS_CONVERTER, BOOKS_STORER, DEAD_LETTERS, PRICES_STORER, UNROUTED
+from standalone.settings import Settings
+from storer.stores.port import Store
+
+NAME = "standalone"
+DRAIN_TIMEOUT = 4.0
+PIPELINE = (BOOKS_CONVERTER, BOOKS_STORER, PRICES_STORER)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run has done."""
+
+    books: int
+    prices: int
+    gaps: int
+    dead_letters: int
+    out_of_sync: tuple[str, ...]
+    seconds: float
+
+
+class Pipeline:
+    """Crawler, converter, storer and gateway in this process.
+
+    `finite` ends the run when the exchange has closed the stream; prices of such a replay carry no time of their own.
+    `on_serving` is called with the page's address.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        *,
+        random: Random,
+        wall_clock: Callable[[], int],
+        replay: bool,
+        finite: bool,
+        on_serving: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._random = random
+        self._wall_clock = wall_clock
+        self._replay = replay
+        self._on_serving = on_serving
+        self._broker = MemoryBroker()
+        self._stored = storer.app.Counters()
+        self._priced = converter.app.Counters()
+        self._dead: Counter[str] = Counter()
+        self._crawler = Crawler(
+            settings.crawler, self._broker, name=NAME, random=random, wall_clock=wall_clock, reconnect=not finite
+        )
+        self._registry = CollectorRegistry()
+        self._registry.register(Exporter(self._samples))
+
+    async def run(self, stop: asyncio.Event) -> Summary:
+        """Run until `stop` is set or a finite stream has ended, store what is under way, and sum up."""
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            services = [
+                tasks.create_task(self._convert()),
+                tasks.create_task(self._keep()),
+                tasks.create_task(self._serve()),
+                tasks.create_task(self._watch_dead_letters(DEAD_LETTERS)),
+                tasks.create_task(self._watch_dead_letters(UNROUTED)),
+            ]
+            await self._crawler.run(stop)
+            await self._drain()
+            for service in services:
+                service.cancel()
+        return self._summary(time.monotonic() - began)
+
+    async def _convert(self) -> None:
+        clock = None if self._replay else self._wall_clock
+        await converter.app.run(
+            self._settings.converter, self._broker, clock=clock, random=self._random, counters=self._priced
+        )
+
+    async def _keep(self) -> None:
+        await storer.app.run(
+            self._settings.storer, self._broker, self._store, random=self._random, counters=self._stored
+        )
+
+    async def _serve(self) -> None:
+        await gateway.app.run(
+            self._settings.gateway,
+            self._broker,
+            clock=self._wall_clock,
+            registry=self._registry,
+            checks=self._crawler.checks(),
+            expected=self._settings.crawler.symbols,
+            on_serving=self._on_serving,
+        )
+
+    async def _watch_dead_letters(self, queue: str) -> None:
+        """Without a broker that keeps them, dead letters go to the log, whole."""
+        async with self._broker.subscribe(queue, prefetch=10) as subscription:
+            while True:
+                for delivery in await subscription.receive(10):
+                    message = delivery.message
+                    self._dead[queue] += 1
+                    log.error("dead letter", queue=queue, **message.headers, body=message.body.decode(errors="replace"))
+                    await delivery.ack()
+
+    async def _drain(self) -> None:
+        """Wait until every queue of the pipeline is empty, in the order in which events pass them."""
+        deadline = time.monotonic() + DRAIN_TIMEOUT
+        while any(self._broker.depths()[queue] for queue in PIPELINE):
+            if time.monotonic() > deadline:
+                log.error("not everything was stored before the end", queues=self._broker.depths())
+                return
+            await asyncio.sleep(0.01)
+
+    def _samples(self) -> Iterator[Sample]:
+        yield from self._crawler.samples()
+        yield from self._priced.samples()
+        yield from self._stored.samples()
+        for queue, depth in self._broker.depths().items():
+            yield "broker_queue_messages", (queue,), depth
+
+    def _summary(self, seconds: float) -> Summary:
+        rows = self._stored.rows
+        return Summary(
+            books=self._crawler.books,
+            prices=rows["fair_price"],
+            gaps=rows["gap"],
+            dead_letters=self._dead.total(),
+            out_of_sync=self._crawler.out_of_sync,
+            seconds=round(seconds, 3),
+        )
