@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
@@ -11,26 +10,25 @@ import aiohttp
 import structlog
 
 from crawler import state
-from crawler.audit import TopAudit
 from crawler.binance.governor import Governor
 from crawler.binance.rest import RestClient
-from crawler.binance.wire import Frame, FrameDecoder
+from crawler.binance.wire import Frame
+from crawler.book_feed import BookFeed
 from crawler.connections import Connections
-from crawler.depth_sync import DepthSync, Output, SnapshotRequest
-from crawler.market_data import Diff, Snapshot
+from crawler.depth_sync import Output, SnapshotRequest
+from crawler.market_data import Snapshot
 from crawler.settings import Settings
 from crawler.snapshots import SnapshotQueue
 from crawler.state import Confirmed
 from fairprice.broker.outbox import Outbox
 from fairprice.broker.port import Broker
-from fairprice.errors import InvalidMarketData, TransientError
-from fairprice.messages import BOOKS_TYPE, Book, Event, Gap
+from fairprice.errors import TransientError
+from fairprice.messages import BOOKS_TYPE, Book, Event
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.health import Check
 from fairprice.runtime.metrics import Sample
 from fairprice.topology import BOOKS
 
-VENUE = "binance"
 DRAIN_TIMEOUT = 4.0
 SAVE_INTERVAL = 1.0
 
@@ -70,10 +68,7 @@ class Crawler:
             wall_clock=wall_clock,
             back_off=self._back_off,
         )
-        self._decoder = FrameDecoder()
-        self._syncs = {symbol: self._sync(symbol, name) for symbol in settings.symbols}
-        self._audits = {symbol: TopAudit() for symbol in settings.symbols}
-        self._tickers = {f"{symbol.lower()}@bookTicker".encode(): audit for symbol, audit in self._audits.items()}
+        self.feed = BookFeed(settings.symbols, self._confirmed, crawler=name, levels=settings.book_levels)
         self._governor = Governor()
         self._connections = Connections(
             settings.exchange_stream_url,
@@ -82,15 +77,12 @@ class Crawler:
             silence_timeout=settings.silence_timeout,
             handle=self._on_frame,
             room=self._outbox.room,
-            lost=self._on_lost,
+            lost=self.feed.lost,
             back_off=self._back_off,
             monotonic=monotonic,
             reconnect=reconnect,
         )
         self._snapshots: SnapshotQueue | None = None
-        self._frames: Counter[str] = Counter()
-        self._gaps: Counter[tuple[str, str]] = Counter()
-        self._missing: Counter[str] = Counter()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set, then drain; raises a `FatalError` when the exchange refuses for good."""
@@ -116,24 +108,13 @@ class Crawler:
             for task in (stopped, *background):
                 task.cancel()
 
-    @property
-    def books(self) -> int:
-        """Books published so far."""
-        return sum(sync.books for sync in self._syncs.values())
-
-    @property
-    def out_of_sync(self) -> tuple[str, ...]:
-        """Symbols whose book is not in sync."""
-        return tuple(symbol for symbol, sync in self._syncs.items() if not sync.in_sync)
-
     def checks(self) -> dict[str, Check]:
         """Return what has to be true for the crawler to be ready."""
         return {"stream": self._check_stream, "books": self._check_books}
 
     def samples(self) -> Iterator[Sample]:
         """Yield the crawler's metrics."""
-        for kind, count in self._frames.items():
-            yield "crawler_frames_total", (kind,), count
+        yield from self.feed.samples()
         yield "crawler_connections", (), self._connections.open
         yield "crawler_reconnects_total", (), self._connections.reconnects
         yield "crawler_request_weight", (), self._governor.reported_weight
@@ -141,19 +122,6 @@ class Crawler:
         if self._snapshots:
             yield "crawler_snapshots_total", ("fetched",), self._snapshots.fetched
             yield "crawler_snapshots_total", ("failed",), self._snapshots.failed
-        for (symbol, reason), count in self._gaps.items():
-            yield "crawler_gaps_total", (symbol, reason), count
-        for symbol, count in self._missing.items():
-            yield "crawler_missing_updates_total", (symbol,), count
-        for symbol, sync in self._syncs.items():
-            yield "crawler_in_sync", (symbol,), sync.in_sync
-            yield "crawler_books_total", (symbol,), sync.books
-            for outcome, count in sync.counts.items():
-                yield "crawler_diffs_total", (symbol, outcome), count
-            for reason, count in sync.resyncs.items():
-                yield "crawler_resyncs_total", (symbol, reason), count
-            yield "crawler_audits_total", (symbol, "match"), self._audits[symbol].matches
-            yield "crawler_audits_total", (symbol, "mismatch"), self._audits[symbol].mismatches
 
     async def _follow(self, session: aiohttp.ClientSession, rest: RestClient) -> None:
         for failures, delay in enumerate(self._back_off()):
@@ -176,79 +144,20 @@ class Crawler:
             log.warning("not all events were confirmed in time; their gap is recorded at the next start")
         await self._save()
 
-    def _sync(self, symbol: str, name: str) -> DepthSync:
-        last = self._confirmed.get(symbol)
-        return DepthSync(
-            VENUE,
-            symbol,
-            name,
-            levels=self._settings.book_levels,
-            published_id=last.update_id if last else None,
-            published_time=last.event_time if last else 0,
-        )
-
     def _on_frame(self, frame: bytes) -> Frame | None:
-        stream = frame[11 : frame.find(b'"', 11)]
-        if audit := self._tickers.get(stream):
-            self._frames["ticker"] += 1
-            audit.receive(frame)
-            return None
-        try:
-            event = self._decoder.decode(frame)
-        except InvalidMarketData as error:
-            self._frames["invalid"] += 1
-            log.warning("unreadable frame dropped", error=str(error), frame=frame[:500].decode(errors="replace"))
-            self._suspect(stream)
-            return None
-        if type(event) is Diff and (sync := self._syncs.get(event.symbol)):
-            self._frames["diff"] += 1
-            self._publish(event.symbol, sync.receive_diff(event, self._wall_clock()))
-        else:
-            self._frames["other"] += 1
+        event, outputs = self.feed.receive_frame(frame, self._wall_clock())
+        self._publish(outputs)
         return event
 
     def _on_snapshot(self, symbol: str, snapshot: Snapshot) -> None:
-        self._publish(symbol, self._syncs[symbol].receive_snapshot(snapshot))
+        self._publish(self.feed.receive_snapshot(symbol, snapshot))
 
-    def _on_lost(self, reason: str) -> None:
-        for sync in self._syncs.values():
-            sync.expect_loss(reason)
-
-    def _suspect(self, stream: bytes) -> None:
-        symbol = stream.partition(b"@")[0].decode(errors="replace").upper()
-        if sync := self._syncs.get(symbol):
-            sync.expect_loss("unreadable_frame")
-
-    def _publish(self, symbol: str, outputs: list[Output]) -> None:
+    def _publish(self, outputs: list[Output]) -> None:
         for output in outputs:
-            if type(output) is Book:
+            if not isinstance(output, SnapshotRequest):
                 self._outbox.put(output)
-                self._audit(symbol, output)
-            elif type(output) is Gap:
-                self._count_gap(output)
-                self._outbox.put(output)
-            elif type(output) is SnapshotRequest and self._snapshots:
+            elif self._snapshots:
                 self._snapshots.ask(output)
-
-    def _audit(self, symbol: str, book: Book) -> None:
-        audit = self._audits[symbol]
-        try:
-            passes = audit.passes(book)
-        except InvalidMarketData as error:
-            log.warning("unreadable ticker, audit starts anew", symbol=symbol, error=str(error))
-            audit.reset()
-            return
-        if not passes:
-            log.error("the book contradicts bookTicker, synchronising again", symbol=symbol, update_id=book.update_id)
-            self._syncs[symbol].lose("audit")
-            audit.reset()
-
-    def _count_gap(self, gap: Gap) -> None:
-        missing = max(0, gap.to_update_id - gap.from_update_id + 1)
-        self._gaps[gap.symbol, gap.reason] += 1
-        self._missing[gap.symbol] += missing
-        seconds = (gap.to_time - gap.from_time) / 1_000_000
-        log.warning("gap recorded", symbol=gap.symbol, reason=gap.reason, update_ids=missing, seconds=seconds)
 
     def _confirm(self, events: list[Event]) -> None:
         for event in events:
@@ -268,5 +177,5 @@ class Crawler:
         return None if self._connections.open else f"not connected to {self._settings.exchange_stream_url}"
 
     def _check_books(self) -> str | None:
-        waiting = self.out_of_sync
+        waiting = self.feed.out_of_sync
         return f"not in sync: {', '.join(waiting[:10])}" if waiting else None

@@ -28,10 +28,9 @@ BUFFER = 10_000
 """Diffs kept while a snapshot is awaited: a quarter of an hour of `@depth@100ms`."""
 
 RESET_AFTER = 20
-"""So many diffs in a row with old ids but new times mean that the exchange has started its ids anew."""
-
 RESET_TIME = 1_000_000
-"""Microseconds that such a diff must be newer than the book."""
+"""So many diffs with old ids and none with a new one, over so many microseconds of the exchange's time, mean that it
+has started its ids anew; a second connection that lags behind the first is over it sooner."""
 
 REFRESH_PAUSE = 10_000_000
 """Microseconds of the exchange's time between two background snapshots."""
@@ -103,6 +102,7 @@ class DepthSync:
         self._refresh: Snapshot | None = None
         self._reason = "" if published_id is None else "restart"
         self._stale_in_a_row = 0
+        self._stale_since = 0
 
     @property
     def in_sync(self) -> bool:
@@ -119,7 +119,7 @@ class DepthSync:
         if self._book is None:
             return self._await_snapshot(diff, received_time)
         if diff.update_id <= self._update_id:
-            return self._ignore(diff, received_time, self._event_time)
+            return self._ignore(diff, received_time)
         if diff.first_update_id > self._update_id + 1:
             self.lose(self._reason or "missed_updates")
             return self._await_snapshot(diff, received_time)
@@ -160,9 +160,10 @@ class DepthSync:
         if self._buffer:
             last = self._buffer[-1][0]
             if diff.update_id <= last.update_id:
-                return self._ignore(diff, received_time, last.event_time)
+                return self._ignore(diff, received_time)
             if diff.first_update_id > last.update_id + 1:
                 self._buffer.clear()
+        self._stale_in_a_row = 0
         self.counts["buffered"] += 1
         self._buffer.append((diff, received_time))
         return self._ask()
@@ -173,14 +174,14 @@ class DepthSync:
         self._asked = True
         return [SnapshotRequest(self.symbol, self._attempt)]
 
-    def _ignore(self, diff: Diff, received_time: int, event_time: int | None) -> list[Output]:
+    def _ignore(self, diff: Diff, received_time: int) -> list[Output]:
         """Drop a diff that brings nothing, unless the exchange has evidently started its ids anew."""
         self.counts["stale"] += 1
-        newer = event_time is not None and diff.event_time > event_time + RESET_TIME
-        self._stale_in_a_row = self._stale_in_a_row + 1 if newer else 0
-        if self._stale_in_a_row < RESET_AFTER:
+        if not self._stale_in_a_row:
+            self._stale_since = diff.event_time
+        self._stale_in_a_row += 1
+        if self._stale_in_a_row < RESET_AFTER or diff.event_time < self._stale_since + RESET_TIME:
             return []
-        self._stale_in_a_row = 0
         self.lose("id_reset")
         return self._await_snapshot(diff, received_time)
 
@@ -208,6 +209,7 @@ class DepthSync:
             return []
         if diff.first_update_id <= self._update_id:
             self.counts["overlap"] += 1
+        self._stale_in_a_row = 0
         self._update_id = diff.update_id
         outputs = self._publish(diff, received_time, bids, asks)
         if self._asked or self._refresh:

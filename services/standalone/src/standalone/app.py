@@ -141,10 +141,10 @@ class Pipeline:
     def _summary(self, seconds: float) -> Summary:
         rows = self._stored.rows
         return Summary(
-            books=self._crawler.books,
+            books=self._crawler.feed.books,
             prices=rows["fair_price"],
             gaps=rows["gap"],
             dead_letters=self._dead.total(),
-            out_of_sync=self._crawler.out_of_sync,
+            out_of_sync=self._crawler.feed.out_of_sync,
             seconds=round(seconds, 3),
         )

@@ -17,6 +17,9 @@ from fairprice.messages import are_levels
 MICROSECONDS_FROM = 10**14
 """Event times from here on are microseconds already; as milliseconds they would lie beyond the year 5000."""
 
+MAX_SHAPES = 10_000
+"""Shapes remembered: one for each symbol, as long as the exchange does not change its format."""
+
 _NUMERIC = b'0123456789.,"[]'
 
 
@@ -48,12 +51,12 @@ class FrameDecoder:
 
     Every price and quantity has to be a plain decimal string. Checking each of some seventy in a frame would cost more
     than all the rest, so a frame is compared with earlier ones: what is left of it without digits, points, commas,
-    quotes and brackets is its shape. A frame of a shape that was checked before, with one point for each string, can
-    hold nothing but plain decimals; any other frame is checked string by string.
+    quotes and brackets is its shape. A frame of a shape that was checked before, with two quotes and one point for
+    each string, can hold nothing but plain decimals; any other frame is checked string by string.
     """
 
     def __init__(self) -> None:
-        self._plain_shapes: set[bytes] = set()
+        self._plain_shapes: dict[bytes, int] = {}
         self._symbols: dict[str, str] = {}
 
     def decode(self, frame: bytes) -> Frame:
@@ -81,10 +84,12 @@ class FrameDecoder:
         if self._symbols.get(stream) != symbol:
             self._symbols[stream] = _symbol_of(stream, symbol)
         shape = frame.translate(None, _NUMERIC)
-        if shape not in self._plain_shapes or frame.count(b".") != 2 * (len(bids) + len(asks)):
+        levels = len(bids) + len(asks)
+        quotes = frame.count(b'"') - 4 * levels
+        if self._plain_shapes.get(shape) != quotes or frame.count(b".") != 2 * levels:
             _require_levels(bids, asks)
-            if len(self._plain_shapes) < 10_000 and len(data) == 7:
-                self._plain_shapes.add(shape)
+            if len(self._plain_shapes) < MAX_SHAPES:
+                self._plain_shapes[shape] = quotes
         return Diff(symbol, first, last, time if time >= MICROSECONDS_FROM else time * 1000, bids, asks)
 
 

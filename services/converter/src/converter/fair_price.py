@@ -1,0 +1,87 @@
+"""The formulas: exact rational arithmetic on scaled integers, one rounding at the very end.
+
+Prices and quantities come as integers, `unit` times their value. Python's division of two integers returns the double
+nearest to the exact quotient, so every result is the best double there is. The formulas and their names:
+
+    mid           (Pb + Pa) / 2
+    weighted mid  (Pb Qa + Pa Qb) / (Qb + Qa)       Stoikov, Quantitative Finance 18(12), 2018, equations 2 and 3
+    imbalance     (Qb - Qa) / (Qb + Qa)             from -1 (only asks) to 1 (only bids)
+    impact price  N / (sum q + (N - sum p q) / p)   sums over the levels that an order worth N takes whole, p the
+                                                    price of the level that it takes in part; exchanges define their
+                                                    "impact margin notional" so
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+
+from converter.levels import BID, Scaled, Side
+
+BASIS_POINTS = 10_000
+
+Ratio = tuple[int, int]
+"""Numerator and positive denominator; what it is a ratio of is said where it is used."""
+
+
+def mid(bid: Scaled, ask: Scaled, unit: int) -> float:
+    """Return the middle between the best prices."""
+    return (bid[0] + ask[0]) / (2 * unit)
+
+
+def weighted_mid(bid: Scaled, ask: Scaled, unit: int) -> float:
+    """Return the mid weighted by the other side's size; it lies between bid and ask and leans to the smaller queue."""
+    return (bid[0] * ask[1] + ask[0] * bid[1]) / ((bid[1] + ask[1]) * unit)
+
+
+def spread(bid: Scaled, ask: Scaled, unit: int) -> float:
+    """Return ask minus bid in quote units; negative when the book is crossed."""
+    return (ask[0] - bid[0]) / unit
+
+
+def spread_bps(bid: Scaled, ask: Scaled) -> float:
+    """Return the spread in basis points of the mid."""
+    return 2 * BASIS_POINTS * (ask[0] - bid[0]) / (ask[0] + bid[0])
+
+
+def imbalance(bid: Scaled, ask: Scaled) -> float:
+    """Return the imbalance of the two best sizes, from -1 (only asks) to 1 (only bids)."""
+    return (bid[1] - ask[1]) / (bid[1] + ask[1])
+
+
+def impact(levels: Iterable[Scaled], notional: int) -> Ratio | None:
+    """Return the average price, times `unit`, of a market order worth exactly `notional`; None if they cannot fill it.
+
+    `notional` is in quote units times the square of `unit`, as products of price and quantity are.
+    """
+    left, base = notional, 0
+    for price, quantity in levels:
+        value = price * quantity
+        if value >= left:
+            return notional * price, base * price + left
+        left -= value
+        base += quantity
+    return None
+
+
+def average(fill: Ratio, unit: int) -> float:
+    """Return the impact price itself."""
+    return fill[0] / (fill[1] * unit)
+
+
+def impact_mid(bid: Ratio, ask: Ratio, unit: int) -> float:
+    """Return the middle of the two impact prices."""
+    return (bid[0] * ask[1] + ask[0] * bid[1]) / (2 * bid[1] * ask[1] * unit)
+
+
+def band_edge(twice_mid: int, bps: Ratio, towards: int) -> Ratio:
+    """Return the price, times `unit`, that lies `bps` basis points below (`towards` 1) or above (-1) the mid."""
+    numerator, denominator = bps
+    ten_thousand = BASIS_POINTS * denominator
+    return twice_mid * (ten_thousand - towards * numerator), 2 * ten_thousand
+
+
+def depth(side: Side, edge: Ratio) -> int:
+    """Return the base quantity, times `unit`, of a side's levels up to and including the edge."""
+    numerator, denominator = edge
+    inner = -(numerator // -denominator) if side.towards == BID else numerator // denominator
+    count = bisect_right(side.prices, -side.towards * inner, key=lambda price: -side.towards * price)
+    return sum(side.quantities[:count])

@@ -1,0 +1,103 @@
+"""One side of an order book as exact integers, and how far it is known."""
+
+from collections.abc import Iterator
+from itertools import chain
+from operator import gt, lt
+from typing import NamedTuple
+
+from fairprice.errors import InvalidMarketData
+from fairprice.messages import Level
+
+Scaled = tuple[int, int]
+"""Price and base quantity, both times the unit of their scale."""
+
+BID = 1
+ASK = -1
+
+REMEMBERED = 2**15
+"""Numbers kept converted, a few megabytes: a book repeats nearly all numbers of the one before it, and finding one
+takes a fifth of the time of converting it."""
+
+
+class FinerThanScaleError(ValueError):
+    """A number has more decimals than the scale holds."""
+
+
+class Scale(dict[str, int]):
+    """Turns decimal strings into integers, `unit` times their value: `scale["0.5"]`; remembers what it turned."""
+
+    def __init__(self, decimals: int) -> None:
+        super().__init__()
+        self.decimals = decimals
+        self.unit: int = 10**decimals
+
+    def __missing__(self, text: str) -> int:
+        """Convert and remember a number; raises `FinerThanScaleError`."""
+        whole, _, fraction = text.partition(".")
+        if len(fraction) > self.decimals:
+            raise FinerThanScaleError(text)
+        if len(self) >= REMEMBERED:
+            self.clear()
+        self[text] = number = int(whole + fraction.ljust(self.decimals, "0"))
+        return number
+
+
+class Side(NamedTuple):
+    """The live levels of one side, best first, as far as they are proven to be all there are.
+
+    `prices` and `quantities` are in one scale and go in parallel. `towards` is the sign of a price difference that
+    leads to the other side: `BID` or `ASK`. Every level down (or up) to the price `reach` is known; None: every level
+    that the exchange has. `beyond_reach` says that there are levels, but even the best of them lies where better ones
+    may be unknown.
+    """
+
+    towards: int
+    prices: list[int]
+    quantities: list[int]
+    reach: int | None
+    beyond_reach: bool
+
+    @property
+    def best(self) -> Scaled | None:
+        """The best level."""
+        return (self.prices[0], self.quantities[0]) if self.prices else None
+
+    def levels(self) -> Iterator[Scaled]:
+        """Return the levels, best first."""
+        return zip(self.prices, self.quantities, strict=True)
+
+
+def read_side(towards: int, rows: list[Level], bound: str | None, *, truncated: bool, scale: Scale) -> Side:
+    """Read the rows of one side, which may come in any order and with quantities of zero.
+
+    Beyond `bound` (the floor of bids, the ceiling of asks; None: everywhere known) levels may be missing, so what lies
+    there is left out. `truncated` says that the book holds back the rows behind the worst that it carries.
+
+    Raises `InvalidMarketData` for a price of zero or one that occurs twice, `FinerThanScaleError` if the scale is too
+    coarse.
+    """
+    numbers = list(map(scale.__getitem__, chain.from_iterable(rows)))
+    prices, quantities = numbers[::2], numbers[1::2]
+    worst = prices[-1] if prices else None
+    if 0 in numbers or not all(map(_BETTER[towards], prices, prices[1:])):
+        worst = min(prices, key=lambda price: price * towards)
+        prices, quantities = _live_best_first(prices, quantities, towards)
+    limit = None if bound is None else scale[bound]
+    reach = worst if truncated else None
+    if limit is None or (reach is not None and (reach - limit) * towards >= 0):
+        return Side(towards, prices, quantities, reach, beyond_reach=False)
+    proven = sum((price - limit) * towards >= 0 for price in prices)
+    return Side(towards, prices[:proven], quantities[:proven], limit, beyond_reach=bool(prices) and not proven)
+
+
+_BETTER = {BID: gt, ASK: lt}
+
+
+def _live_best_first(prices: list[int], quantities: list[int], towards: int) -> tuple[list[int], list[int]]:
+    if 0 in prices:
+        raise InvalidMarketData("a level has the price 0")
+    live = {price: quantity for price, quantity in zip(prices, quantities, strict=True) if quantity}
+    if len(live) < len(quantities) - quantities.count(0):
+        raise InvalidMarketData("a price occurs twice in one side")
+    ordered = sorted(live, reverse=towards == BID)
+    return ordered, [live[price] for price in ordered]

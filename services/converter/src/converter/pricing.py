@@ -1,0 +1,150 @@
+"""From a book to its price event: which values the book determines, and the status that says why one is missing.
+
+The first line that applies gives the status; `price` is null for every status but `ok` and `locked`.
+
+    status              applies when                                               what is left beside the ids
+    ------------------  ---------------------------------------------------------  ---------------------------------
+    empty               neither side has a live level                              nothing
+    no_bids, no_asks    one side has none                                          the other side's best
+    beyond_reach        a side's best level lies below the floor or above the      the other side's best, if proven
+                        ceiling, so a better one may be unknown
+    crossed             best bid above best ask: a fault of the feed               both bests, the (negative) spread
+    insufficient_depth  the estimator needs more than a whole side has             everything but the estimate
+    feed_truncated      the estimator needs more than the book carries of a side   everything but the estimate
+    locked              best bid equals best ask                                   everything
+    ok                                                                             everything
+
+Independent of the status a depth band is null when its edge lies beyond what is known, and an impact price when the
+known levels do not fill its notional.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from converter import fair_price
+from converter.fair_price import Ratio
+from converter.levels import ASK, BID, FinerThanScaleError, Scale, Scaled, Side, read_side
+from fairprice.messages import PRICE_VALUES, Book, Price
+
+USUAL_DECIMALS = 8
+"""As Binance writes all its numbers."""
+
+MOST_DECIMALS = 40
+"""As the wire allows."""
+
+Values = dict[str, float | None]
+
+
+class Pricer:
+    """Prices books with fixed choices.
+
+    `estimator` is `mid`, `weighted_mid` or `impact_mid`, the last for the first of `impact_notionals` (quote units, at
+    most 16 decimals). `depth_bps` are the half-widths of the depth bands. A book that carries `book_levels` rows of a
+    side, or more, may hold back further ones.
+    """
+
+    def __init__(
+        self, estimator: str, depth_bps: Iterable[Decimal], impact_notionals: Iterable[Decimal], book_levels: int
+    ) -> None:
+        self._estimator = estimator
+        self._book_levels = book_levels
+        widths = [(bps.as_integer_ratio(), _name(bps)) for bps in sorted(depth_bps)]
+        self._bid_bands = [(bps, f"depth_bid_{name}bps") for bps, name in widths]
+        self._ask_bands = [(bps, f"depth_ask_{name}bps") for bps, name in widths]
+        amounts = [(notional.as_integer_ratio(), _name(notional)) for notional in impact_notionals]
+        self._impacts = [(notional, f"impact_bid_{name}", f"impact_ask_{name}") for notional, name in amounts]
+        bands = [name for _, name in (*self._bid_bands, *self._ask_bands)]
+        impacts = [name for _, *names in self._impacts for name in names]
+        self._nothing: Values = dict.fromkeys((*PRICE_VALUES, *bands, *impacts))
+        self._usual = Scale(USUAL_DECIMALS)
+        self._finest = Scale(MOST_DECIMALS)
+
+    def price(self, book: Book, priced_time: int | None) -> Price:
+        """Return the book's price; raises `InvalidMarketData` when a price is zero or occurs twice in a side."""
+        try:
+            status, values = self._evaluate(book, self._usual)
+        except FinerThanScaleError:
+            status, values = self._evaluate(book, self._finest)
+        return Price(
+            book.venue,
+            book.symbol,
+            book.first_update_id,
+            book.update_id,
+            book.event_time,
+            book.received_time,
+            priced_time,
+            self._estimator,
+            status,
+            values[self._estimator],
+            values,
+        )
+
+    def _evaluate(self, book: Book, scale: Scale) -> tuple[str, Values]:
+        most = self._book_levels
+        bids = read_side(BID, book.bids, book.floor, truncated=len(book.bids) >= most, scale=scale)
+        asks = read_side(ASK, book.asks, book.ceiling, truncated=len(book.asks) >= most, scale=scale)
+        bid, ask, unit = bids.best, asks.best, scale.unit
+        values = self._nothing.copy()
+        if bid:
+            values["bid"], values["bid_size"] = bid[0] / unit, bid[1] / unit
+        if ask:
+            values["ask"], values["ask_size"] = ask[0] / unit, ask[1] / unit
+        if not (bid and ask):
+            return _missing_side(bids, asks), values
+        values["spread"] = fair_price.spread(bid, ask, unit)
+        if bid[0] > ask[0]:
+            return "crossed", values
+        _add_top(values, bid, ask, unit)
+        self._add_impacts(values, bids, asks, unit)
+        self._add_depths(values, bids, asks, bid[0] + ask[0], unit)
+        return self._status(values, bids, asks), values
+
+    def _status(self, values: Values, bids: Side, asks: Side) -> str:
+        if values[self._estimator] is not None:
+            return "locked" if bids.prices[0] == asks.prices[0] else "ok"
+        _, bid_name, ask_name = self._impacts[0]
+        unfilled = [side for name, side in ((bid_name, bids), (ask_name, asks)) if values[name] is None]
+        return "insufficient_depth" if any(side.reach is None for side in unfilled) else "feed_truncated"
+
+    def _add_impacts(self, values: Values, bids: Side, asks: Side, unit: int) -> None:
+        for position, ((numerator, denominator), bid_name, ask_name) in enumerate(self._impacts):
+            notional = numerator * unit * unit // denominator
+            bid = fair_price.impact(bids.levels(), notional)
+            ask = fair_price.impact(asks.levels(), notional)
+            if bid:
+                values[bid_name] = fair_price.average(bid, unit)
+            if ask:
+                values[ask_name] = fair_price.average(ask, unit)
+            if bid and ask and position == 0:
+                values["impact_mid"] = fair_price.impact_mid(bid, ask, unit)
+
+    def _add_depths(self, values: Values, bids: Side, asks: Side, twice_mid: int, unit: int) -> None:
+        for side, bands in ((bids, self._bid_bands), (asks, self._ask_bands)):
+            for bps, name in bands:
+                edge = fair_price.band_edge(twice_mid, bps, side.towards)
+                if not _is_known(side, edge):
+                    break  # nor are the wider ones
+                values[name] = fair_price.depth(side, edge) / unit
+
+
+def _add_top(values: Values, bid: Scaled, ask: Scaled, unit: int) -> None:
+    values["spread_bps"] = fair_price.spread_bps(bid, ask)
+    values["imbalance"] = fair_price.imbalance(bid, ask)
+    values["mid"] = fair_price.mid(bid, ask, unit)
+    values["weighted_mid"] = fair_price.weighted_mid(bid, ask, unit)
+
+
+def _missing_side(bids: Side, asks: Side) -> str:
+    no_bids = not (bids.prices or bids.beyond_reach)
+    no_asks = not (asks.prices or asks.beyond_reach)
+    if no_bids:
+        return "empty" if no_asks else "no_bids"
+    return "no_asks" if no_asks else "beyond_reach"
+
+
+def _is_known(side: Side, edge: Ratio) -> bool:
+    return side.reach is None or (edge[0] - side.reach * edge[1]) * side.towards >= 0
+
+
+def _name(number: Decimal) -> str:
+    return format(number.normalize(), "f").replace(".", "_")

@@ -1,0 +1,261 @@
+"""The running converter over the embedded broker: what goes in, what comes out, what is kept when things fail."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from random import Random
+
+import orjson
+import pytest
+
+from converter import app
+from converter.app import Counters
+from converter.settings import ConverterSettings
+from fairprice.broker.memory import MemoryBroker
+from fairprice.broker.port import Message
+from fairprice.errors import BrokerUnavailable, SettingsError
+from fairprice.messages import BOOKS_TYPE, Book, Gap, Price, decode, encode, join
+from fairprice.topology import BOOKS, BOOKS_CONVERTER, DEAD_LETTERS, PRICES, PRICES_STORER
+
+FIRST = Book("binance", "BTCUSDT", 1, 5, 1_000_000, None, 1_000_001, "a", [["100", "3"]], [["101", "1"]], None, None)
+GAP = Gap("binance", "BTCUSDT", 6, 9, 1_000_000, 2_000_000, "sequence")
+
+
+def book(number: int, **changes: object) -> Book:
+    return replace(FIRST, first_update_id=number, update_id=number, event_time=number * 1000, **changes)
+
+
+def message(*lines: bytes, identity: str = "m") -> Message:
+    return Message(join(lines), BOOKS_TYPE, identity, "crawler", 1, "binance.BTCUSDT", ("binance.BTCUSDT",))
+
+
+class FlakyBroker(MemoryBroker):
+    """Fails the first publishes to each exchange, after having delivered them or before."""
+
+    def __init__(self, failures: int, *, delivered: bool = False) -> None:
+        super().__init__()
+        self.failures = {PRICES: failures, DEAD_LETTERS: failures}
+        self.delivered = delivered
+        self.attempts: list[str] = []
+
+    async def publish(self, exchange: str, message: Message) -> None:
+        if self.failures.get(exchange):
+            self.failures[exchange] -= 1
+            self.attempts.append(message.message_id)
+            if self.delivered:
+                await super().publish(exchange, message)
+            raise BrokerUnavailable("no confirmation in time")
+        await super().publish(exchange, message)
+
+
+@asynccontextmanager
+async def running(broker, *, clock=None, counters=None, **settings):
+    task = asyncio.create_task(
+        app.run(ConverterSettings(**settings), broker, clock=clock, random=Random(1), counters=counters)
+    )
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  nobody tells when a queue is empty
+            await asyncio.sleep(0.001)
+
+
+async def settled(broker: MemoryBroker) -> None:
+    await eventually(lambda: not broker.depths()[BOOKS_CONVERTER])
+
+
+async def messages(broker: MemoryBroker, queue: str) -> list[Message]:
+    found: list[Message] = []
+    async with broker.subscribe(queue, 1000) as subscription:
+        while broker.depths()[queue] > len(found):
+            found += [delivery.message for delivery in await subscription.receive(1000)]
+    return found
+
+
+async def prices(broker: MemoryBroker) -> list[Price]:
+    return [event for each in await messages(broker, PRICES_STORER) for event in decode(each.body)]
+
+
+async def test_every_book_becomes_one_price_and_gaps_pass_by():
+    broker, counters = MemoryBroker(), Counters()
+    async with running(broker, clock=lambda: 77, counters=counters):
+        await broker.publish(BOOKS, message(encode(book(1)), encode(GAP), encode(book(2, asks=[]))))
+        await settled(broker)
+    one, two = await prices(broker)
+    assert (one.update_id, one.status, one.price, one.priced_time) == (1, "ok", 100.75, 77)
+    assert (two.update_id, two.status, two.price, two.estimator) == (2, "no_asks", None, "weighted_mid")
+    assert broker.depths()[DEAD_LETTERS] == 0
+    assert set(counters.samples()) == {
+        ("converter_prices_total", ("ok",), 1),
+        ("converter_prices_total", ("no_asks",), 1),
+        ("converter_invalid_lines_total", (), 0),
+    }
+
+
+async def test_a_replay_has_no_time_of_pricing():
+    broker = MemoryBroker()
+    async with running(broker, clock=None):
+        await broker.publish(BOOKS, message(encode(book(1))))
+        await settled(broker)
+    (sent,) = await messages(broker, PRICES_STORER)
+    (price,) = decode(sent.body)
+    assert price.priced_time is None
+    assert (sent.type, sent.routing_key, sent.timestamp) == ("prices.v1", "binance.BTCUSDT", 1000)
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        b"{",
+        b'{"type":"book"}',
+        b'{"type":"surprise"}',
+        encode(book(3, bids=[["0", "1"]])),
+        encode(book(3, bids=[["9", "1"], ["9.0", "2"]])),
+        encode(Price("binance", "BTCUSDT", 1, 1, 1, 1, 1, "mid", "ok", 1.0, dict.fromkeys(
+            ("bid", "ask", "bid_size", "ask_size", "spread", "spread_bps", "imbalance", "mid", "weighted_mid",
+             "impact_mid")))),
+    ],
+)  # fmt: skip
+async def test_a_bad_line_goes_to_the_dead_letters_and_its_neighbours_are_priced(poison):
+    broker, counters = MemoryBroker(), Counters()
+    async with running(broker, counters=counters):
+        await broker.publish(BOOKS, message(encode(book(1)), poison, encode(book(2)), identity="bad one"))
+        await settled(broker)
+    assert [price.update_id for price in await prices(broker)] == [1, 2]
+    (letter,) = await messages(broker, DEAD_LETTERS)
+    assert letter.body == poison
+    assert letter.headers["reason"]
+    assert (letter.headers["origin"], letter.headers["origin_message_id"]) == (BOOKS_CONVERTER, "bad one")
+    assert counters.invalid_lines == 1
+
+
+async def test_what_waited_leaves_in_one_message_of_at_most_a_hundred_lines():
+    broker = MemoryBroker()
+    for start in range(0, 240, 60):
+        await broker.publish(BOOKS, message(*(encode(book(start + i)) for i in range(60))))
+    async with running(broker):
+        await settled(broker)
+    sent = await messages(broker, PRICES_STORER)
+    assert [each.body.count(b"\n") + 1 for each in sent] == [100, 100, 40]
+    assert [event.update_id for each in sent for event in decode(each.body)] == list(range(240))
+
+
+async def test_a_message_stays_within_its_limit_of_bytes(monkeypatch):
+    monkeypatch.setattr(app, "MAX_BYTES", 1500)
+    broker = MemoryBroker()
+    await broker.publish(BOOKS, message(*(encode(book(i)) for i in range(9))))
+    async with running(broker):
+        await settled(broker)
+    sent = await messages(broker, PRICES_STORER)
+    assert len(sent) > 1
+    assert all(len(each.body) <= 1500 for each in sent)
+    assert [event.update_id for each in sent for event in decode(each.body)] == list(range(9))
+
+
+async def test_the_same_books_make_the_same_message_id_and_others_another():
+    ids = []
+    for numbers in ([1, 2], [1, 2], [1, 3]):
+        broker = MemoryBroker()
+        async with running(broker):
+            await broker.publish(BOOKS, message(*(encode(book(number)) for number in numbers)))
+            await settled(broker)
+        ids += [each.message_id for each in await messages(broker, PRICES_STORER)]
+    assert ids[0] == ids[1] != ids[2]
+
+
+async def test_several_symbols_share_a_message():
+    broker = MemoryBroker()
+    async with running(broker):
+        await broker.publish(BOOKS, message(encode(book(1)), encode(book(2, symbol="ETHUSDT"))))
+        await settled(broker)
+    (sent,) = await messages(broker, PRICES_STORER)
+    assert (sent.routing_key, sent.symbols) == ("batch", ("binance.BTCUSDT", "binance.ETHUSDT"))
+
+
+@pytest.mark.parametrize("delivered", [False, True])
+async def test_an_unconfirmed_publish_is_repeated_under_the_same_id_and_nothing_is_lost(delivered):
+    broker = FlakyBroker(2, delivered=delivered)
+    async with running(broker):
+        await broker.publish(BOOKS, message(encode(book(1)), b"{", encode(book(2))))
+        await settled(broker)
+    sent = await messages(broker, PRICES_STORER)
+    assert {each.message_id for each in sent} == {sent[0].message_id} == {broker.attempts[0]}
+    assert len(sent) == (3 if delivered else 1)
+    assert [event.update_id for event in decode(sent[0].body)] == [1, 2]
+    assert {each.body for each in await messages(broker, DEAD_LETTERS)} == {b"{"}
+
+
+async def test_cancelling_acknowledges_nothing_that_is_not_published():
+    broker = FlakyBroker(10**9)
+    async with running(broker):
+        await broker.publish(BOOKS, message(encode(book(1))))
+        await eventually(lambda: bool(broker.attempts))
+    assert broker.depths()[BOOKS_CONVERTER] == 1
+    broker.failures.clear()
+    async with running(broker):
+        await settled(broker)
+    assert [price.update_id for price in await prices(broker)] == [1]
+
+
+async def test_a_lost_subscription_is_made_again():
+    class Losing(MemoryBroker):
+        lost = 0
+
+        def subscribe(self, queue: str, prefetch: int):
+            if queue == BOOKS_CONVERTER and self.lost < 2:
+                self.lost += 1
+                raise BrokerUnavailable("connection reset")
+            return super().subscribe(queue, prefetch)
+
+    broker = Losing()
+    async with running(broker):
+        await broker.publish(BOOKS, message(encode(book(1))))
+        await settled(broker)
+    assert len(await prices(broker)) == 1
+    assert broker.lost == 2
+
+
+async def test_settings_reach_the_price():
+    broker = MemoryBroker()
+    async with running(broker, estimator="mid", depth_bps="2.5", impact_notionals="50"):
+        await broker.publish(BOOKS, message(encode(book(1))))
+        await settled(broker)
+    (sent,) = await messages(broker, PRICES_STORER)
+    line = orjson.loads(sent.body)
+    assert (line["estimator"], line["price"]) == ("mid", 100.5)
+    assert (line["depth_bid_2_5bps"], line["impact_ask_50"]) == (0.0, 101.0)
+
+
+def test_the_settings_have_the_documented_defaults():
+    settings = ConverterSettings.load({})
+    assert settings.estimator == "weighted_mid"
+    assert list(map(str, settings.depth_bps)) == ["1", "5", "10"]
+    assert list(map(str, settings.impact_notionals)) == ["10000", "100000"]
+    assert settings.book_levels == 20
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "hint"),
+    [
+        ("FAIRPRICE_ESTIMATOR", "median", "'mid', 'weighted_mid' or 'impact_mid'"),
+        ("FAIRPRICE_DEPTH_BPS", "1,-5", "greater than 0"),
+        ("FAIRPRICE_DEPTH_BPS", "Infinity", "finite"),
+        ("FAIRPRICE_IMPACT_NOTIONALS", ",", "at least 1"),
+        ("FAIRPRICE_IMPACT_NOTIONALS", "0.00000000000000001", "at most 16 decimals"),
+        ("FAIRPRICE_IMPACT_NOTIONALS", "NaN", "finite"),
+        ("FAIRPRICE_BOOK_LEVELS", "0", "greater than or equal to 1"),
+        ("FAIRPRICE_BOOK_LEVELS", "1001", "less than or equal to 1000"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_to_write_instead(variable, value, hint):
+    with pytest.raises(SettingsError, match=variable) as error:
+        ConverterSettings.load({variable: value})
+    assert hint in str(error.value)

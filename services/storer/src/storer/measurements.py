@@ -1,0 +1,86 @@
+"""What is stored: the three measurements, and how an event becomes a point of one of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from fairprice.messages import Book, Gap, Level, Price
+
+FAIR_PRICE = "fair_price"
+ORDER_BOOK = "order_book"
+GAP = "gap"
+
+REVISION = {FAIR_PRICE: "update_id", ORDER_BOOK: "update_id", GAP: "to_update_id"}
+"""The field that tells which of two points with the same key is the later one, whatever order they come in."""
+
+Value = float | int | str | None
+
+_NO_LEVEL: tuple[None, float] = (None, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One row of a measurement; `time` is microseconds since the epoch.
+
+    Measurement, venue, symbol and time are its key. They come from the exchange only, so the same event always makes
+    the same point. Ids are integers, every other number a float.
+    """
+
+    measurement: str
+    time: int
+    venue: str
+    symbol: str
+    fields: Mapping[str, Value]
+
+
+def is_sampled(event_time: int, previous_event_time: int | None, interval: int) -> bool:
+    """Tell whether a book is the first one of its interval; all times in microseconds, interval 0 samples every book.
+
+    Needs nothing but the book itself, so replicas and replays choose the same books.
+    """
+    if interval == 0 or previous_event_time is None:
+        return True
+    return event_time // interval != previous_event_time // interval
+
+
+def fair_price_point(price: Price) -> Point:
+    """Return the point of a price; `latency_ms` is the time from the exchange's event to the price."""
+    latency = None if price.priced_time is None else (price.priced_time - price.event_time) / 1000
+    fields: dict[str, Value] = {
+        "price": price.price,
+        **price.values,
+        "first_update_id": price.first_update_id,
+        "update_id": price.update_id,
+        "estimator": price.estimator,
+        "status": price.status,
+        "latency_ms": latency,
+    }
+    return Point(FAIR_PRICE, price.event_time, price.venue, price.symbol, fields)
+
+
+def order_book_point(book: Book, levels: int) -> Point:
+    """Return the point of a book's best `levels` of each side; a level that is absent has no price and the size 0."""
+    fields: dict[str, Value] = {"update_id": book.update_id}
+    fields.update(_level_fields("bid", book.bids, levels))
+    fields.update(_level_fields("ask", book.asks, levels))
+    return Point(ORDER_BOOK, book.event_time, book.venue, book.symbol, fields)
+
+
+def gap_point(gap: Gap) -> Point:
+    """Return the point of a gap, at the time of the last book before it."""
+    fields: dict[str, Value] = {
+        "from_update_id": gap.from_update_id,
+        "to_update_id": gap.to_update_id,
+        "duration_ms": (gap.to_time - gap.from_time) / 1000,
+        "reason": gap.reason,
+    }
+    return Point(GAP, gap.from_time, gap.venue, gap.symbol, fields)
+
+
+def _level_fields(side: str, rows: list[Level], levels: int) -> dict[str, Value]:
+    fields: dict[str, Value] = {}
+    for position, row in zip_longest(range(levels), rows[:levels]):
+        price, size = (float(row[0]), float(row[1])) if row else _NO_LEVEL
+        fields[f"{side}_price_{position:02}"] = price
+        fields[f"{side}_size_{position:02}"] = size
+    return fields

@@ -1,0 +1,37 @@
+"""What the storer asks of a database."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from storer.measurements import Point
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A point that the store will never take: its position in the batch and why."""
+
+    index: int
+    reason: str
+
+
+class Store(Protocol):
+    """A database that keeps points by key.
+
+    `storer.app` calls it: one batch after the other from each of its two consumers, so two calls may overlap. A batch
+    has up to some thousand points and comes as soon as the last one is written.
+    """
+
+    async def write(self, points: Sequence[Point]) -> list[Rejection]:
+        """Keep all points durably, or none; only those that are reported as rejected are left out of "all".
+
+        A point replaces the one with the same key, unless that one is a later revision (`measurements.REVISION`).
+        So writing a batch twice, or an old one late, changes nothing. The caller sends rejected points to the dead
+        letters and never writes them again.
+
+        Raises `StoreUnavailable` for whatever may pass (locked, full, unreachable): the batch may or may not be kept,
+        and the caller writes it again, unchanged, after a back-off. Cancelling leaves it equally open.
+        """
+
+    async def close(self) -> None:
+        """Finish what is being written and let the database go; nothing may be written afterwards."""

@@ -1,0 +1,194 @@
+"""The store of the embedded mode: one SQLite file, a table per measurement.
+
+All SQL runs in one thread of its own, so the event loop never waits for the disk.
+"""
+
+import asyncio
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from fairprice.errors import StartupError, StoreUnavailable
+from storer.measurements import REVISION, Point, Value
+from storer.stores.port import Rejection
+
+KEY = ("venue", "symbol", "time")
+MAX_COLUMNS = 2000
+"""SQLite's own limit (https://www.sqlite.org/limits.html)."""
+
+Result = TypeVar("Result")
+Shape = tuple[str, ...]
+"""A measurement and the names of a point's fields."""
+
+_BAD_ROW = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+    UnicodeError,
+)
+"""What SQLite and its driver raise for a value that cannot be stored; other errors are about the database."""
+
+
+async def open_sqlite(path: Path, *, patience: float = 5.0) -> "SqliteStore":
+    """Open the database at `path`, making it and its folders where they are missing.
+
+    `patience` is how many seconds to wait, here and in each write, while somebody else holds the database.
+    Raises `StartupError` when the path is no place for a database, not writable, not a database, or held for longer.
+    """
+    thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
+    try:
+        connection = await asyncio.get_running_loop().run_in_executor(thread, _connect, path, patience)
+    except (OSError, sqlite3.Error) as error:
+        thread.shutdown(wait=False)
+        raise StartupError(f"cannot store in {path}: {_explain(path, error)}") from error
+    return SqliteStore(path, connection, thread)
+
+
+class SqliteStore:
+    """See `Store`; made by `open_sqlite`."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
+        self._path = path
+        self._connection = connection
+        self._thread = thread
+        self._columns: dict[str, set[str]] = {}
+
+    async def write(self, points: Sequence[Point]) -> list[Rejection]:
+        """See `Store.write`."""
+        return await self._in_thread(lambda: self._write(points))
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        await self._in_thread(self._connection.close)
+        self._thread.shutdown(wait=False)
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _write(self, points: Sequence[Point]) -> list[Rejection]:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            rejections = [
+                rejection for shape, rows in _by_shape(points).items() for rejection in self._insert(shape, rows)
+            ]
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise StoreUnavailable(f"{self._path}: {error}") from error
+        return sorted(rejections, key=lambda rejection: rejection.index)
+
+    def _roll_back(self) -> None:
+        self._columns.clear()  # a table or column made in this transaction is gone again
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _insert(self, shape: Shape, rows: list[tuple[int, Point]]) -> list[Rejection]:
+        measurement, *fields = shape
+        if len({*KEY, *self._known_columns(measurement), *fields}) > MAX_COLUMNS:
+            reason = f"{measurement} would have more than {MAX_COLUMNS} columns"
+            return [Rejection(index, reason) for index, _ in rows]
+        self._add_missing_columns(measurement, rows[0][1])
+        statement = _upsert(measurement, fields)
+        try:
+            self._connection.executemany(statement, (_row(point) for _, point in rows))
+        except _BAD_ROW:
+            return self._insert_singly(statement, rows)  # also those before the bad one: again changes nothing
+        return []
+
+    def _insert_singly(self, statement: str, rows: list[tuple[int, Point]]) -> list[Rejection]:
+        rejections = []
+        for index, point in rows:
+            try:
+                self._connection.execute(statement, _row(point))
+            except _BAD_ROW as error:
+                rejections.append(Rejection(index, f"SQLite takes no such row: {error}"))
+        return rejections
+
+    def _add_missing_columns(self, measurement: str, sample: Point) -> None:
+        known = self._known_columns(measurement)
+        missing = [f"{_quoted(name)} {_affinity(value)}" for name, value in sample.fields.items() if name not in known]
+        if not known:
+            self._connection.execute(_create(measurement, missing))
+        else:
+            for column in missing:
+                self._connection.execute(f"ALTER TABLE {_quoted(measurement)} ADD COLUMN {column}")
+        known.update(KEY, sample.fields)
+
+    def _known_columns(self, measurement: str) -> set[str]:
+        """Return the table's columns; none where there is no table yet."""
+        if measurement not in self._columns:
+            rows = self._connection.execute(f"PRAGMA table_info({_quoted(measurement)})")
+            self._columns[measurement] = {row[1] for row in rows}
+        return self._columns[measurement]
+
+
+def _connect(path: Path, patience: float) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _explain(path: Path, error: Exception) -> str:
+    if path.is_dir():
+        return "it is a folder; name a file with --database"
+    if isinstance(error, OSError):
+        return f"{error.strerror} ({error.filename}); name another file with --database"
+    if "locked" in str(error):
+        return "another program is writing to it; stop that one or name another file with --database"
+    if "not a database" in str(error):
+        return "the file is something else than a SQLite database; name another file with --database"
+    return f"{error}; check that the folder and the file are writable"
+
+
+def _by_shape(points: Iterable[Point]) -> dict[Shape, list[tuple[int, Point]]]:
+    shapes: defaultdict[Shape, list[tuple[int, Point]]] = defaultdict(list)
+    for index, point in enumerate(points):
+        shapes[point.measurement, *point.fields].append((index, point))
+    return shapes
+
+
+def _row(point: Point) -> tuple[Value, ...]:
+    return (point.venue, point.symbol, point.time, *point.fields.values())
+
+
+def _create(measurement: str, columns: Iterable[str]) -> str:
+    key = ("time INTEGER NOT NULL", "venue TEXT NOT NULL", "symbol TEXT NOT NULL")
+    return (
+        f"CREATE TABLE {_quoted(measurement)} ({', '.join((*key, *columns))}, "
+        f"PRIMARY KEY ({', '.join(KEY)})) WITHOUT ROWID"
+    )
+
+
+def _upsert(measurement: str, fields: Iterable[str]) -> str:
+    names = [_quoted(field) for field in fields]
+    columns = [*KEY, *names]
+    table, revision = _quoted(measurement), _quoted(REVISION[measurement])
+    places = ", ".join("?" for _ in columns)
+    updates = ", ".join(f"{name} = excluded.{name}" for name in names)
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places}) "  # noqa: S608  every name is quoted
+        f"ON CONFLICT ({', '.join(KEY)}) DO UPDATE SET {updates} WHERE excluded.{revision} >= {table}.{revision}"
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _affinity(value: Value) -> str:
+    if isinstance(value, str):
+        return "TEXT"
+    return "INTEGER" if isinstance(value, int) else "REAL"

@@ -1,0 +1,84 @@
+"""How events become points."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fairprice.messages import PRICE_VALUES, Book, Gap, Price
+from storer.measurements import fair_price_point, gap_point, is_sampled, order_book_point
+
+SECOND = 1_000_000
+
+BOOK = Book("binance", "BTCUSDT", 4, 7, 9 * SECOND, 8 * SECOND, 1, "a", [["100.5", "2"], ["99", "0.1"]], [], None, None)
+PRICE = Price(
+    "binance", "BTCUSDT", 4, 7, 9 * SECOND, 9 * SECOND + 1, 9 * SECOND + 2500, "mid", "ok", 1.5,
+    {**dict.fromkeys(PRICE_VALUES, 2.5), "depth_bid_10bps": None},
+)  # fmt: skip
+
+
+def test_a_price_is_stored_with_everything_that_it_says():
+    point = fair_price_point(PRICE)
+    assert (point.measurement, point.time, point.venue, point.symbol) == (
+        "fair_price", 9 * SECOND, "binance", "BTCUSDT",
+    )  # fmt: skip
+    assert point.fields == {
+        "price": 1.5,
+        **dict.fromkeys(PRICE_VALUES, 2.5),
+        "depth_bid_10bps": None,
+        "first_update_id": 4,
+        "update_id": 7,
+        "estimator": "mid",
+        "status": "ok",
+        "latency_ms": 2.5,
+    }
+
+
+def test_a_replayed_price_has_no_latency():
+    assert fair_price_point(replace(PRICE, priced_time=None)).fields["latency_ms"] is None
+
+
+def test_a_book_is_stored_with_all_its_levels_and_absent_ones_are_empty():
+    point = order_book_point(BOOK, 2)
+    assert (point.measurement, point.time) == ("order_book", 9 * SECOND)
+    assert point.fields == {
+        "update_id": 7,
+        "bid_price_00": 100.5, "bid_size_00": 2.0, "bid_price_01": 99.0, "bid_size_01": 0.1,
+        "ask_price_00": None, "ask_size_00": 0.0, "ask_price_01": None, "ask_size_01": 0.0,
+    }  # fmt: skip
+    assert all(isinstance(value, float | None) for name, value in point.fields.items() if name != "update_id")
+
+
+def test_a_book_with_more_levels_than_wanted_is_cut():
+    assert list(order_book_point(BOOK, 1).fields) == [
+        "update_id", "bid_price_00", "bid_size_00", "ask_price_00", "ask_size_00",
+    ]  # fmt: skip
+
+
+def test_a_gap_is_stored_where_it_begins():
+    point = gap_point(Gap("binance", "BTCUSDT", 8, 12, 3 * SECOND, 4 * SECOND + 500, "disconnect"))
+    assert (point.measurement, point.time) == ("gap", 3 * SECOND)
+    assert point.fields == {"from_update_id": 8, "to_update_id": 12, "duration_ms": 1000.5, "reason": "disconnect"}
+
+
+@pytest.mark.parametrize(
+    ("event_time", "previous", "interval", "sampled"),
+    [
+        (10 * SECOND, 10 * SECOND - 1, SECOND, True),
+        (10 * SECOND + 1, 10 * SECOND, SECOND, False),
+        (11 * SECOND - 1, 10 * SECOND, SECOND, False),
+        (15 * SECOND + 7, 10 * SECOND, SECOND, True),
+        (10 * SECOND + 1, None, SECOND, True),
+        (10 * SECOND + 1, 10 * SECOND, 0, True),
+    ],
+)
+def test_the_first_book_of_an_interval_is_sampled(event_time, previous, interval, sampled):
+    assert is_sampled(event_time, previous, interval) is sampled
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, unique=True).map(sorted), st.integers(1, 50))
+def test_each_interval_that_has_books_has_exactly_one_sample(times, interval):
+    previous = [None, *times[:-1]]
+    sampled = [time for time, before in zip(times, previous, strict=True) if is_sampled(time, before, interval)]
+    assert sampled == [min(t for t in times if t // interval == k) for k in sorted({t // interval for t in times})]

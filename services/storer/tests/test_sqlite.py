@@ -1,0 +1,245 @@
+"""The SQLite store: what is kept, what is refused, and what survives."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+
+from fairprice.errors import StartupError, StoreUnavailable
+from storer.measurements import Point, Value
+from storer.stores.sqlite import MAX_COLUMNS, open_sqlite
+
+
+def point(time: int, update_id: int = 1, *, symbol: str = "BTCUSDT", **fields: Value) -> Point:
+    return Point("fair_price", time, "binance", symbol, {"price": 1.5, **fields, "update_id": update_id})
+
+
+def rows(path: Path, table: str = "fair_price", columns: str = "*") -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(f"SELECT {columns} FROM {table} ORDER BY symbol, time").fetchall()
+
+
+@asynccontextmanager
+async def opened(path: Path, patience: float = 5.0):
+    store = await open_sqlite(path, patience=patience)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "new" / "folder" / "fairprice.db"
+
+
+async def test_a_table_has_the_designed_columns_and_key(path):
+    async with opened(path) as store:
+        assert await store.write([point(7, 3, status="ok", bid=None)]) == []
+    with closing(sqlite3.connect(path)) as connection:
+        columns = connection.execute("PRAGMA table_info(fair_price)").fetchall()
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert [(name, kind) for _, name, kind, *_ in columns] == [
+        ("time", "INTEGER"), ("venue", "TEXT"), ("symbol", "TEXT"),
+        ("price", "REAL"), ("status", "TEXT"), ("bid", "REAL"), ("update_id", "INTEGER"),
+    ]  # fmt: skip
+    assert {name: key for _, name, _, _, _, key in columns if key} == {"venue": 1, "symbol": 2, "time": 3}
+    assert rows(path) == [(7, "binance", "BTCUSDT", 1.5, "ok", None, 3)]
+
+
+async def test_writing_twice_changes_nothing(path):
+    async with opened(path) as store:
+        await store.write([point(1), point(2), point(1)])
+        before = rows(path)
+        await store.write([point(2), point(1)])
+        assert rows(path) == before
+        assert len(before) == 2
+
+
+async def test_a_repeat_replaces_every_field_and_an_older_revision_none(path):
+    async with opened(path) as store:
+        await store.write([point(1, 5, status="ok")])
+        await store.write(
+            [Point("fair_price", 1, "binance", "BTCUSDT", {"price": None, "status": "x", "update_id": 5})]
+        )
+        assert rows(path, columns="price, status, update_id") == [(None, "x", 5)]
+        await store.write([point(1, 4, status="late")])
+        assert rows(path, columns="price, status, update_id") == [(None, "x", 5)]
+        await store.write([point(1, 6, status="newer")])
+        assert rows(path, columns="price, status, update_id") == [(1.5, "newer", 6)]
+
+
+async def test_venue_symbol_and_time_tell_points_apart(path):
+    async with opened(path) as store:
+        await store.write([point(1), point(2), point(1, symbol="ETHUSDT")])
+        await store.write([Point("fair_price", 1, "other", "BTCUSDT", {"update_id": 1})])
+    assert len(rows(path)) == 4
+
+
+async def test_doubles_and_ids_come_back_as_they_were(path):
+    numbers: dict[str, Value] = {"a": 0.1 + 0.2, "b": 5e-324, "c": 1.7976931348623157e308, "d": 2.0}
+    async with opened(path) as store:
+        await store.write([point(2**63 - 1, 2**63 - 1, **numbers)])
+    assert rows(path, columns="time, update_id, a, b, c, d, typeof(d)") == [
+        (2**63 - 1, 2**63 - 1, *numbers.values(), "real")
+    ]
+
+
+async def test_columns_that_settings_add_later_are_added_to_the_table(path):
+    async with opened(path) as store:
+        await store.write([point(1)])
+    async with opened(path) as store:
+        await store.write([point(2, depth_bid_5bps=3.0), point(3), point(4, depth_ask_5bps=4.0)])
+    assert rows(path, columns="time, depth_bid_5bps, depth_ask_5bps") == [
+        (1, None, None), (2, 3.0, None), (3, None, None), (4, None, 4.0),
+    ]  # fmt: skip
+
+
+async def test_a_bad_point_is_rejected_and_its_neighbours_are_stored(path):
+    async with opened(path) as store:
+        bad = [point(2, 2**63), point(3, status=object()), point(None), point(4, status="\ud800")]
+        rejections = await store.write([point(1), bad[0], point(5), *bad[1:], point(6, status="ok")])
+    assert [rejection.index for rejection in rejections] == [1, 3, 4, 5]
+    assert all(rejection.reason for rejection in rejections)
+    assert rows(path, columns="time") == [(1,), (5,), (6,)]
+
+
+async def test_a_point_that_needs_too_many_columns_is_rejected(path):
+    fitting = {f"depth_bid_{number}bps": 1.0 for number in range(MAX_COLUMNS - 5)}
+    async with opened(path) as store:
+        (rejection,) = await store.write([point(1, **fitting, one_more=1.0), point(2)])
+        assert (rejection.index, rows(path, columns="time")) == (0, [(2,)])
+    path.unlink()
+    async with opened(path) as store:
+        assert await store.write([point(1, **fitting)]) == []
+        (rejection,) = await store.write([point(2, one_more=1.0)])
+        assert "columns" in rejection.reason
+
+
+async def test_a_database_locked_by_another_writer_is_unavailable_and_works_again(path):
+    async with opened(path, patience=0.05) as store:
+        await store.write([point(1)])
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailable, match="locked"):
+                await store.write([point(2, extra=1.0)])
+            other.execute("ROLLBACK")
+        await store.write([point(2, extra=1.0)])
+    assert rows(path, columns="time, extra") == [(1, None), (2, 1.0)]
+
+
+async def test_a_full_disk_is_unavailable_and_nothing_of_the_batch_is_kept(path):
+    async with opened(path) as store:
+        await store.write([point(1)])
+        pages = store._in_thread(lambda: store._connection.execute("PRAGMA page_count").fetchone()[0])
+        limit = await pages + 2
+        await store._in_thread(lambda: store._connection.execute(f"PRAGMA max_page_count = {limit}").fetchall())
+        with pytest.raises(StoreUnavailable, match="full"):
+            await store.write([point(time, status="x" * 1000) for time in range(2, 100)])
+        assert rows(path, columns="time") == [(1,)]
+        await store._in_thread(lambda: store._connection.execute("PRAGMA max_page_count = 100000").fetchall())
+        assert await store.write([point(time, status="x" * 1000) for time in range(2, 100)]) == []
+    assert len(rows(path)) == 99
+
+
+async def test_the_event_loop_runs_while_a_write_waits(path):
+    async with opened(path, patience=0.2) as store:
+        await store.write([point(1)])
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            write = asyncio.create_task(store.write([point(2)]))
+            turns = 0
+            while not write.done():
+                await asyncio.sleep(0.01)
+                turns += 1
+            with pytest.raises(StoreUnavailable):
+                await write
+    assert turns > 5
+
+
+async def test_a_folder_is_no_database(tmp_path):
+    with pytest.raises(StartupError, match="it is a folder"):
+        await open_sqlite(tmp_path)
+
+
+async def test_another_kind_of_file_is_no_database_and_is_left_alone(tmp_path):
+    file = tmp_path / "notes.txt"
+    file.write_text("buy low, sell high\n" * 100)
+    with pytest.raises(StartupError, match="something else than a SQLite database"):
+        await open_sqlite(file)
+    assert file.read_text() == "buy low, sell high\n" * 100
+
+
+async def test_a_database_that_another_program_writes_to_is_said_to_be_so(path):
+    path.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StartupError, match="another program is writing"):
+            await open_sqlite(path, patience=0.05)
+
+
+async def test_a_place_where_no_folder_can_be_made_is_said_to_be_so(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StartupError, match=r"cannot store in .*fairprice\.db: (Not a directory|File exists)"):
+        await open_sqlite(tmp_path / "file" / "fairprice.db")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; run as another user")
+async def test_a_read_only_folder_is_said_to_be_so(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(StartupError, match="check that the folder and the file are writable"):
+        await open_sqlite(tmp_path / "fairprice.db")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="/proc is a file system of Linux")
+async def test_a_folder_that_takes_no_files_is_said_to_be_so():
+    with pytest.raises(StartupError, match="check that the folder and the file are writable"):
+        await open_sqlite(Path("/proc/fairprice.db"))
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from storer.measurements import Point
+from storer.stores.sqlite import open_sqlite
+
+async def main():
+    store = await open_sqlite(Path(sys.argv[1]))
+    for batch in range(1_000_000):
+        times = range(batch * 50, batch * 50 + 50)
+        fields = [{"update_id": time, "filling": "x" * 200} for time in times]
+        await store.write([Point("fair_price", each["update_id"], "binance", "BTCUSDT", each) for each in fields])
+        print(times[-1], flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("batches", [1, 40])
+def test_every_acknowledged_row_survives_kill_9(tmp_path, batches):
+    path = tmp_path / "fairprice.db"
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout
+        told = [int(child.stdout.readline()) for _ in range(batches)]
+        child.send_signal(signal.SIGKILL)
+        told += [int(line) for line in child.stdout]
+    assert child.returncode == -signal.SIGKILL
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    stored = [time for (time,) in rows(path, columns="time")]
+    assert stored == list(range(len(stored)))
+    assert len(stored) >= told[-1] + 1
+    assert len(stored) % 50 == 0
+    asyncio.run(_writes_again(path))
+
+
+async def _writes_again(path: Path) -> None:
+    async with opened(path) as store:
+        assert await store.write([point(10**9)]) == []

@@ -1,0 +1,348 @@
+"""The running storer over the embedded broker and a fake or a real store."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from random import Random
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fairprice.broker.memory import MemoryBroker
+from fairprice.broker.port import Message
+from fairprice.errors import BrokerUnavailable, SettingsError, StoreUnavailable
+from fairprice.messages import PRICE_VALUES, Book, Event, Gap, Price, encode, join
+from fairprice.topology import BOOKS, BOOKS_STORER, DEAD_LETTERS, PRICES, PRICES_STORER
+from storer import app
+from storer.app import Counters
+from storer.measurements import Point
+from storer.settings import StorerSettings
+from storer.stores.port import Rejection
+from storer.stores.sqlite import open_sqlite
+
+MS = 1000
+
+
+def price(number: int, **changes: object) -> Price:
+    values = dict.fromkeys(PRICE_VALUES, float(number))
+    first = Price("binance", "BTCUSDT", number, number, number * MS, 0, None, "mid", "ok", 1.0, values)
+    return replace(first, **changes)
+
+
+def book(number: int, previous: int | None) -> Book:
+    before = None if previous is None else previous * MS
+    levels = [["100", str(number)]], [["101", "1"]]
+    return Book("binance", "BTCUSDT", number, number, number * MS, before, 0, "a", *levels, None, None)
+
+
+GAP = Gap("binance", "BTCUSDT", 6, 9, 5 * MS, 9 * MS, "sequence")
+
+
+def message(*lines: Event | bytes, identity: str = "m") -> Message:
+    body = join(line if isinstance(line, bytes) else encode(line) for line in lines)
+    return Message(body, "x.v1", identity, "test", 1, "binance.BTCUSDT", ("binance.BTCUSDT",))
+
+
+class FakeStore:
+    """Keeps batches; refuses points that `reject` names, fails while `failures` last, writes when `gate` is open."""
+
+    def __init__(self, *, failures: int = 0, reject: Callable[[Point], bool] = lambda _: False) -> None:
+        self.batches: list[list[Point]] = []
+        self.failures = failures
+        self.calls = 0
+        self.reject = reject
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def write(self, points: Sequence[Point]) -> list[Rejection]:
+        self.calls += 1
+        await self.gate.wait()
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("disk full")
+        self.batches.append([each for each in points if not self.reject(each)])
+        return [Rejection(index, "out of range") for index, each in enumerate(points) if self.reject(each)]
+
+    async def close(self) -> None:
+        pass
+
+    @property
+    def ids(self) -> list[object]:
+        return [each.fields["update_id"] for batch in self.batches for each in batch]
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  nobody tells when a queue is empty
+            await asyncio.sleep(0.001)
+
+
+async def settled(broker: MemoryBroker) -> None:
+    await eventually(lambda: not (broker.depths()[BOOKS_STORER] or broker.depths()[PRICES_STORER]))
+
+
+@asynccontextmanager
+async def running(broker, store, *, counters=None, **options):
+    task = asyncio.create_task(app.run(StorerSettings(**options), broker, store, random=Random(1), counters=counters))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+@pytest.fixture
+def fast_retries(monkeypatch):
+    monkeypatch.setattr(app, "delays", lambda random: iter(lambda: random.random() / 1000, None))
+
+
+async def dead_letters(broker: MemoryBroker) -> list[Message]:
+    count = broker.depths()[DEAD_LETTERS]
+    if not count:
+        return []
+    async with broker.subscribe(DEAD_LETTERS, 1000) as subscription:
+        return [delivery.message for delivery in await subscription.receive(1000)]
+
+
+async def test_prices_gaps_and_sampled_books_reach_the_store():
+    broker, store, counters = MemoryBroker(), FakeStore(), Counters()
+    async with running(broker, store, counters=counters, store_book_interval="10ms"):
+        await broker.publish(BOOKS, message(book(8, None), book(9, 8), book(10, 9), GAP, book(11, 10)))
+        await broker.publish(PRICES, message(price(8), price(9)))
+        await settled(broker)
+    points = [each for batch in store.batches for each in batch]
+    assert sorted((each.measurement, each.time // MS) for each in points) == [
+        ("fair_price", 8), ("fair_price", 9), ("gap", 5), ("order_book", 8), ("order_book", 10),
+    ]  # fmt: skip
+    assert set(counters.samples()) == {
+        ("storer_rows_total", ("fair_price",), 2),
+        ("storer_rows_total", ("order_book",), 2),
+        ("storer_rows_total", ("gap",), 1),
+        ("storer_batches_total", (PRICES_STORER,), 1),
+        ("storer_batches_total", (BOOKS_STORER,), 1),
+        ("storer_invalid_lines_total", (), 0),
+        ("storer_failures_total", (), 0),
+    }
+
+
+async def test_an_interval_of_zero_stores_every_book():
+    broker, store = MemoryBroker(), FakeStore()
+    async with running(broker, store, store_book_interval="0s"):
+        await broker.publish(BOOKS, message(book(8, None), book(9, 8), book(10, 9)))
+        await settled(broker)
+    assert store.ids == [8, 9, 10]
+
+
+async def test_bad_and_rejected_lines_go_to_the_dead_letters_once_and_their_neighbours_are_stored():
+    broker, counters = MemoryBroker(), Counters()
+    store = FakeStore(reject=lambda each: each.fields["update_id"] == 3)
+    async with running(broker, store, counters=counters):
+        await broker.publish(PRICES, message(price(1), b"{", price(2), price(3), GAP, price(4), identity="mixed"))
+        await settled(broker)
+    assert store.ids == [1, 2, 4]
+    letters = await dead_letters(broker)
+    assert {letter.body for letter in letters} == {b"{", encode(price(3)), encode(GAP)}
+    assert len(letters) == 3
+    assert {letter.headers["origin"] for letter in letters} == {PRICES_STORER}
+    assert {letter.headers["origin_message_id"] for letter in letters} == {"mixed"}
+    assert "out of range" in {letter.headers["reason"] for letter in letters}
+    assert counters.invalid_lines == 3
+    assert counters.rows == {"fair_price": 3}
+
+
+async def test_a_price_has_no_place_among_books():
+    broker, store = MemoryBroker(), FakeStore()
+    async with running(broker, store):
+        await broker.publish(BOOKS, message(price(1), GAP))
+        await settled(broker)
+    assert [letter.body for letter in await dead_letters(broker)] == [encode(price(1))]
+    assert [each.measurement for each in store.batches[0]] == ["gap"]
+
+
+async def test_while_one_write_runs_the_next_batch_collects():
+    broker, store = MemoryBroker(), FakeStore()
+    store.gate.clear()
+    async with running(broker, store):
+        await broker.publish(PRICES, message(price(1)))
+        await eventually(lambda: store.calls == 1)
+        for number in range(2, 8):
+            await broker.publish(PRICES, message(price(number)))
+        store.gate.set()
+        await settled(broker)
+    assert [len(batch) for batch in store.batches] == [1, 6]
+
+
+async def test_a_batch_is_written_when_it_is_full():
+    broker, store = MemoryBroker(), FakeStore()
+    for number in range(10):
+        await broker.publish(PRICES, message(price(number)))
+    async with running(broker, store, store_batch_rows=4, store_batch_age="1h"):
+        await eventually(lambda: len(store.batches) == 2)
+        assert [len(batch) for batch in store.batches] == [4, 4]
+        assert broker.depths()[PRICES_STORER] == 2
+
+
+async def test_a_batch_is_written_when_it_is_old():
+    broker, store = MemoryBroker(), FakeStore()
+    async with running(broker, store, store_batch_age="100ms"):
+        await broker.publish(PRICES, message(price(1)))
+        await asyncio.sleep(0.02)
+        await broker.publish(PRICES, message(price(2)))
+        assert store.calls == 0
+        await settled(broker)
+    assert [len(batch) for batch in store.batches] == [2]
+
+
+async def test_a_batch_that_can_take_no_more_messages_does_not_wait(monkeypatch):
+    monkeypatch.setattr(app, "PREFETCH", 3)
+    broker, store = MemoryBroker(), FakeStore()
+    for number in range(3):
+        await broker.publish(PRICES, message(price(number)))
+    async with running(broker, store, store_batch_age="1h"):
+        await settled(broker)
+    assert [len(batch) for batch in store.batches] == [3]
+
+
+async def test_an_outage_keeps_everything_takes_no_more_and_is_told_once(fast_retries):
+    broker, store, counters = MemoryBroker(), FakeStore(failures=20), Counters()
+    with structlog.testing.capture_logs() as logs:
+        async with running(broker, store, counters=counters):
+            for number in range(5):
+                await broker.publish(PRICES, message(price(number)))
+            await broker.publish(BOOKS, message(book(1, None)))
+            await settled(broker)
+    assert sorted(store.ids) == [0, 1, 1, 2, 3, 4]
+    assert counters.failures == 20
+    assert [(each["log_level"], each["event"]) for each in logs] == [
+        ("error", "the store takes nothing; keeping what came and trying again"),
+        ("info", "the store works again"),
+    ]
+
+
+async def test_during_an_outage_no_more_than_the_prefetch_is_taken(monkeypatch, fast_retries):
+    monkeypatch.setattr(app, "PREFETCH", 3)
+    broker, store = MemoryBroker(), FakeStore(failures=10**9)
+    async with running(broker, store):
+        for number in range(10):
+            await broker.publish(PRICES, message(price(number)))
+        await eventually(lambda: store.calls > 20)
+        assert len(broker._queues[PRICES_STORER].ready) >= 7
+        store.failures = 0
+        await settled(broker)
+    assert store.ids == list(range(10))
+
+
+async def test_cancelling_acknowledges_nothing_that_is_not_stored():
+    broker, store = MemoryBroker(), FakeStore()
+    store.gate.clear()
+    async with running(broker, store):
+        await broker.publish(PRICES, message(price(1)))
+        await broker.publish(BOOKS, message(book(1, None)))
+        await eventually(lambda: store.calls == 2)
+    assert (broker.depths()[PRICES_STORER], broker.depths()[BOOKS_STORER]) == (1, 1)
+    store.gate.set()
+    async with running(broker, store):
+        await settled(broker)
+    assert sorted(each.measurement for batch in store.batches for each in batch) == ["fair_price", "order_book"]
+
+
+async def test_a_dead_letter_that_is_not_confirmed_holds_the_acknowledgement():
+    class Deaf(MemoryBroker):
+        attempts = 0
+
+        async def publish(self, exchange: str, message: Message) -> None:
+            if exchange == DEAD_LETTERS:
+                self.attempts += 1
+                raise BrokerUnavailable("no confirmation")
+            await super().publish(exchange, message)
+
+    broker, store = Deaf(), FakeStore()
+    async with running(broker, store):
+        await broker.publish(PRICES, message(price(1), b"{"))
+        await eventually(lambda: broker.attempts > 0)
+    assert broker.depths()[PRICES_STORER] == 1
+
+
+async def test_a_lost_subscription_is_made_again(fast_retries):
+    class Losing(MemoryBroker):
+        lost = 0
+
+        def subscribe(self, queue: str, prefetch: int):
+            if self.lost < 4:
+                self.lost += 1
+                raise BrokerUnavailable("connection reset")
+            return super().subscribe(queue, prefetch)
+
+    broker, store = Losing(), FakeStore()
+    async with running(broker, store):
+        await broker.publish(PRICES, message(price(1)))
+        await settled(broker)
+    assert store.ids == [1]
+
+
+EVENTS = [
+    *(price(number) for number in range(12)),
+    price(50, event_time=3 * MS),  # two prices of the same instant: the later update stays
+    *(book(number, number - 1) for number in range(1, 12)),
+    GAP,
+    replace(GAP, to_update_id=20, to_time=20 * MS),
+]
+
+
+async def stored(path, messages: list[tuple[str, Message]], replicas: int) -> dict[str, list[tuple[object, ...]]]:
+    broker = MemoryBroker(capacity=10_000)
+    store = await open_sqlite(path)
+    for exchange, each in messages:
+        await broker.publish(exchange, each)
+    async with asyncio.TaskGroup() as group:
+        options = StorerSettings(store_book_interval="3ms", store_batch_rows=5, book_levels=1)
+        tasks = [group.create_task(app.run(options, broker, store, random=Random(r))) for r in range(replicas)]
+        await settled(broker)
+        for task in tasks:
+            task.cancel()
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        return {
+            table: connection.execute(f"SELECT * FROM {table} ORDER BY venue, symbol, time").fetchall()
+            for table in ("fair_price", "order_book", "gap")
+        }
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.permutations(range(len(EVENTS))), st.lists(st.integers(0, len(EVENTS) - 1), max_size=10), st.integers(1, 3))
+def test_shuffled_and_repeated_messages_and_replicas_make_the_same_rows(tmp_path_factory, order, again, replicas):
+    def sent(numbers: Sequence[int]) -> list[tuple[str, Message]]:
+        return [(PRICES if isinstance(EVENTS[n], Price) else BOOKS, message(EVENTS[n])) for n in numbers]
+
+    folder = tmp_path_factory.mktemp("rows")
+    once = asyncio.run(stored(folder / "once.db", sent(range(len(EVENTS))), 1))
+    mixed = asyncio.run(stored(folder / "mixed.db", sent([*order, *again]), replicas))
+    assert mixed == once
+    assert len(once["fair_price"]) == 12
+    assert [row[0] // MS for row in once["order_book"]] == [3, 6, 9]
+    assert [row[4] for row in once["gap"]] == [20]
+
+
+def test_the_settings_have_the_documented_defaults():
+    defaults = StorerSettings.load({})
+    assert (defaults.store_book_interval, defaults.book_levels) == (1.0, 20)
+    assert (defaults.store_batch_rows, defaults.store_batch_age) == (5000, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("FAIRPRICE_STORE_BOOK_INTERVAL", "1"),
+        ("FAIRPRICE_STORE_BATCH_ROWS", "0"),
+        ("FAIRPRICE_STORE_BATCH_AGE", "-1s"),
+        ("FAIRPRICE_BOOK_LEVELS", "0"),
+    ],
+)
+def test_a_wrong_setting_is_named(variable, value):
+    with pytest.raises(SettingsError, match=variable):
+        StorerSettings.load({variable: value})

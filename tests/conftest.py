@@ -1,0 +1,67 @@
+"""What tests across services share: the real recording, and running the embedded pipeline as a person does."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RECORDING = "binance_spot_btcusdt_20240808.ndjson.gz"
+
+
+@pytest.fixture(scope="session")
+def recording() -> Path:
+    folder = Path(os.environ.get("FAIRPRICE_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / RECORDING).exists():
+        pytest.skip(f"the real recording is not in {folder}; set FAIRPRICE_TEST_DATA to its folder")
+    return folder / RECORDING
+
+
+@pytest.fixture
+def standalone() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `python -m standalone` to its end."""
+
+    def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("FAIRPRICE_")}
+        return subprocess.run(
+            [sys.executable, "-m", "standalone", "--port", "0", *map(str, arguments)],
+            env=clean | environ,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def played(standalone: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> Callable[..., Any]:
+    """Play a recording once; return the summary and the rows of its database by measurement."""
+
+    def play(capture: Path, speed: str, **environ: str) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+        database = tmp_path / f"{speed}.db"
+        options = ("--capture", capture, "--speed", speed, "--once", "--database", database)
+        done = standalone(*options, **environ)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1]), rows_of(database)
+
+    return play
+
+
+def rows_of(database: Path) -> dict[str, list[dict[str, Any]]]:
+    with sqlite3.connect(database) as connection:
+        connection.row_factory = sqlite3.Row
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        rows = {
+            table: [dict(row) for row in connection.execute(f'SELECT * FROM "{table}" ORDER BY symbol, time')]
+            for table in tables
+        }
+    connection.close()
+    return rows
