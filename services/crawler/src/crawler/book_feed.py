@@ -46,6 +46,11 @@ class BookFeed:
         """Symbols whose book is not in sync."""
         return tuple(symbol for symbol, sync in self._syncs.items() if not sync.in_sync)
 
+    @property
+    def without_books(self) -> tuple[str, ...]:
+        """Symbols that no book was made of yet."""
+        return tuple(symbol for symbol, sync in self._syncs.items() if not sync.books)
+
     def receive_frame(self, frame: bytes, received_time: int) -> tuple[Frame | None, list[Output]]:
         """Take a frame; return what it says, None if that is of no further interest, and what follows from it.
 

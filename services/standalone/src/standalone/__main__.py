@@ -94,8 +94,8 @@ def _greet(options: Options, settings: Settings, url: str) -> None:
 
 
 def _finish(options: Options, summary: Summary) -> int:
-    for symbol in summary.out_of_sync:
-        print(f"warning: {symbol} was out of sync at the end", file=sys.stderr)
+    for symbol in summary.without_books:
+        print(f"warning: no book could be made of {symbol}: no snapshot that its diffs continue", file=sys.stderr)
     told = {
         "books": summary.books,
         "prices": summary.prices,
@@ -112,7 +112,7 @@ def _finish(options: Options, summary: Summary) -> int:
             f"in {summary.seconds:.0f} s in {options.database}.",
             file=sys.stderr,
         )
-    incomplete = options.once and (summary.out_of_sync or summary.prices != summary.books)
+    incomplete = options.once and (summary.without_books or summary.prices != summary.books)
     return EXIT_INCOMPLETE if incomplete else lifecycle.EXIT_OK
 
 

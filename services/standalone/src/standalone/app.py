@@ -35,7 +35,7 @@ class Summary:
     prices: int
     gaps: int
     dead_letters: int
-    out_of_sync: tuple[str, ...]
+    without_books: tuple[str, ...]
     seconds: float
 
 
@@ -145,6 +145,6 @@ class Pipeline:
             prices=rows["fair_price"],
             gaps=rows["gap"],
             dead_letters=self._dead.total(),
-            out_of_sync=self._crawler.feed.out_of_sync,
+            without_books=self._crawler.feed.without_books,
             seconds=round(seconds, 3),
         )

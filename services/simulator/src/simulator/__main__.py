@@ -1,0 +1,88 @@
+"""`python -m simulator`: the exchange as a program of its own."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+import time
+from collections.abc import Sequence
+
+from simulator import Exchange, Knobs, Playback, PortInUse, RecordingError, SimulatorServer
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serves until SIGINT or SIGTERM; returns 2 for options, recordings or ports that cannot be used."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(_serve(options))
+    except (RecordingError, PortInUse) as problem:
+        print(f"simulator: {problem}", file=sys.stderr)
+        return 2
+    return 0
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with SimulatorServer(_source(options), host=options.host, port=options.port) as server:
+        print(f"REST {server.rest_url}  streams {server.stream_url}  control {server.control_url}", flush=True)
+        await stopped.wait()
+
+
+def _source(options: argparse.Namespace) -> Exchange | Playback:
+    knobs = Knobs(time_scale=options.time_scale)
+    if options.capture:
+        return Playback(options.capture, speed=options.speed, knobs=knobs)
+    return Exchange(options.symbols, options.seed, start_us=time.time_ns() // 1000, knobs=knobs)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="simulator", description="An exchange that speaks Binance's market-data protocol."
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=_port, default=9000, help="port to serve on, 0: any free one (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of the market (default: %(default)s)")
+    parser.add_argument("--symbols", type=_symbols, default=("BTCUSDT",), help="comma-separated (default: BTCUSDT)")
+    parser.add_argument(
+        "--time-scale", type=_positive, default=1.0, help="how much faster than the wall clock it lives"
+    )
+    parser.add_argument("--capture", metavar="FILE", help="play this recording instead of a market")
+    parser.add_argument("--speed", type=_speed, default=1.0, help="of the recording: a factor, or 'max' (default: 1)")
+    return parser
+
+
+def _symbols(text: str) -> tuple[str, ...]:
+    symbols = tuple(symbol.strip().upper() for symbol in text.split(",") if symbol.strip())
+    if not symbols or not all(symbol.isalnum() for symbol in symbols):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of symbols like BTCUSDT,ETHUSDT")
+    return symbols
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port between 0 and 65535")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return number
+
+
+def _speed(text: str) -> float | None:
+    return None if text == "max" else _positive(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""The control endpoint, `/__sim/...`: the truth, counters, and faults on demand. No exchange has one."""
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from simulator.faults import fault_from
+from simulator.rest import Venue
+
+
+class Control:
+    """Lets a test look behind the exchange's doors and break things."""
+
+    def __init__(self, venue: Venue, status: Callable[[], dict[str, Any]]) -> None:
+        self._venue = venue
+        self._status = status
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Adds `/__sim/book`, `/__sim/status` and `/__sim/faults`."""
+        router.add_get("/__sim/book", self._book)
+        router.add_get("/__sim/status", self._show_status)
+        router.add_get("/__sim/faults", self._list)
+        router.add_post("/__sim/faults", self._arm)
+        router.add_delete("/__sim/faults", self._disarm)
+
+    async def _book(self, request: web.Request) -> web.Response:
+        symbol, number = request.query.get("symbol", ""), request.query.get("id", "")
+        if not symbol or not number.isdecimal():
+            return _answer({"error": "symbol and id: both are needed, /__sim/book?symbol=BTCUSDT&id=123"}, 400)
+        try:
+            book = self._venue.book_at(symbol, int(number))
+        except LookupError as problem:
+            return _answer({"error": str(problem)}, 404)
+        return _answer({"symbol": symbol, "update_id": int(number), "bids": book.bids, "asks": book.asks})
+
+    async def _show_status(self, _request: web.Request) -> web.Response:
+        return _answer(self._status())
+
+    async def _list(self, _request: web.Request) -> web.Response:
+        return _answer({"faults": self._venue.board.listing()})
+
+    async def _arm(self, request: web.Request) -> web.Response:
+        try:
+            document = orjson.loads(await request.read())
+            faults = [fault_from(one) for one in (document if isinstance(document, list) else [document])]
+        except ValueError as problem:  # orjson's error is one, too
+            return _answer({"error": str(problem)}, 400)
+        return _answer({"armed": [self._venue.board.inject(fault) for fault in faults]})
+
+    async def _disarm(self, _request: web.Request) -> web.Response:
+        self._venue.board.clear()
+        return _answer({"armed": []})
+
+
+def _answer(document: object, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(document), content_type="application/json")

@@ -1,0 +1,141 @@
+"""The exchange without sockets: markets and a virtual clock in, frames and snapshots out."""
+
+from collections.abc import Collection, Iterable
+from itertools import cycle
+
+from simulator.edge import Edge, Sent
+from simulator.faults import Board, Fault
+from simulator.feed import Feed
+from simulator.frames import Book, Frame, Level
+from simulator.instruments import Instrument, instrument_of
+from simulator.knobs import Knobs
+from simulator.market import STEP_US, Market
+from simulator.replies import Reply, snapshot_reply
+
+START_US = 1_789_000_000_000_000
+"""Where the virtual clock begins unless told otherwise."""
+
+
+class Exchange:
+    """Several seeded markets on one virtual clock, in microseconds since the epoch.
+
+    The same seed, start and calls give the same bytes. `frames` is the truth; `advance` is what one client is sent,
+    faults applied, and `connect` gives that client a fresh connection. Unless streams are named it has `@depth@100ms`
+    and `@bookTicker` of every symbol.
+    """
+
+    def __init__(
+        self,
+        symbols: Iterable[str] = ("BTCUSDT",),
+        seed: int = 1,
+        *,
+        start_us: int = START_US,
+        knobs: Knobs | None = None,
+    ) -> None:
+        self.knobs = knobs or Knobs()
+        self.board = Board()
+        self.now_us = start_us
+        self.seed = seed
+        self._feeds = {
+            symbol: Feed(
+                Market(instrument_of(symbol), seed, start_us), send_unchanged_windows=self.knobs.send_unchanged_windows
+            )
+            for symbol in dict.fromkeys(symbols)
+        }
+        self._start_us = start_us
+        self._lags_us = cycle([int(lag * 1000) for lag in self.knobs.snapshot_lags_ms] or [0])
+        self._usual_streams = frozenset(stream for feed in self._feeds.values() for stream in feed.usual_streams())
+        self._edge = self.edge()
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """What is traded here."""
+        return tuple(feed.market.instrument for feed in self._feeds.values())
+
+    def edge(self) -> Edge:
+        """The edge of one more connection."""
+        return Edge(self.board, self.best)
+
+    def connect(self) -> None:
+        """The in-process client opens a new connection: what the edge remembered of the old one is gone."""
+        self._edge = self.edge()
+
+    def inject(self, fault: Fault) -> int:
+        """Arms a fault; returns its number."""
+        return self.board.inject(fault)
+
+    def frames(self, now_us: int, wanted: Collection[str] | None = None) -> list[Frame]:
+        """Moves every market to `now_us` and returns the true frames of the wanted streams, in order of time."""
+        streams = self._usual_streams if wanted is None else wanted
+        frames = [
+            frame
+            for feed in self._feeds.values()
+            for _ in range((now_us - feed.market.now_us) // STEP_US)
+            for frame in feed.step(streams)
+        ]
+        self.now_us = max(now_us, self.now_us)
+        frames.sort(key=_time)
+        return frames
+
+    def advance(self, now_us: int, wanted: Collection[str] | None = None) -> list[Sent]:
+        """As `frames`, but as the in-process client is sent them: with the faults that fire."""
+        moments = (*range(self.now_us + STEP_US, now_us, STEP_US), now_us)  # so that faults see the book of the moment
+        return [
+            sent for moment in moments for frame in self.frames(moment, wanted) for sent in self._edge.pass_on(frame)
+        ]
+
+    def best(self, symbol: str) -> tuple[Level, Level]:
+        """True best bid and ask."""
+        return self._feeds[symbol].best()
+
+    def update_ids(self) -> dict[str, int]:
+        """The last id of each symbol."""
+        return {symbol: feed.market.last_id for symbol, feed in self._feeds.items()}
+
+    def book_at(self, symbol: str, update_id: int, limit: int | None = None) -> Book:
+        """The true book right after `update_id`, an id as clients were sent it: `limit` levels a side, or all.
+
+        Raises:
+            LookupError: unknown symbol, or an id of which the book is not known; the message says which are.
+        """
+        if symbol not in self._feeds:
+            raise LookupError(f"{symbol} is not traded here; these are: {', '.join(self._feeds)}")
+        market = self._feeds[symbol].market
+        true_id = update_id + self.board.id_shift.get(symbol, 0) if update_id < market.oldest_id else update_id
+        return self._feeds[symbol].book_at(true_id, limit)
+
+    def snapshot(self, symbol: str, limit: int = 100) -> Reply:
+        """The answer to a depth request, by a replica that lags, faults applied.
+
+        Raises:
+            KeyError: the symbol is not traded here.
+        """
+        feed = self._feeds[symbol]
+
+        def body() -> bytes:
+            return feed.book_at(self._snapshot_id(symbol), limit).snapshot(limit, self.board.id_shift.get(symbol, 0))
+
+        return snapshot_reply(self.board, symbol, self.now_us, body)
+
+    def _snapshot_id(self, symbol: str) -> int:
+        market = self._feeds[symbol].market
+        if fault := self.board.take("stale_snapshot", symbol, self.now_us):
+            stale = market.id_at(self.now_us - fault.microseconds)
+            return max(market.oldest_id, min(stale, self.board.first_sent.get(symbol, stale + 2) - 2))
+        if symbol in self.board.last_sent and (fault := self.board.take("boundary_snapshot", symbol, self.now_us)):
+            return min(max(self._boundary(symbol, fault.variant), market.oldest_id), market.last_id)
+        return market.id_at(self.now_us - next(self._lags_us))
+
+    def _boundary(self, symbol: str, variant: str) -> int:
+        first, last = self.board.last_sent[symbol]
+        ids = {
+            "last_event": last,
+            "before_first": self.board.first_sent[symbol] - 1,
+            "first": self.board.first_sent[symbol],
+            "inside": (first + last) // 2,
+        }
+        return ids.get(variant, self._feeds[symbol].market.last_id)
+
+
+def _time(frame: Frame) -> int:
+    return frame.time_us

@@ -1,0 +1,122 @@
+"""One symbol's market cut into frames: windows of 100 ms and 1000 ms over one id log, best prices as they change."""
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
+from operator import neg
+
+from simulator.frames import Book, Frame, Level, book_ticker, depth_update, trade_event
+from simulator.market import Market, Trade
+
+WINDOWS = {"@100ms": 10, "": 100}
+"""Suffix of a depth stream -> market steps of 10 ms a window."""
+PARTIAL_LEVELS = (5, 10, 20)
+
+
+class Feed:
+    """Moves a market step by step and says what each step puts on the wire."""
+
+    def __init__(self, market: Market, *, send_unchanged_windows: bool = True) -> None:
+        self.market = market
+        self._send_unchanged = send_unchanged_windows
+        self.symbol = market.instrument.symbol
+        self._name = self.symbol.lower()
+        self._cuts = dict.fromkeys(WINDOWS, market.last_id)
+        self._phases = {suffix: market.random.randrange(steps) for suffix, steps in WINDOWS.items()}
+        self._phases[""] = (
+            self._phases[""] // 10 * 10 + self._phases["@100ms"]
+        )  # so a long window ends with a short one
+        self._steps = 0
+        self._top = self._best()
+
+    def usual_streams(self) -> tuple[str, ...]:
+        """The streams that a keeper of an order book has."""
+        return f"{self._name}@depth@100ms", f"{self._name}@bookTicker"
+
+    def step(self, wanted: Collection[str]) -> Iterator[Frame]:
+        """Ten milliseconds of market, as frames of the wanted streams in the order of their time."""
+        self.market.step()
+        self._steps += 1
+        if (stream := f"{self._name}@trade") in wanted:
+            yield from (self._trade(stream, trade) for trade in self.market.trades)
+        top = self._best()
+        if top != self._top:
+            self._top = top
+            if (stream := f"{self._name}@bookTicker") in wanted:
+                yield self._ticker(stream)
+        for suffix, steps in WINDOWS.items():
+            if self._steps % steps == self._phases[suffix] % steps:
+                yield from self._cut(suffix, wanted)
+
+    def best(self) -> tuple[Level, Level]:
+        """Best bid and ask as the exchange writes them."""
+        bid, ask = self.market.bids[-1], self.market.asks[-1]
+        return self._level(bid, self.market.levels[bid]), self._level(ask, self.market.levels[ask])
+
+    def book_at(self, update_id: int, limit: int | None = None) -> Book:
+        """The true book right after this id: `limit` levels a side, or all.
+
+        Raises:
+            LookupError: the id is not known; the message says which are.
+        """
+        levels = self.market.levels_at(update_id)
+        keys = sorted(levels, reverse=True)
+        split = bisect_right(keys, 0, key=neg)
+        bids, asks = keys[:split][:limit], keys[split:][:limit]
+        return Book(
+            self.symbol, update_id, *(self._levels([(key, levels[key]) for key in side]) for side in (bids, asks))
+        )
+
+    def _best(self) -> tuple[int, int, int, int]:
+        bid, ask = self.market.bids[-1], self.market.asks[-1]
+        return bid, self.market.levels[bid], ask, self.market.levels[ask]
+
+    def _level(self, key: int, quantity: int) -> Level:
+        instrument = self.market.instrument
+        return instrument.price_text(abs(key)), instrument.quantity_text(quantity)
+
+    def _levels(self, rows: Sequence[tuple[int, int]]) -> list[Level]:
+        return [self._level(*row) for row in rows]
+
+    def _cut(self, suffix: str, wanted: Collection[str]) -> Iterator[Frame]:
+        """Closes a window: levels coalesced to their last value, ids following on from the window before."""
+        first_id, last_id = self._cuts[suffix] + 1, self.market.last_id
+        if last_id < first_id:
+            return
+        keys = sorted(self.market.keys_changed(first_id, last_id) - {0}, reverse=True)
+        if not keys and not self._send_unchanged:
+            return
+        self._cuts[suffix] = last_id
+        if (stream := f"{self._name}@depth{suffix}") in wanted:
+            rows = [(key, self.market.levels.get(key, 0)) for key in keys]
+            render = partial(self._depth_update, self.market.now_us, (first_id, last_id), rows)
+            yield Frame(stream, self.symbol, "depth", self.market.now_us, first_id, last_id, render)
+        for count in PARTIAL_LEVELS:
+            if (stream := f"{self._name}@depth{count}{suffix}") in wanted:
+                yield self._partial(stream, count)
+
+    def _depth_update(self, time_us: int, ids: tuple[int, int], rows: list[tuple[int, int]]) -> bytes:
+        split = sum(key > 0 for key, _ in rows)
+        return depth_update(self.symbol, time_us, ids, self._levels(rows[:split]), self._levels(rows[split:]))
+
+    def _partial(self, stream: str, count: int) -> Frame:
+        market = self.market
+        sides = (market.bids[-count:], market.asks[-count:])
+        bids, asks = (self._levels([(key, market.levels[key]) for key in reversed(side)]) for side in sides)
+        payload = Book(self.symbol, market.last_id, bids, asks).snapshot(count)
+        return Frame(stream, self.symbol, "partial", market.now_us, market.last_id, market.last_id, lambda: payload)
+
+    def _ticker(self, stream: str) -> Frame:
+        bid, bid_size, ask, ask_size = self._top
+        last_id = self.market.last_id
+
+        def render() -> bytes:
+            return book_ticker(self.symbol, last_id, self._level(bid, bid_size), self._level(ask, ask_size))
+
+        return Frame(stream, self.symbol, "bookTicker", self.market.now_us, last_id, last_id, render)
+
+    def _trade(self, stream: str, trade: Trade) -> Frame:
+        level = self._level(trade.price, trade.quantity)
+        maker = trade.buyer_is_maker
+        render = partial(trade_event, self.symbol, trade.time_us, trade.number, level, buyer_is_maker=maker)
+        return Frame(stream, self.symbol, "trade", trade.time_us, 0, 0, render)

@@ -1,0 +1,149 @@
+"""What travels on a stream: frames, and the events they carry, rendered as the exchange renders them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+Level = tuple[str, str]
+
+
+def _unharmed(text: bytes) -> bytes:
+    return text
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "bad_json": lambda text: text[:-1] + b",,}",
+    "truncated": lambda text: text[: len(text) // 2],
+    "invalid_utf8": lambda text: text.replace(b'":"', b'":"\xff\xfe', 1),
+    "binary": _unharmed,
+    "fragmented": _unharmed,
+}
+"""What happens to the finished text of a frame; the last two change only how it is framed."""
+
+
+@dataclass(slots=True, eq=False)
+class Frame:
+    """One event of one stream, rendered when first asked for; shared by every connection that is sent it.
+
+    `kind` is `depth`, `partial`, `bookTicker`, `trade`, `serverShutdown`, or another that a recording holds. `first_id`
+    and `last_id` are the event's `U` and `u` (equal where it has one id, 0 where it has none); `time_us` is its event
+    time in microseconds. `damage` names what happens to its bytes on the wire (see `DAMAGE`).
+    """
+
+    stream: str
+    symbol: str
+    kind: str
+    time_us: int
+    first_id: int
+    last_id: int
+    render: Callable[[], bytes]
+    damage: str = ""
+    _payload: bytes = field(default=b"", repr=False)
+
+    @property
+    def payload(self) -> bytes:
+        """The event as JSON, times in milliseconds."""
+        if not self._payload:
+            self._payload = self.render()
+        return self._payload
+
+    def payload_in(self, *, microseconds: bool) -> bytes:
+        """The event as JSON with times in the unit the connection asked for."""
+        if not microseconds:
+            return self.payload
+        payload = self.payload
+        for key in (b'"E":', b'"T":'):
+            payload = payload.replace(key + b"%d" % (self.time_us // 1000), key + b"%d" % self.time_us, 1)
+        return payload
+
+    def on_wire(self, *, combined: bool, microseconds: bool = False) -> bytes:
+        """The text of the websocket frame, damaged or not, wrapped with the stream's name on a combined connection."""
+        payload = self.payload_in(microseconds=microseconds)
+        text = b'{"stream":"%b","data":%b}' % (self.stream.encode(), payload) if combined else payload
+        return DAMAGE[self.damage](text) if self.damage else text
+
+    def event(self) -> dict[str, Any]:
+        """The decoded payload, to be changed at will."""
+        event: dict[str, Any] = orjson.loads(self.payload)
+        return event
+
+    def replaced(self, event: dict[str, Any] | bytes, *, damage: str = "", time_us: int | None = None) -> "Frame":
+        """A frame like this one with another payload."""
+        payload = event if isinstance(event, bytes) else orjson.dumps(event)
+        return Frame(
+            self.stream,
+            self.symbol,
+            self.kind,
+            self.time_us if time_us is None else time_us,
+            self.first_id,
+            self.last_id,
+            lambda: payload,
+            damage,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """The end of a connection: a close code and reason, or, without a code, a TCP reset."""
+
+    code: int | None
+    reason: str = ""
+    every_connection: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """A whole order book at one update id: `[price, quantity]` as the exchange writes them, best first."""
+
+    symbol: str
+    update_id: int
+    bids: Sequence[Level]
+    asks: Sequence[Level]
+
+    def snapshot(self, limit: int, id_shift: int = 0) -> bytes:
+        """The body of `GET /api/v3/depth`."""
+        return b'{"lastUpdateId":%d,"bids":%b,"asks":%b}' % (
+            self.update_id - id_shift,
+            levels_json(self.bids[:limit]),
+            levels_json(self.asks[:limit]),
+        )
+
+
+def levels_json(levels: Sequence[Level]) -> bytes:
+    """`[["price","quantity"],...]`."""
+    return orjson.dumps(levels)
+
+
+def depth_update(
+    symbol: str, time_us: int, ids: tuple[int, int], bids: Sequence[Level], asks: Sequence[Level]
+) -> bytes:
+    """The payload of `<symbol>@depth`."""
+    return b'{"e":"depthUpdate","E":%d,"s":"%b","U":%d,"u":%d,"b":%b,"a":%b}' % (
+        time_us // 1000,
+        symbol.encode(),
+        *ids,
+        levels_json(bids),
+        levels_json(asks),
+    )
+
+
+def book_ticker(symbol: str, update_id: int, bid: Level, ask: Level) -> bytes:
+    """The payload of `<symbol>@bookTicker`."""
+    text = '{"u":%d,"s":"%s","b":"%s","B":"%s","a":"%s","A":"%s"}'
+    return (text % (update_id, symbol, *bid, *ask)).encode()
+
+
+def trade_event(symbol: str, time_us: int, number: int, level: Level, *, buyer_is_maker: bool) -> bytes:
+    """The payload of `<symbol>@trade`."""
+    milliseconds = time_us // 1000
+    text = '{"e":"trade","E":%d,"s":"%s","t":%d,"p":"%s","q":"%s","T":%d,"m":%s,"M":true}'
+    maker = "true" if buyer_is_maker else "false"
+    return (text % (milliseconds, symbol, number, *level, milliseconds, maker)).encode()
+
+
+def shutdown_frame(time_us: int) -> Frame:
+    """The event that announces that this server is about to go."""
+    payload = b'{"e":"serverShutdown","E":%d}' % (time_us // 1000)
+    return Frame("!serverShutdown", "", "serverShutdown", time_us, 0, 0, lambda: payload)

@@ -1,0 +1,157 @@
+"""Recordings: `<receive time, ns since epoch> <JSON>` a line, gzip or plain; read line by line, never held whole.
+
+The JSON is a combined-stream frame `{"stream":...,"data":{...}}` or the body of a REST depth snapshot. A bare body
+belongs to the recording's only symbol; among several symbols it is wrapped: `{"stream":"<symbol>@snapshot","data":..}`.
+"""
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+import orjson
+
+GZIP_MAGIC = b"\x1f\x8b"
+LONGEST_LINE = 64 * 1024 * 1024
+OPENING, MIDDLE = b'{"stream":"', b'","data":'
+DIFF = re.compile(r"depth(@\d+ms)?")
+
+
+class RecordingError(Exception):
+    """A recording cannot be read; the message names file, line and what is wrong."""
+
+    def __init__(self, path: Path, line: int, problem: str) -> None:
+        super().__init__(f"{path}, line {line}: {problem}" if line else f"{path}: {problem}")
+        self.path = path
+        self.line = line
+
+
+class Channel(NamedTuple):
+    """A stream's name taken apart: symbol in upper case ("" for none) and what it carries."""
+
+    stream: str
+    symbol: str
+    kind: str
+
+
+class Line(NamedTuple):
+    """One line: `wrapped` is the JSON as recorded, `data` the event or snapshot inside it, byte for byte."""
+
+    number: int
+    time_ns: int
+    channel: Channel
+    wrapped: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a recording holds: symbols and streams in order of appearance, and each symbol's first snapshot."""
+
+    symbols: tuple[str, ...]
+    streams: tuple[str, ...]
+    first_snapshots: dict[str, bytes]
+    lines: int
+
+
+@lru_cache(maxsize=4096)
+def channel_of(stream: str) -> Channel:
+    """Takes a stream's name apart; `kind` is `depth`, `snapshot`, `bookTicker`, `trade`, ..."""
+    name, _, suffix = stream.partition("@")
+    return Channel(stream, "" if name.startswith("!") else name.upper(), "depth" if DIFF.fullmatch(suffix) else suffix)
+
+
+BARE_SNAPSHOT = Channel("", "", "snapshot")
+
+
+def read(path: Path) -> Iterator[Line]:
+    """The lines of a recording.
+
+    Raises:
+        RecordingError: the file cannot be opened or read to its end, or a line is malformed.
+    """
+    number = 0
+    try:
+        with _opened(path) as file:
+            while raw := file.readline(LONGEST_LINE):
+                number += 1
+                if text := raw.strip():
+                    yield _line(path, number, text)
+    except EOFError:
+        raise RecordingError(path, number + 1, "the compressed file is cut off here; was it copied whole?") from None
+    except (zlib.error, gzip.BadGzipFile) as problem:
+        raise RecordingError(path, number + 1, f"the compressed data is damaged ({problem})") from None
+    except OSError as problem:
+        raise RecordingError(path, number, f"cannot be read: {problem.strerror or problem}") from None
+
+
+def contents(path: Path) -> Contents:
+    """Reads a recording once, without decoding its events, and says what is in it.
+
+    Raises:
+        RecordingError: as `read`; also when the recording is empty, or a bare snapshot could be of several symbols.
+    """
+    symbols: dict[str, None] = {}
+    streams: dict[str, None] = {}
+    snapshots: dict[str, bytes] = {}
+    bare: Line | None = None
+    number = 0
+    for line in read(path):
+        number, channel = line.number, line.channel
+        if channel is BARE_SNAPSHOT:
+            bare = bare or line
+            continue
+        streams[channel.stream] = None
+        if channel.symbol:
+            symbols[channel.symbol] = None
+        if channel.kind == "snapshot":
+            snapshots.setdefault(channel.symbol, line.data)
+    if not symbols:
+        raise RecordingError(path, number, "no market events up to here, the end; is this a recording?")
+    if bare:
+        if len(symbols) > 1:
+            problem = f"a snapshot without a symbol, but the recording is of {', '.join(symbols)}"
+            raise RecordingError(path, bare.number, problem)
+        snapshots.setdefault(next(iter(symbols)), bare.data)
+    return Contents(tuple(symbols), tuple(streams), snapshots, number)
+
+
+def symbols_of(path: Path) -> tuple[str, ...]:
+    """The symbols of a recording, in order of appearance; raises as `contents`."""
+    return contents(path).symbols
+
+
+def _opened(path: Path) -> BinaryIO:
+    with path.open("rb") as file:
+        magic = file.read(2)
+    return cast("BinaryIO", gzip.open(path, "rb")) if magic == GZIP_MAGIC else path.open("rb")
+
+
+def _line(path: Path, number: int, text: bytes) -> Line:
+    time, _, body = text.partition(b" ")
+    if not time.isdigit():
+        raise RecordingError(path, number, "does not begin with a receive time in nanoseconds")
+    if body.startswith(OPENING) and body.endswith(b"}}"):
+        end = body.find(b'"', len(OPENING))
+        if body.startswith(MIDDLE, end) and b"\\" not in body[:end]:
+            channel = channel_of(body[len(OPENING) : end].decode())
+            return Line(number, int(time), channel, body, body[end + len(MIDDLE) : -1])
+    return _unusual_line(path, number, int(time), body)
+
+
+def _unusual_line(path: Path, number: int, time_ns: int, body: bytes) -> Line:
+    """A bare snapshot, or a frame that is not written the way the exchange writes it."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as problem:
+        raise RecordingError(path, number, f"not valid JSON ({problem})") from None
+    if isinstance(document, dict) and isinstance(document.get("stream"), str) and "data" in document:
+        return Line(number, time_ns, channel_of(document["stream"]), body, orjson.dumps(document["data"]))
+    if isinstance(document, dict) and {"lastUpdateId", "bids", "asks"} <= set(document):
+        return Line(number, time_ns, BARE_SNAPSHOT, body, body)
+    expected = "neither a combined-stream frame (stream, data) nor a depth snapshot (lastUpdateId, bids, asks)"
+    raise RecordingError(path, number, expected)

@@ -1,0 +1,120 @@
+import gzip
+
+import pytest
+
+from simulator import RecordingError, symbols_of
+from simulator.recording import contents, read
+
+DIFF = b'{"stream":"%b@depth@100ms","data":{"e":"depthUpdate","E":1,"s":"X","U":1,"u":2,"b":[],"a":[]}}'
+SNAPSHOT = b'{"lastUpdateId":1,"bids":[["1.0","2.0"]],"asks":[]}'
+
+
+def written(tmp_path, *lines, name="recording.ndjson"):
+    path = tmp_path / name
+    text = b"".join(b"%d %b\n" % (number, line) for number, line in enumerate(lines, 1))
+    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    return path
+
+
+@pytest.mark.parametrize("name", ["plain.ndjson", "packed.gz"])
+def test_lines_are_read_plain_or_packed_with_their_bytes_untouched(tmp_path, name):
+    path = written(tmp_path, DIFF % b"btcusdt", SNAPSHOT, name=name)
+    diff, snapshot = read(path)
+    assert (diff.number, diff.time_ns, diff.channel) == (1, 1, ("btcusdt@depth@100ms", "BTCUSDT", "depth"))
+    assert diff.wrapped == DIFF % b"btcusdt"
+    assert diff.data == diff.wrapped[len(b'{"stream":"btcusdt@depth@100ms","data":') : -1]
+    assert (snapshot.channel.kind, snapshot.data) == ("snapshot", SNAPSHOT)
+
+
+def test_a_bare_snapshot_is_that_of_the_only_symbol(tmp_path):
+    found = contents(written(tmp_path, DIFF % b"btcusdt", SNAPSHOT, SNAPSHOT.replace(b":1,", b":9,")))
+    assert found.symbols == ("BTCUSDT",)
+    assert found.first_snapshots == {"BTCUSDT": SNAPSHOT}
+    assert found.lines == 3
+
+
+def test_snapshots_of_several_symbols_are_wrapped(tmp_path):
+    wrapped = b'{"stream":"ethusdt@snapshot","data":%b}' % SNAPSHOT
+    path = written(tmp_path, DIFF % b"btcusdt", DIFF % b"ethusdt", wrapped)
+    assert contents(path).first_snapshots == {"ETHUSDT": SNAPSHOT}
+    assert symbols_of(path) == ("BTCUSDT", "ETHUSDT")
+
+
+def test_a_bare_snapshot_among_several_symbols_is_an_error(tmp_path):
+    path = written(tmp_path, DIFF % b"btcusdt", SNAPSHOT, DIFF % b"ethusdt")
+    with pytest.raises(
+        RecordingError, match="line 2: a snapshot without a symbol, but the recording is of BTCUSDT, ETHUSDT"
+    ):
+        contents(path)
+
+
+def test_frames_written_with_blanks_and_escapes_are_understood(tmp_path):
+    path = written(
+        tmp_path, b'{"stream": "btcusdt@trade", "data": {"p": "1"}}', b'{"stream":"\\u5e01usdt@trade","data":{"p":"1"}}'
+    )
+    first, second = read(path)
+    assert (first.channel.symbol, first.data) == ("BTCUSDT", b'{"p":"1"}')
+    assert second.channel.symbol == "币USDT"
+
+
+def test_time_may_go_backwards_and_lines_may_be_empty(tmp_path):
+    path = tmp_path / "recording"
+    path.write_bytes(b"9 %b\n\n\r\n1 %b\r\n" % (DIFF % b"a", DIFF % b"a"))
+    assert [(line.number, line.time_ns) for line in read(path)] == [(1, 9), (4, 1)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "problem"),
+    [
+        (b"nonsense", "does not begin with a receive time"),
+        (b'{"stream":"x@depth","data":{}}', "does not begin with a receive time"),
+        (b"-5 {}", "does not begin with a receive time"),
+        (b'77 {"stream":"x@depth","data":{"e":', "not valid JSON"),
+        (b"77", "not valid JSON"),
+        (b"77 {}", "neither a combined-stream frame"),
+        (b"77 [1]", "neither a combined-stream frame"),
+        (b'77 {"stream":5,"data":{}}', "neither a combined-stream frame"),
+    ],
+)
+def test_a_malformed_line_is_named_by_file_and_number(tmp_path, bad, problem):
+    path = tmp_path / "bad.ndjson"
+    path.write_bytes(b"1 %b\n2 %b\n%b\n" % (DIFF % b"a", DIFF % b"a", bad))
+    with pytest.raises(RecordingError, match=f"bad.ndjson, line 3: {problem}"):
+        contents(path)
+
+
+def test_a_compressed_file_that_is_cut_off_is_named_by_file_and_line(tmp_path):
+    path = written(tmp_path, *[DIFF % b"%08d" % number for number in range(5000)], name="cut.gz")
+    path.write_bytes(path.read_bytes()[:-3000])
+    with pytest.raises(RecordingError, match=r"cut\.gz, line \d{4}: the compressed file is cut off here"):
+        contents(path)
+
+
+def test_damaged_compressed_data_is_named(tmp_path):
+    path = written(tmp_path, *[DIFF % b"%08d" % number for number in range(500)], name="damaged.gz")
+    text = bytearray(path.read_bytes())
+    text[200:260] = b"\xff" * 60
+    path.write_bytes(text)
+    with pytest.raises(RecordingError, match=r"damaged\.gz, line \d+: the compressed data is damaged"):
+        contents(path)
+
+
+def test_a_file_that_is_not_there_or_a_folder_cannot_be_read(tmp_path):
+    with pytest.raises(RecordingError, match="nothing: cannot be read: No such file"):
+        contents(tmp_path / "nothing")
+    with pytest.raises(RecordingError, match="cannot be read: Is a directory"):
+        contents(tmp_path)
+
+
+@pytest.mark.parametrize("lines", [(), (SNAPSHOT,)])
+def test_a_recording_without_events_is_an_error(tmp_path, lines):
+    with pytest.raises(RecordingError, match="no market events"):
+        contents(written(tmp_path, *lines))
+
+
+@pytest.mark.recording
+def test_the_real_recording_is_listed(real_recording):
+    found = contents(real_recording)
+    assert found.symbols == ("BTCUSDT",)
+    assert found.lines == 41_249
+    assert found.first_snapshots["BTCUSDT"].startswith(b'{"lastUpdateId":50093239218,')

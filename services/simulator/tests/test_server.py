@@ -1,0 +1,184 @@
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+
+import aiohttp
+import orjson
+import pytest
+
+from simulator import Exchange, Fault, Knobs, PortInUse, SimulatorServer
+from simulator.__main__ import main
+
+
+@pytest.fixture
+async def server():
+    async with SimulatorServer(Exchange(("BTCUSDT",), knobs=Knobs(time_scale=20))) as server:
+        yield server
+
+
+@pytest.fixture
+async def http():
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def answer(http, method, url, **more):
+    async with http.request(method, url, timeout=aiohttp.ClientTimeout(5), **more) as reply:
+        return reply.status, orjson.loads(await reply.read())
+
+
+async def test_the_true_book_can_be_had_at_an_id(server, http):
+    _, snapshot = await answer(http, "GET", f"{server.rest_url}/api/v3/depth?symbol=BTCUSDT&limit=5000")
+    update_id = snapshot["lastUpdateId"]
+    status, book = await answer(http, "GET", f"{server.control_url}/book?symbol=BTCUSDT&id={update_id}")
+    assert (status, book["symbol"], book["update_id"]) == (200, "BTCUSDT", update_id)
+    assert book["bids"][:5000] == snapshot["bids"]
+    assert book["asks"][:5000] == snapshot["asks"]
+    assert len(book["bids"]) > 5000
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "message"),
+    [
+        ("symbol=BTCUSDT&id=1", 404, "ids from"),
+        ("symbol=NOPE&id=1", 404, "these are: BTCUSDT"),
+        ("symbol=BTCUSDT&id=x", 400, "id"),
+    ],
+)
+async def test_a_book_that_cannot_be_had_says_what_can(server, http, query, status, message):
+    got, body = await answer(http, "GET", f"{server.control_url}/book?{query}")
+    assert got == status
+    assert message in body["error"]
+
+
+async def test_faults_are_armed_listed_and_cleared_over_http(server, http):
+    url = f"{server.control_url}/faults"
+    assert await answer(http, "POST", url, data=b'{"kind":"drop","after":1000}') == (200, {"armed": [1]})
+    assert await answer(http, "POST", url, data=b'[{"kind":"swap","after":999},{"kind":"refuse"}]') == (
+        200,
+        {"armed": [2, 3]},
+    )
+    assert [fault["kind"] for fault in (await answer(http, "GET", url))[1]["faults"]] == ["drop", "swap", "refuse"]
+    assert await answer(http, "DELETE", url) == (200, {"armed": []})
+    assert (await answer(http, "GET", url))[1]["faults"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [(b"{", "unexpected end"), (b'{"kind":"bang"}', "known kinds: drop"), (b'[{"kind":"drop","count":0}]', "count: 0")],
+)
+async def test_a_wrong_fault_is_refused_by_field(server, http, body, message):
+    status, answered = await answer(http, "POST", f"{server.control_url}/faults", data=body)
+    assert status == 400
+    assert message in answered["error"]
+
+
+async def test_the_status_counts_what_happened(server, http):
+    server.inject(Fault("duplicate"))
+    async with http.ws_connect(f"{server.stream_url}/ws/btcusdt@depth@100ms") as client:
+        for _ in range(3):
+            await client.receive(timeout=5)
+        await answer(http, "GET", f"{server.rest_url}/api/v3/ping")
+        _, status = await answer(http, "GET", f"{server.control_url}/status")
+    assert status["frames"]["depth"] >= 3
+    assert status["connections"] == {"open": 1, "opened": 1, "refused": 0}
+    assert status["subscriptions"] == ["btcusdt@depth@100ms"]
+    assert status["requests"] == {"/api/v3/ping": 1}
+    assert status["weight"] == {"127.0.0.1": 1}
+    assert status["breaches"] == {}
+    assert status["fired"] == {"duplicate": 1}
+    assert status["faults"][0]["spent"] is True
+    assert status["update_ids"]["BTCUSDT"] > 2**33
+    assert status["played"] is None
+
+
+async def test_a_slow_snapshot_is_slow_and_one_cut_off_breaks_in_the_body(server, http):
+    url = f"{server.rest_url}/api/v3/depth?symbol=BTCUSDT"
+    server.inject(Fault("slow_snapshot", seconds=6))
+    began = time.monotonic()
+    assert (await answer(http, "GET", url))[0] == 200
+    assert 0.25 < time.monotonic() - began < 3
+    server.inject(Fault("fail_snapshot", variant="reset"))
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await answer(http, "GET", url)
+
+
+async def test_headers_of_a_refusal_reach_the_client(server, http):
+    server.inject(Fault("rate_limit", seconds=9))
+    async with http.get(f"{server.rest_url}/api/v3/depth?symbol=BTCUSDT") as reply:
+        assert (reply.status, reply.headers["Retry-After"]) == (429, "9")
+        assert reply.headers["X-MBX-USED-WEIGHT-1M"] == "5"
+
+
+async def test_a_port_in_use_is_told_with_what_to_do(server):
+    port = int(server.rest_url.rpartition(":")[2])
+    with pytest.raises(PortInUse, match=f"127.0.0.1:{port} is in use by another program: stop that program, or"):
+        async with SimulatorServer(Exchange(), port=port):
+            pass
+
+
+async def test_a_server_ends_within_a_second_with_clients_connected(http):
+    async with SimulatorServer(Exchange()) as server:
+        client = await http.ws_connect(f"{server.stream_url}/ws/btcusdt@depth@100ms")
+        await client.receive(timeout=5)
+        began = time.monotonic()
+    assert time.monotonic() - began < 1
+    await client.close()
+
+
+# The program
+
+
+async def started(*options):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "simulator", *options, stdout=pipe, stderr=pipe, env=environment
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_the_program_says_where_it_serves_and_ends_cleanly(http, number):
+    program = await started("--port", "0", "--symbols", "BTCUSDT,ETHUSDT", "--seed", "7")
+    async with asyncio.timeout(10):
+        line = (await program.stdout.readline()).decode()
+        rest, stream, control = line.split()[1::2]
+        assert (stream, control) == (rest.replace("http", "ws"), f"{rest}/__sim")
+        _, info = await answer(http, "GET", f"{rest}/api/v3/exchangeInfo")
+        assert [one["symbol"] for one in info["symbols"]] == ["BTCUSDT", "ETHUSDT"]
+        began = time.monotonic()
+        program.send_signal(number)
+        _, errors = await program.communicate()
+    assert (program.returncode, errors) == (0, b"")
+    assert time.monotonic() - began < 1.5
+
+
+def test_bad_recordings_and_ports_end_with_2_and_a_sentence(tmp_path, capsys):
+    bad = tmp_path / "bad"
+    bad.write_text("1 {}\n")
+    assert main(["--capture", str(bad), "--port", "0"]) == 2
+    assert f"simulator: {bad}, line 1: neither" in capsys.readouterr().err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert main(["--port", str(taken.getsockname()[1])]) == 2
+    assert "is in use by another program" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--port", "x"],
+        ["--port", "70000"],
+        ["--symbols", ","],
+        ["--symbols", "A/B"],
+        ["--speed", "0"],
+        ["--time-scale", "-1"],
+    ],
+)
+def test_bad_options_end_with_2_and_a_sentence(options, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(options)
+    assert ended.value.code == 2
+    assert f"argument {options[0]}: '{options[1]}' is not" in capsys.readouterr().err
