@@ -1,0 +1,259 @@
+// Ties the page together: what was received, and when what is drawn.
+
+import { Chart } from "./chart.js";
+import { listen } from "./connection.js";
+import { NONE, age as ageText, bps, clock, decimalsOf, decimalsOfNumber, moment, number, signed, words } from "./format.js";
+import { chosenSymbol, showSymbols } from "./symbols.js";
+import { clearBook, showBook, showGaps, showNumbers, spreadText } from "./tables.js";
+import { isTrusted, verdict } from "./trust.js";
+
+const POLL = 2000; // milliseconds between looks at the other symbols
+const FLASH = 450;
+const MOST_GAPS = 100;
+
+const byId = (id) => document.getElementById(id);
+const chart = new Chart(byId("chart"));
+const decimals = new Map(); // symbol -> { price, size }
+
+let quotes = [];
+let shown = blank("");
+let drawing = false;
+
+function blank(symbol) {
+  return { symbol, connection: "opening", price: null, book: null, feed: null, gaps: [], receivedAt: null, good: null, bookIsNew: false, end: () => {} };
+}
+
+function write(id, text) {
+  const element = byId(id);
+  if (element.textContent !== text) element.textContent = text;
+}
+
+const now = () => performance.now() / 1000;
+const places = () => decimals.get(shown.symbol) ?? { price: 2, size: 4 };
+
+// ---- what comes in
+
+function show(symbol) {
+  if (!symbol || symbol === shown.symbol) return;
+  shown.end();
+  const mine = (shown = blank(symbol));
+  chart.clear();
+  clearBook();
+  shown.end = listen({ symbols: symbol, books: 1 }, {
+    onOpen: () => {
+      mine.connection = "open";
+      loadHistory(mine);
+      redraw();
+    },
+    onLost: () => {
+      mine.connection = "lost";
+      redraw();
+    },
+    onFrame: (frame) => {
+      if (frame.symbol === mine.symbol) take[frame.type]?.(mine, frame);
+      redraw();
+    },
+  });
+  redraw();
+}
+
+const take = {
+  price(mine, price) {
+    flash(mine.price?.price, price.price, places().price);
+    mine.price = price;
+    mine.receivedAt = now();
+    if (isTrusted(price.status)) mine.good = { price: price.price, at: now() };
+    learnPlaces(mine.symbol, [decimalsOfNumber(price.bid), decimalsOfNumber(price.ask)], [decimalsOfNumber(price.bid_size), decimalsOfNumber(price.ask_size)]);
+    chart.add(price);
+  },
+  feed(mine, feed) {
+    mine.feed = feed;
+    if (feed.age_seconds !== null) mine.receivedAt = now() - feed.age_seconds;
+    if (feed.last_good_price !== null) mine.good = { price: feed.last_good_price, at: now() - feed.last_good_age_seconds };
+  },
+  gap(mine, gap) {
+    mine.gaps = [...mine.gaps, gap].slice(-MOST_GAPS);
+    chart.addGap(gap);
+  },
+  book(mine, book) {
+    const levels = [...book.bids, ...book.asks];
+    learnPlaces(mine.symbol, [decimalsOf(levels.map(([price]) => price))], [decimalsOf(levels.map(([, size]) => size))]);
+    mine.book = book;
+    mine.bookIsNew = true;
+  },
+};
+
+// A symbol's tick and lot are as fine as the finest number seen of it.
+function learnPlaces(symbol, prices, sizes) {
+  const before = decimals.get(symbol) ?? { price: 0, size: 0 };
+  decimals.set(symbol, { price: Math.max(before.price, ...prices), size: Math.max(before.size, ...sizes) });
+}
+
+async function fetchJson(path) {
+  const answer = await fetch(path, { signal: AbortSignal.timeout(5000) });
+  return answer.ok ? answer.json() : null;
+}
+
+async function loadHistory(mine) {
+  if (!mine.symbol) return;
+  const minutes = chart.minutes;
+  const history = await fetchJson(`/api/history/${encodeURIComponent(mine.symbol)}?minutes=${minutes}`).catch(() => null);
+  if (!history || mine !== shown || minutes !== chart.minutes) return;
+  mine.gaps = history.gaps;
+  chart.load(history);
+}
+
+async function poll() {
+  const prices = await fetchJson("/api/prices").catch(() => null);
+  quotes = prices ?? quotes.map((quote) => ({ ...quote, feed: { ...quote.feed, state: "lost" } }));
+  show(chosenSymbol() || quotes[0]?.symbol);
+  redraw();
+}
+
+// ---- what is drawn
+
+function redraw() {
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(() => {
+    drawing = false;
+    draw();
+  });
+}
+
+function draw() {
+  const age = shown.receivedAt === null ? null : now() - shown.receivedAt;
+  const judged = verdict({ connection: shown.connection, status: shown.price?.status, age, staleAfter: shown.feed?.stale_after_seconds ?? 5 });
+  document.body.dataset.state = judged.state;
+  drawFeed(judged, age);
+  drawSymbols();
+  byId("empty").hidden = shown.price !== null || judged.state === "lost";
+  byId("api-link").href = `/api/prices/${encodeURIComponent(shown.symbol)}`;
+  write("api-link", `/api/prices/${shown.symbol}`);
+  write("empty-symbol", shown.symbol || "a symbol");
+  drawPrice(judged, age);
+  if (shown.price) drawValues(shown.price);
+  else clearValues();
+  if (shown.book && shown.bookIsNew) {
+    showBook(shown.book, places().price, places().size);
+    shown.bookIsNew = false;
+  }
+}
+
+function drawFeed(judged, age) {
+  write("feed-words", judged.pill);
+  write("feed-age", age === null ? "" : ageText(age));
+  const feed = shown.feed;
+  showGaps(shown.gaps, feed?.gaps);
+  const last = feed?.last_gap ? `, last ${clock(feed.last_gap.to_time)}` : "";
+  write("feed-gaps", feed ? `${feed.gaps} ${feed.gaps === 1 ? "gap" : "gaps"}${last}` : "");
+}
+
+function drawSymbols() {
+  const known = quotes.map(({ symbol, price, feed }) => ({ symbol, text: number(price, decimals.get(symbol)?.price ?? guess(price)), state: feed.state }));
+  if (shown.symbol && !known.some(({ symbol }) => symbol === shown.symbol)) known.push({ symbol: shown.symbol, text: "", state: "waiting" });
+  for (const each of known) {
+    if (each.symbol === shown.symbol && shown.price) {
+      each.text = number(shown.price.price, places().price);
+      each.state = document.body.dataset.state;
+    }
+  }
+  showSymbols(known, shown.symbol);
+}
+
+const guess = (price) => (price >= 100 ? 2 : price >= 1 ? 4 : 6);
+
+function drawPrice(judged, age) {
+  const alarmed = Boolean(judged.alarm) && (shown.price !== null || judged.state === "lost");
+  const price = alarmed ? shown.good?.price : shown.price?.price;
+  const digits = places().price;
+  const text = number(price, digits + 1);
+  write("symbol", shown.symbol || NONE);
+  write("price-main", price === null || price === undefined ? NONE : text.slice(0, -1));
+  write("price-fine", price === null || price === undefined ? "" : text.slice(-1));
+  write("alarm", alarmed ? judged.state === "stale" ? `No new price for ${ageText(age)}` : judged.alarm : "");
+  byId("alarm").hidden = !alarmed;
+  write("price-note", alarmed ? lastGood() : shown.price ? `${words(shown.price.estimator)} · ${words(shown.price.status)}` : "");
+  document.title = title(alarmed ? `⚠ ${judged.pill}` : shown.price && number(shown.price.price, digits));
+}
+
+const lastGood = () => (shown.good ? `last good price, ${ageText(now() - shown.good.at)} old` : "there was no good price yet");
+const title = (text) => [[text, shown.symbol].filter(Boolean).join(" "), "Fairprice"].filter(Boolean).join(" · ");
+
+function drawValues(price) {
+  const digits = places();
+  chart.decimals = digits.price;
+  write("bid", number(price.bid, digits.price));
+  write("ask", number(price.ask, digits.price));
+  write("bid-size", number(price.bid_size, digits.size));
+  write("ask-size", number(price.ask_size, digits.size));
+  write("spread", number(price.spread, digits.price));
+  write("spread-bps", `${bps(price.spread_bps)}${price.spread_bps === null ? "" : " bps"}`);
+  write("ladder-price", number(price.price, digits.price + 1));
+  write("ladder-spread", `spread ${spreadText(price, digits.price)}`);
+  drawImbalance(price.imbalance);
+  showNumbers(price, digits.price);
+  write("estimator", price.estimator);
+  write("update-id", number(price.update_id, 0));
+  write("latency", price.priced_time === null ? "replay" : `${number((price.priced_time - price.event_time) / 1000, 1)} ms`);
+  write("event-time", moment(price.event_time));
+}
+
+function clearValues() {
+  for (const id of ["bid", "ask", "bid-size", "ask-size", "spread", "spread-bps", "ladder-price", "estimator", "update-id", "latency"]) write(id, NONE);
+  for (const id of ["event-time", "ladder-spread"]) write(id, "");
+  for (const id of ["estimates", "bands", "impacts"]) byId(id).replaceChildren();
+  drawImbalance(null);
+}
+
+function drawImbalance(value) {
+  write("imbalance", signed(value, 2));
+  const bar = byId("balance-bar");
+  bar.style.left = `${50 + Math.min(0, value ?? 0) * 50}%`;
+  bar.style.width = `${Math.abs(value ?? 0) * 50}%`;
+  bar.className = (value ?? 0) < 0 ? "ask" : "bid";
+  byId("balance").setAttribute("aria-valuenow", (value ?? 0).toFixed(2));
+}
+
+let calm = 0;
+function flash(before, after, digits) {
+  // What moves less than a tick, with every change of a size, would make the screen flicker all day.
+  if (typeof before !== "number" || typeof after !== "number" || before.toFixed(digits) === after.toFixed(digits)) return;
+  byId("price").dataset.tick = after > before ? "up" : "down";
+  write("price-arrow", after > before ? "▲" : "▼");
+  clearTimeout(calm);
+  calm = setTimeout(() => delete byId("price").dataset.tick, FLASH);
+}
+
+// ---- what the reader does
+
+for (const button of byId("ranges").children) {
+  button.addEventListener("click", () => chooseRange(Number(button.dataset.minutes)));
+}
+
+function chooseRange(minutes) {
+  chart.minutes = minutes;
+  for (const button of byId("ranges").children) button.setAttribute("aria-pressed", String(Number(button.dataset.minutes) === minutes));
+  chart.restyle();
+  loadHistory(shown);
+}
+
+byId("theme").addEventListener("click", () => {
+  const root = document.documentElement;
+  const dark = (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  root.dataset.theme = dark ? "light" : "dark";
+  localStorage.setItem("theme", root.dataset.theme);
+  chart.restyle();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart.restyle());
+byId("about-open").addEventListener("click", () => byId("about").showModal());
+addEventListener("hashchange", () => show(chosenSymbol()));
+
+write("ws-address", `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws?symbols=BTCUSDT`);
+clearBook();
+chooseRange(chart.minutes);
+poll();
+setInterval(poll, POLL);
+// The age ticks, and a price grows stale, without anything coming in; drawn at once, as a tab in the background gets no
+// frames but has a title.
+setInterval(draw, 100);

@@ -1,0 +1,90 @@
+// The order book's ladder, and the tables of estimates, depth and impact.
+
+import { NONE, age, bps, clock, number, quantity, signed, words } from "./format.js";
+
+const LEVELS = 10;
+const MOST_GAPS = 4;
+const ESTIMATES = ["mid", "weighted_mid", "impact_mid"];
+const BAND = /^depth_bid_(\d+(?:_\d+)?)bps$/;
+const IMPACT = /^impact_bid_(\d+(?:_\d+)?)$/;
+
+const byId = (id) => document.getElementById(id);
+
+// Makes rows as needed and writes only the cells that changed.
+function fill(body, rows) {
+  while (body.rows.length > rows.length) body.deleteRow(-1);
+  rows.forEach((cells, index) => {
+    const row = body.rows[index] ?? body.insertRow();
+    cells.forEach((text, column) => {
+      const cell = row.cells[column] ?? row.insertCell();
+      if (cell.textContent !== text) cell.textContent = text;
+    });
+  });
+}
+
+export function showBook(book, priceDecimals, sizeDecimals) {
+  const sides = { asks: levels(book.asks), bids: levels(book.bids) };
+  const deepest = Math.max(...Object.values(sides).flatMap((rows) => rows.map(({ total }) => total)), Number.MIN_VALUE);
+  for (const [side, rows] of Object.entries(sides)) {
+    // Asks are listed from the farthest down to the best, so that both best prices meet in the middle.
+    const ordered = side === "asks" ? [...rows].reverse() : rows;
+    const body = byId(side);
+    fill(body, ordered.map(({ price, size, total }) => [number(price, priceDecimals), number(size, sizeDecimals), number(total, sizeDecimals)]));
+    ordered.forEach(({ size, total }, index) => {
+      const style = body.rows[index].style;
+      style.setProperty("--size", `${(100 * size) / deepest}%`);
+      style.setProperty("--total", `${(100 * total) / deepest}%`);
+    });
+  }
+}
+
+export function clearBook() {
+  const blank = Array.from({ length: LEVELS }, () => [NONE, NONE, NONE]);
+  for (const side of ["asks", "bids"]) {
+    fill(byId(side), blank);
+    for (const row of byId(side).rows) row.removeAttribute("style");
+  }
+}
+
+function levels(side) {
+  let total = 0;
+  return side.slice(0, LEVELS).map(([price, size]) => ({ price: Number(price), size: Number(size), total: (total += Number(size)) }));
+}
+
+export function showNumbers(price, decimals) {
+  const toMid = (value) => (value === null || value === undefined || !price.mid ? null : (value / price.mid - 1) * 1e4);
+  fill(byId("estimates"), ESTIMATES.filter((name) => name in price).map((name) => [
+    words(name), number(price[name], decimals + 1), name === "mid" ? "" : signed(toMid(price[name]), 4),
+  ]));
+  fill(byId("bands"), configured(price, BAND).map(({ setting, suffix }) => [
+    `${setting} bps`, quantity(price[`depth_bid_${suffix}bps`]), quantity(price[`depth_ask_${suffix}bps`]),
+  ]));
+  fill(byId("impacts"), configured(price, IMPACT).map(({ setting, suffix }) => [
+    short(setting), number(price[`impact_bid_${suffix}`], decimals), number(price[`impact_ask_${suffix}`], decimals),
+  ]));
+}
+
+export function showGaps(gaps, seen) {
+  fill(byId("gaps"), gaps.slice(-MOST_GAPS).reverse().map((gap) => [
+    clock(gap.to_time), age((gap.to_time - gap.from_time) / 1e6), words(gap.reason),
+  ]));
+  byId("gaps-note").textContent = seen ? `${seen} seen, newest first` : "none seen";
+}
+
+// Which bands and notionals there are is a setting; their names tell.
+function configured(price, pattern) {
+  return Object.keys(price)
+    .map((name) => name.match(pattern)?.[1])
+    .filter(Boolean)
+    .map((suffix) => ({ suffix, setting: Number(suffix.replace("_", ".")) }))
+    .sort((one, other) => one.setting - other.setting);
+}
+
+function short(value) {
+  if (value >= 1e6) return `${value / 1e6} M`;
+  return value >= 1e3 ? `${value / 1e3} k` : String(value);
+}
+
+export function spreadText(price, decimals) {
+  return price.spread === null || price.spread === undefined ? NONE : `${number(price.spread, decimals)} · ${bps(price.spread_bps)} bps`;
+}

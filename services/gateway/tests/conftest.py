@@ -1,0 +1,168 @@
+"""A gateway on a free port over an embedded broker, with a clock that stands still unless told."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import aiohttp
+import orjson
+import pytest
+
+from fairprice.broker.memory import MemoryBroker
+from fairprice.broker.port import Message
+from fairprice.messages import Book, Gap, Price, encode, join
+from fairprice.topology import Exchange
+from gateway.app import run
+from gateway.settings import GatewaySettings
+
+START = 1_723_075_200_000_000
+"""Event time of a recording of 2024, far from any clock."""
+
+
+class Make:
+    """Events that differ by `step`, a tenth of a second of event time each."""
+
+    @staticmethod
+    def price(step=0, symbol="BTCUSDT", *, bid=None, status="ok", **values):
+        bid = 61_837.64 + step / 100 if bid is None else bid
+        trusted = status in {"ok", "locked"}
+        numbers = {
+            "bid": bid,
+            "ask": bid + 0.02,
+            "bid_size": 1.5,
+            "ask_size": 0.5,
+            "spread": 0.02,
+            "spread_bps": 0.0032,
+            "imbalance": 0.5,
+            "mid": bid + 0.01 if trusted else None,
+            "weighted_mid": bid + 0.015 if trusted else None,
+            "impact_mid": bid + 0.012 if trusted else None,
+            "depth_bid_10bps": 12.5,
+            "depth_ask_10bps": 11.25,
+            "impact_bid_10000": bid,
+            "impact_ask_10000": bid + 0.02,
+            **values,
+        }
+        time = START + step * 100_000
+        price = bid + 0.015 if trusted else None
+        return Price(
+            "binance",
+            symbol,
+            20 * step,
+            20 * step + 19,
+            time,
+            time,
+            time + 4000,
+            "weighted_mid",
+            status,
+            price,
+            numbers,
+        )
+
+    @staticmethod
+    def book(step=0, symbol="BTCUSDT", *, bid=None):
+        bid = 61_837.64 + step / 100 if bid is None else bid
+        bids = [[f"{bid - level / 100:.8f}", f"{1 + level:.8f}"] for level in range(12)]
+        asks = [[f"{bid + 0.02 + level / 100:.8f}", f"{1 + level:.8f}"] for level in range(12)]
+        time = START + step * 100_000
+        return Book("binance", symbol, 20 * step, 20 * step + 19, time, None, time, "crawler-1", bids, asks, None, None)
+
+    @staticmethod
+    def gap(step=0, symbol="BTCUSDT", *, steps=20):
+        time = START + step * 100_000
+        return Gap("binance", symbol, 20 * step, 20 * (step + steps), time, time + steps * 100_000, "disconnected")
+
+
+def message(exchange, events):
+    symbols = tuple(dict.fromkeys(f"{event.venue}.{event.symbol}" for event in events))
+    body = join(encode(event) for event in events)
+    return Message(body, f"{exchange}.v1", "1", "test", 0, symbols[0] if len(symbols) == 1 else "batch", symbols)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1_900_000_000_000_000
+
+    def __call__(self):
+        return self.now
+
+    def advance(self, seconds):
+        self.now += round(seconds * 1e6)
+
+
+@dataclass
+class Running:
+    """A gateway that serves; `http` is a client of it."""
+
+    url: str
+    broker: MemoryBroker
+    http: aiohttp.ClientSession
+    clock: Callable[[], int]
+    task: asyncio.Task
+
+    async def publish(self, *events):
+        for exchange, kinds in (("books", (Book, Gap)), ("prices", (Price,))):
+            mine = [event for event in events if isinstance(event, kinds)]
+            if mine:
+                await self.broker.publish(exchange, message(exchange, mine))
+        # The taps' tasks take what is there before the next turn but one.
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    async def get(self, path, **arguments):
+        async with self.http.get(self.url + path, **arguments) as answer:
+            return answer, orjson.loads(await answer.read())
+
+    def listen(self, query="", **arguments):
+        return self.http.ws_connect(f"{self.url}/ws{query}", **arguments)
+
+
+def memory_broker():
+    """No queue but the taps': nobody else reads here."""
+    return MemoryBroker([Exchange("books", ()), Exchange("prices", ()), Exchange("dead-letters", ())])
+
+
+@asynccontextmanager
+async def _serving(*, clock=None, expected=(), registry=None, checks=MappingProxyType({}), **settings):
+    clock = clock or Clock()
+    broker = memory_broker()
+    url = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(
+        run(
+            GatewaySettings(**{"http_port": 0, **settings}),
+            broker,
+            clock=clock,
+            expected=expected,
+            registry=registry,
+            checks=checks,
+            on_serving=url.set_result,
+        )
+    )
+    await asyncio.wait({task, url}, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        await task
+    try:
+        async with aiohttp.ClientSession() as http:
+            yield Running(await url, broker, http, clock, task)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+def make():
+    return Make
+
+
+@pytest.fixture
+def serving():
+    """Return a context manager that runs a gateway; takes settings, `clock` and `expected`."""
+    return _serving
+
+
+@pytest.fixture
+async def gateway():
+    async with _serving() as running:
+        yield running

@@ -1,0 +1,180 @@
+import asyncio
+import gzip
+
+import orjson
+import pytest
+from prometheus_client import CollectorRegistry, Gauge
+
+from fairprice.errors import BrokerUnavailable, StartupError
+from fairprice.messages import encode
+from gateway.app import run
+from gateway.settings import GatewaySettings
+
+
+async def test_prices_carry_the_event_and_the_state_of_the_feed(gateway, make):
+    await gateway.publish(make.price(1), make.price(2, "ETHUSDT"), make.gap(0))
+    gateway.clock.advance(1.5)
+    answer, (first, second) = await gateway.get("/api/prices")
+    assert answer.status == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+    feed = first.pop("feed")
+    assert first == orjson.loads(encode(make.price(1)))
+    assert second["symbol"] == "ETHUSDT"
+    assert (feed["state"], feed["age_seconds"], feed["gaps"]) == ("live", 1.5, 1)
+    assert feed["last_gap"]["reason"] == "disconnected"
+
+
+async def test_one_price_is_found_in_upper_and_lower_case(gateway, make):
+    await gateway.publish(make.price(1), make.price(2))
+    for path in ("/api/prices/BTCUSDT", "/api/prices/btcusdt"):
+        _, price = await gateway.get(path)
+        assert price["update_id"] == make.price(2).update_id
+
+
+@pytest.mark.parametrize("path", ["prices", "history", "book"])
+async def test_an_unknown_symbol_is_answered_with_the_known_ones(gateway, make, path):
+    await gateway.publish(make.price(1), make.price(1, "ETHUSDT"))
+    answer, problem = await gateway.get(f"/api/{path}/DOGE")
+    assert answer.status == 404
+    assert answer.content_type == "application/json"
+    assert "'DOGE'" in problem["error"]
+    assert "BTCUSDT, ETHUSDT" in problem["error"]
+
+
+async def test_history_comes_in_columns_with_the_gaps_of_its_window(gateway, make):
+    steps = [*range(600), *range(900, 1500)]
+    await gateway.publish(*(make.price(step) for step in steps), make.gap(2), make.gap(600, steps=300))
+    _, whole = await gateway.get("/api/history/btcusdt?minutes=2.5")
+    assert whole["time"] == [make.price(step).event_time for step in steps]
+    assert whole["price"][0] == make.price(0).price
+    assert whole["bid"][-1] == make.price(1499).values["bid"]
+    assert set(whole["status"]) == {"ok"}
+    assert len(whole["gaps"]) == 2
+    _, last = await gateway.get("/api/history/BTCUSDT?minutes=1")
+    assert last["time"][0] == make.price(900).event_time
+    assert [gap["from_update_id"] for gap in last["gaps"]] == [make.gap(600).from_update_id]
+
+
+@pytest.mark.parametrize("minutes", ["x", "0", "-1", "nan", "inf", "1e999"])
+async def test_minutes_that_are_no_span_of_time_are_refused(gateway, make, minutes):
+    await gateway.publish(make.price(1))
+    answer, problem = await gateway.get(f"/api/history/BTCUSDT?minutes={minutes}")
+    assert answer.status == 400
+    assert "minutes must be" in problem["error"]
+
+
+async def test_the_book_is_the_newest_event_on_the_wire(gateway, make):
+    await gateway.publish(make.price(1))
+    answer, problem = await gateway.get("/api/book/BTCUSDT")
+    assert (answer.status, problem["error"]) == (404, "no order book of BTCUSDT has arrived yet")
+    await gateway.publish(make.book(1), make.book(2))
+    _, book = await gateway.get("/api/book/BTCUSDT")
+    assert book == orjson.loads(encode(make.book(2)))
+
+
+async def test_an_expected_symbol_is_listed_before_its_first_price(serving):
+    async with serving(expected=["BTCUSDT"]) as gateway:
+        _, prices = await gateway.get("/api/prices")
+        assert [(price["symbol"], price["feed"]["state"]) for price in prices] == [("BTCUSDT", "waiting")]
+
+
+async def test_readiness_tells_which_symbol_is_late(serving, make):
+    async with serving(expected=["ETHUSDT"]) as gateway:
+        await gateway.publish(make.price(1))
+        gateway.clock.advance(7)
+        answer, ready = await gateway.get("/readyz")
+        assert answer.status == 503
+        expected = "ETHUSDT: waiting for the first price; BTCUSDT: no price for 7.0 s, limit 5 s"
+        assert ready["problems"]["prices"] == expected
+        await gateway.publish(make.price(2), make.price(1, "ETHUSDT"))
+        answer, _ = await gateway.get("/readyz")
+        assert answer.status == 200
+
+
+async def test_metrics_tell_age_and_listeners(gateway, make):
+    await gateway.publish(make.price(1))
+    gateway.clock.advance(2)
+    async with gateway.listen(), gateway.http.get(f"{gateway.url}/metrics") as answer:
+        text = await answer.text()
+    assert 'fairprice_gateway_price_age_seconds{symbol="BTCUSDT"} 2.0' in text
+    assert "fairprice_gateway_clients 1.0" in text
+
+
+async def test_a_registry_and_checks_of_the_whole_process_are_shown_too(serving):
+    registry = CollectorRegistry()
+    Gauge("neighbour", "A metric of another service", registry=registry).set(7)
+    async with serving(registry=registry, checks={"neighbour": lambda: "is asleep"}) as gateway:
+        async with gateway.http.get(f"{gateway.url}/metrics") as answer:
+            assert "neighbour 7.0" in await answer.text()
+        _, ready = await gateway.get("/readyz")
+        assert ready["problems"]["neighbour"] == "is asleep"
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("POST", "/api/prices", 405)])
+async def test_what_is_not_there_is_told_in_json(gateway, method, path, status):
+    async with gateway.http.request(method, gateway.url + path) as answer:
+        assert answer.status == status
+        assert set(await answer.json()) == {"error"}
+
+
+@pytest.mark.parametrize("path", ["/", "/api/prices", "/static/page.js", "/nothing"])
+async def test_every_answer_confines_the_browser_to_this_origin(gateway, path):
+    async with gateway.http.get(gateway.url + path) as answer:
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "script-src 'self';" in policy
+        assert "http" not in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_the_charts_script_is_the_installed_one_compressed_and_not_sent_twice(gateway):
+    url = f"{gateway.url}/static/plotly.min.js"
+    async with gateway.http.get(url, headers={"Accept-Encoding": "identity"}) as answer:
+        plain = await answer.read()
+        assert b"plotly.js" in plain[:200]
+    async with gateway.http.get(url, headers={"Accept-Encoding": "gzip"}, auto_decompress=False) as answer:
+        packed = await answer.read()
+        assert len(packed) < len(plain) / 2
+        assert gzip.decompress(packed) == plain
+        tag = answer.headers["ETag"]
+    async with gateway.http.get(url, headers={"If-None-Match": tag, "Accept-Encoding": "gzip"}) as answer:
+        assert (answer.status, await answer.read()) == (304, b"")
+
+
+async def test_a_port_in_use_says_what_to_do(serving, gateway):
+    port = int(gateway.url.rpartition(":")[2])
+    with pytest.raises(StartupError, match="FAIRPRICE_HTTP_PORT"):
+        async with serving(http_port=port):
+            pass
+
+
+async def test_a_broker_that_breaks_is_watched_again(make):
+    class Breaking:
+        taps = 0
+        enough = asyncio.Event()
+
+        def tap(self, exchange, capacity):
+            self.taps += 1
+            if self.taps >= 6:
+                self.enough.set()
+            raise BrokerUnavailable("gone")
+
+    broker = Breaking()
+    served = asyncio.Event()
+    task = asyncio.create_task(
+        run(
+            GatewaySettings(http_port=0),
+            broker,
+            clock=lambda: 0,
+            on_serving=lambda _: served.set(),
+            back_off=lambda: iter([0.0] * 1000),
+        )
+    )
+    async with asyncio.timeout(5):
+        await served.wait()
+        await broker.enough.wait()
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

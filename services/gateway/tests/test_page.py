@@ -1,0 +1,260 @@
+"""The page in a real browser, beside the gateway in the same event loop."""
+
+import asyncio
+import re
+import shutil
+import time
+from contextlib import asynccontextmanager
+
+import pytest
+import pytest_asyncio
+
+playwright_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
+expect = playwright_api.expect
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+DESKTOP = {"width": 1440, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.asyncio(loop_scope="module"),  # they share one browser
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on PATH; apt-get install chromium enables this test"),
+]
+
+
+def wall_clock():
+    return time.time_ns() // 1000
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser():
+    async with playwright_api.async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@asynccontextmanager
+async def opened(browser, url, *, errors=None, **options):
+    """Open the page; it must neither complain nor reach for another origin."""
+    context = await browser.new_context(**{"viewport": DESKTOP, **options})
+    page = await context.new_page()
+    complaints, requests = [], []
+    page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("websocket", lambda socket: requests.append(socket.url.replace("ws://", "http://")))
+    await page.goto(url)
+    yield page
+    await context.close()
+    assert [text for text in complaints if not (errors and errors in text)] == []
+    origin = url.split("#")[0].rstrip("/")
+    assert [each for each in requests if not each.startswith((f"{origin}/", "data:"))] == []
+    assert any(each.startswith(f"{origin}/ws") for each in requests)
+
+
+@asynccontextmanager
+async def feeding(gateway, make, *, symbols=("BTCUSDT",), first=0, **values):
+    """Publish books and prices of each symbol every 50 ms."""
+
+    async def feed():
+        step = first
+        while True:
+            for number, symbol in enumerate(symbols):
+                bid = (61_837.64 + step / 100) / 10**number
+                await gateway.publish(make.book(step, symbol, bid=bid), make.price(step, symbol, bid=bid, **values))
+            step += 1
+            await asyncio.sleep(0.05)
+
+    task = asyncio.create_task(feed())
+    yield
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def path_length(page):
+    line = "#chart .scatterlayer .trace:last-child path.js-line"
+    return await page.evaluate(f"(document.querySelector('{line}')?.getAttribute('d') ?? '').length")
+
+
+async def listeners(gateway):
+    async with gateway.http.get(f"{gateway.url}/metrics") as answer:
+        return float(re.search(r"^fairprice_gateway_clients (.*)$", await answer.text(), re.MULTILINE)[1])
+
+
+async def text(page, selector):
+    return await page.locator(selector).inner_text()
+
+
+async def until(read, holds):
+    """Wait until what is read satisfies `holds`, and return it."""
+    async with asyncio.timeout(8):
+        while not holds(value := await read()):  # noqa: ASYNC110  the page has no event to wait for
+            await asyncio.sleep(0.05)
+    return value
+
+
+async def test_the_price_moves_and_everything_beside_it_is_filled(serving, make, browser):
+    async with serving(clock=wall_clock) as gateway, feeding(gateway, make), opened(browser, gateway.url) as page:
+        await expect(page.locator("#feed-words")).to_have_text("in sync")
+        before = await text(page, "#price-main")
+        after = await until(lambda: text(page, "#price-main"), lambda now: now != before)
+        assert 61_837 < float(after.replace(",", "")) < 61_900
+        assert len(after.split(".")[1]) == 2  # the tick of the book
+        await expect(page).to_have_title(re.compile(r"^61,8\d\d\.\d\d BTCUSDT · Fairprice$"))
+        await expect(page.locator("#bid-size")).to_have_text("1.5")
+        await expect(page.locator("#imbalance")).to_have_text("+0.50")
+        await expect(page.locator("#estimator")).to_have_text("weighted_mid")
+        await expect(page.locator("#latency")).to_have_text("4.0 ms")
+        assert await page.locator("#asks tr").count() == await page.locator("#bids tr").count() == 10
+        assert await text(page, "#bids tr:nth-child(3) td:nth-child(2)") == "3.0"
+        assert await text(page, "#bids tr:nth-child(3) td:nth-child(3)") == "6.0"
+        assert "weighted mid" in await text(page, "#estimates")
+        assert await text(page, "#bands td:first-child") == "10 bps"
+        assert await text(page, "#impacts td:first-child") == "10 k"
+        assert await page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+
+
+async def test_the_chart_draws_grows_and_shades_gaps(serving, make, browser):
+    async with serving(clock=wall_clock) as gateway:
+        await gateway.publish(*(make.price(step, bid=61_800 + step % 7) for step in range(300)), make.gap(100))
+        async with opened(browser, gateway.url) as page:
+            drawn = await until(lambda: path_length(page), lambda length: length > 1000)
+            async with feeding(gateway, make, first=300):
+                await until(lambda: path_length(page), lambda length: length > drawn)
+            assert await page.locator("#chart .shapelayer path").count() == 2  # the gap and the newest price
+            assert "1 gap" in await text(page, "#feed-gaps")
+            await page.locator("[data-minutes='1']").click()
+            await expect(page.locator("[data-minutes='1']")).to_have_attribute("aria-pressed", "true")
+            await until(lambda: path_length(page), lambda length: length > 100)
+
+
+async def test_another_symbol_changes_all_that_is_shown(serving, make, browser):
+    symbols = ("BTCUSDT", "ETHUSDT")
+    async with (
+        serving(clock=wall_clock) as gateway,
+        feeding(gateway, make, symbols=symbols),
+        opened(browser, f"{gateway.url}/#BTCUSDT") as page,
+    ):
+        await gateway.publish(make.gap(0))
+        shapes = page.locator("#chart .shapelayer path")
+        await expect(shapes).to_have_count(2)  # the gap and the newest price
+        await page.locator("#symbols button", has_text="ETHUSDT").click()
+        await expect(page.locator("#symbol")).to_have_text("ETHUSDT")
+        best, mid = "#bids td:first-child >> nth=0", "#estimates td >> nth=1"
+        for selector in ("#price-main", "#bid", "#ask", "#ladder-price", best, mid):
+            await until(lambda selector=selector: text(page, selector), lambda shown: shown.startswith("6,18"))
+        assert page.url.endswith("#ETHUSDT")
+        assert "ETHUSDT" in await page.title()
+        ticks = await until(
+            lambda: page.locator("#chart .yaxislayer-above").text_content(), lambda ticks: "6,18" in ticks
+        )
+        assert "61,8" not in ticks
+        await expect(shapes).to_have_count(1)
+        await until(lambda: listeners(gateway), lambda count: count == 1)  # the one of before has gone
+        await page.keyboard.press("ArrowLeft")
+        await expect(page.locator("#symbol")).to_have_text("BTCUSDT")
+        await page.goto(f"{gateway.url}/#ethusdt")
+        await expect(page.locator("#symbol")).to_have_text("ETHUSDT")
+
+
+async def test_silence_turns_the_page_red_and_the_next_price_clears_it(serving, make, browser):
+    async with serving(clock=wall_clock, stale_after=0.8) as gateway:
+        await gateway.publish(make.price(1))
+        async with opened(browser, gateway.url) as page:
+            async with feeding(gateway, make, first=2):
+                await expect(page.locator("#feed-words")).to_have_text("in sync")
+                await expect(page.locator("#alarm")).to_be_hidden()
+            await expect(page.locator("#feed-words")).to_have_text("stale")
+            await expect(page.locator("#alarm")).to_contain_text("No new price for")
+            await expect(page.locator("#price-note")).to_contain_text("last good price")
+            assert (await page.title()).startswith("⚠ stale BTCUSDT")
+            decoration = "getComputedStyle(document.getElementById('price-main')).textDecorationLine"
+            assert await page.evaluate(decoration) == "line-through"
+            red, green, blue = await background(page, ".pill")
+            assert red > 2 * max(green, blue)
+            async with feeding(gateway, make, first=1_000):
+                await expect(page.locator("#alarm")).to_be_hidden()
+                await expect(page.locator("#feed-words")).to_have_text("in sync")
+
+
+async def background(page, selector):
+    colour = await page.evaluate(f"getComputedStyle(document.querySelector('{selector}')).backgroundColor")
+    return [float(part) for part in colour[colour.index("(") + 1 : -1].split(",")][:3]
+
+
+async def test_a_price_with_a_bad_status_is_not_shown_as_good(serving, make, browser):
+    async with serving(clock=wall_clock) as gateway:
+        await gateway.publish(make.price(1), make.price(2, status="crossed"))
+        async with opened(browser, gateway.url) as page:
+            await expect(page.locator("#alarm")).to_have_text("No fair price: the order book is crossed")
+            await expect(page.locator("#price-main")).to_have_text(f"{make.price(1).price:,.3f}"[:-1])
+            await expect(page.locator("#price-note")).to_contain_text("last good price")
+            await gateway.publish(make.price(3))
+            await expect(page.locator("#feed-words")).to_have_text("in sync")
+            await expect(page.locator("#price-note")).to_have_text("weighted mid · ok")
+
+
+async def test_the_page_comes_back_when_the_gateway_does(serving, make, browser):
+    async with serving(clock=wall_clock) as gateway:
+        port = int(gateway.url.rpartition(":")[2])
+        await gateway.publish(make.price(1))
+        async with opened(browser, gateway.url, errors="ERR_CONNECTION_REFUSED") as page:
+            await expect(page.locator("#feed-words")).to_have_text("in sync")
+            gateway.task.cancel()
+            await expect(page.locator("#feed-words")).to_have_text("disconnected")
+            await expect(page.locator("#alarm")).to_contain_text("Connection to the gateway lost")
+            await asyncio.wait({gateway.task})
+            async with serving(clock=wall_clock, http_port=port) as again:
+                await again.publish(make.price(2))
+                await expect(page.locator("#feed-words")).to_have_text("in sync", timeout=8000)
+                await expect(page.locator("#update-id")).to_have_text(str(make.price(2).update_id))
+
+
+async def test_before_the_first_price_it_says_what_it_waits_for(serving, make, browser):
+    async with serving(clock=wall_clock, expected=["BTCUSDT"]) as gateway, opened(browser, gateway.url) as page:
+        await expect(page.locator("#empty")).to_contain_text("Waiting for the first price of BTCUSDT")
+        await expect(page.locator("#feed-words")).to_have_text("waiting")
+        await gateway.publish(make.price(1))
+        await expect(page.locator("#empty")).to_be_hidden()
+
+
+async def test_a_phone_shows_it_in_one_column(serving, make, browser):
+    symbols = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
+    async with (
+        serving(clock=wall_clock) as gateway,
+        feeding(gateway, make, symbols=symbols),
+        opened(browser, gateway.url, viewport=PHONE, has_touch=True) as page,
+    ):
+        await until(lambda: path_length(page), lambda length: length > 20)
+        assert await page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+        panels = page.locator("main > .panel:visible")
+        lefts = await panels.evaluate_all("panels => panels.map((panel) => panel.getBoundingClientRect().left)")
+        assert len(lefts) == 4
+        assert len(set(lefts)) == 1
+
+
+async def test_the_theme_follows_the_system_until_it_is_chosen(serving, make, browser):
+    async with serving(clock=wall_clock) as gateway, feeding(gateway, make):
+        async with opened(browser, gateway.url, color_scheme="dark") as page:
+            assert max(await background(page, "body")) < 40
+            await page.locator("#theme").click()
+            assert min(await background(page, "body")) > 200
+            await page.reload()
+            assert min(await background(page, "body")) > 200
+        async with opened(browser, gateway.url, color_scheme="light") as page:
+            assert min(await background(page, "body")) > 200
+
+
+async def test_many_symbols_become_a_list(serving, make, browser):
+    async with serving(clock=wall_clock) as gateway:
+        await gateway.publish(*(make.price(1, f"COIN{number}") for number in range(9)))
+        async with opened(browser, gateway.url) as page:
+            await page.locator("#symbol-select").select_option("COIN7")
+            await expect(page.locator("#symbol")).to_have_text("COIN7")
+            await expect(page.locator("#symbols")).to_be_hidden()

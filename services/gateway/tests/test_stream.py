@@ -1,0 +1,167 @@
+import asyncio
+import math
+
+import aiohttp
+import orjson
+import pytest
+
+from fairprice.messages import encode
+from gateway import audience as audience_module
+from gateway.audience import BACKLOG, Audience, Listener
+from gateway.stream import BEAT
+
+
+async def frames(socket, count):
+    async with asyncio.timeout(5):
+        return [orjson.loads(await socket.receive_str()) for _ in range(count)]
+
+
+async def of_type(socket, kind):
+    async with asyncio.timeout(5):
+        while (frame := orjson.loads(await socket.receive_str()))["type"] != kind:
+            pass
+    return frame
+
+
+async def test_the_newest_price_of_each_symbol_comes_first_then_each_new_one(gateway, make):
+    await gateway.publish(make.price(1), make.price(2), make.price(1, "ETHUSDT"))
+    async with gateway.listen() as socket:
+        first = await frames(socket, 4)
+        assert [(frame["type"], frame["symbol"]) for frame in first] == [
+            ("price", "BTCUSDT"), ("feed", "BTCUSDT"), ("price", "ETHUSDT"), ("feed", "ETHUSDT"),
+        ]  # fmt: skip
+        assert first[0]["update_id"] == make.price(2).update_id
+        assert first[1]["state"] == "live"
+        await gateway.publish(make.price(3), make.price(4))
+        received = [await of_type(socket, "price"), await of_type(socket, "price")]
+        assert received == [orjson.loads(encode(make.price(step))) for step in (3, 4)]
+
+
+async def test_symbols_limit_what_comes_and_one_not_yet_seen_waits(gateway, make):
+    await gateway.publish(make.price(1), make.price(1, "ETHUSDT"))
+    async with gateway.listen("?symbols=ethusdt,SOLUSDT") as socket:
+        first = await frames(socket, 3)
+        assert [(frame["type"], frame["symbol"]) for frame in first] == [
+            ("price", "ETHUSDT"), ("feed", "ETHUSDT"), ("feed", "SOLUSDT"),
+        ]  # fmt: skip
+        assert first[2]["state"] == "waiting"
+        await gateway.publish(make.price(2), make.price(1, "SOLUSDT"))
+        assert (await of_type(socket, "price"))["symbol"] == "SOLUSDT"
+
+
+async def test_a_gap_is_told_at_once_and_counted_in_the_feed(gateway, make):
+    await gateway.publish(make.price(1))
+    async with gateway.listen() as socket:
+        await frames(socket, 2)
+        await gateway.publish(make.gap(2))
+        assert await of_type(socket, "gap") == orjson.loads(encode(make.gap(2)))
+        assert (await of_type(socket, "feed"))["gaps"] == 1
+
+
+async def test_books_come_on_request_only_and_the_last_of_a_burst_always(gateway, make):
+    await gateway.publish(make.price(1), make.book(1))
+    async with gateway.listen("?books=1") as greedy, gateway.listen() as modest:
+        assert (await of_type(greedy, "book"))["update_id"] == make.book(1).update_id
+        received = []
+        for step in range(2, 52):
+            await gateway.publish(make.book(step))
+        while not received or received[-1] != make.book(51).update_id:
+            received.append((await of_type(greedy, "book"))["update_id"])
+        assert len(received) <= 3
+        await gateway.publish(make.price(60))
+        modest_types = [frame["type"] for frame in await frames(modest, 3)]
+        assert "book" not in modest_types
+        await asyncio.sleep(2.5 * BEAT)
+        await gateway.publish(make.price(61))
+        rest = [(await frames(greedy, 1))[0]["type"] for _ in range(2)]
+        assert rest == ["price", "price"]  # the same book is not sent again
+
+
+async def test_a_feed_that_falls_silent_is_told_and_so_is_its_return(gateway, make):
+    await gateway.publish(make.price(1))
+    async with gateway.listen() as socket:
+        assert (await of_type(socket, "feed"))["state"] == "live"
+        gateway.clock.advance(6)
+        while (feed := await of_type(socket, "feed"))["state"] != "stale":
+            pass
+        assert feed["age_seconds"] == 6
+        await gateway.publish(make.price(2))
+        assert (await of_type(socket, "feed"))["state"] == "live"
+
+
+@pytest.mark.parametrize("query", ["?books=yes", "?symbols=" + ",".join(["A"] * 201), "?symbols=" + "A" * 65])
+async def test_a_wish_that_makes_no_sense_is_refused_in_json(gateway, query):
+    answer, problem = await gateway.get(f"/ws{query}")
+    assert answer.status == 400
+    assert "must be" in problem["error"]
+
+
+async def test_pages_of_other_origins_are_refused(gateway):
+    for origin in ("https://evil.example", "http://127.0.0.1:1", "null"):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await gateway.listen(origin=origin)
+        assert refused.value.status == 403
+    async with gateway.listen(origin=gateway.url) as socket:
+        assert not socket.closed
+
+
+async def test_too_many_listeners_are_sent_away_with_a_reason(serving, monkeypatch):
+    monkeypatch.setattr(audience_module.Audience.__init__, "__defaults__", (1,))
+    async with serving() as gateway, gateway.listen():
+        answer, problem = await gateway.get("/ws")
+        assert answer.status == 503
+        assert answer.headers["Retry-After"] == "10"
+        assert "as many listeners as it takes" in problem["error"]
+
+
+async def test_a_listener_that_does_not_read_loses_old_frames_and_slows_nobody(gateway, make):
+    wide = {f"impact_bid_{number}": float(number) for number in range(1, 400)}
+    async with gateway.listen(max_msg_size=0) as slow, gateway.listen() as fast:
+        step, lost = 0, 0
+        async with asyncio.timeout(20):
+            while not lost:
+                await gateway.publish(*(make.price(step + each, **wide) for each in range(100)))
+                step += 100
+                for each in range(100):
+                    assert (await of_type(fast, "price"))["update_id"] == make.price(step - 100 + each).update_id
+                lost = await dropped(gateway)
+        newest = make.price(step - 1).update_id
+        received, told = [], 0
+        while not received or received[-1] != newest:
+            frame = (await frames(slow, 1))[0]
+            told += frame["count"] if frame["type"] == "dropped" else 0
+            received += [frame["update_id"]] if frame["type"] == "price" else []
+        assert told == lost
+        assert received == sorted(received)
+        missing = step - len(received)
+        assert math.isclose(missing, lost, abs_tol=3)  # a frame of the feed may be among the lost
+
+
+async def dropped(gateway):
+    async with gateway.http.get(f"{gateway.url}/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    return next(
+        float(line.split()[1]) for line in lines if line.startswith("fairprice_gateway_dropped_messages_total ")
+    )
+
+
+async def test_a_full_backlog_drops_its_head_and_says_so_first():
+    listener = Listener(None, books=False)
+    audience = Audience()
+    with audience.joined(listener):
+        for number in range(BACKLOG + 5):
+            audience.tell("BTCUSDT", b"%d" % number)
+        assert audience.dropped == 5
+        assert orjson.loads(await listener.next()) == {"type": "dropped", "count": 5}
+        assert [await listener.next() for _ in range(BACKLOG)] == [b"%d" % (number + 5) for number in range(BACKLOG)]
+    assert audience.dropped == 5
+    assert len(audience) == 0
+
+
+async def test_listeners_are_told_when_the_gateway_stops(serving, make):
+    async with serving() as gateway, gateway.listen() as socket:
+        gateway.task.cancel()
+        async with asyncio.timeout(5):
+            end = await socket.receive()
+        assert end.type is aiohttp.WSMsgType.CLOSE
+        assert end.data == aiohttp.WSCloseCode.GOING_AWAY
