@@ -50,9 +50,11 @@ class FlakyBroker(MemoryBroker):
 
 
 @asynccontextmanager
-async def running(broker, *, clock=None, counters=None, **settings):
+async def running(broker, *, replay=False, counters=None, **settings):
     task = asyncio.create_task(
-        app.run(ConverterSettings(**settings), broker, clock=clock, random=Random(1), counters=counters)
+        app.run(
+            ConverterSettings(**settings), broker, clock=lambda: 77, replay=replay, random=Random(1), counters=counters
+        )
     )
     try:
         yield task
@@ -86,7 +88,7 @@ async def prices(broker: MemoryBroker) -> list[Price]:
 
 async def test_every_book_becomes_one_price_and_gaps_pass_by():
     broker, counters = MemoryBroker(), Counters()
-    async with running(broker, clock=lambda: 77, counters=counters):
+    async with running(broker, counters=counters):
         await broker.publish(BOOKS, message(encode(book(1)), encode(GAP), encode(book(2, asks=[]))))
         await settled(broker)
     one, two = await prices(broker)
@@ -102,13 +104,13 @@ async def test_every_book_becomes_one_price_and_gaps_pass_by():
 
 async def test_a_replay_has_no_time_of_pricing():
     broker = MemoryBroker()
-    async with running(broker, clock=None):
+    async with running(broker, replay=True):
         await broker.publish(BOOKS, message(encode(book(1))))
         await settled(broker)
     (sent,) = await messages(broker, PRICES_STORER)
     (price,) = decode(sent.body)
     assert price.priced_time is None
-    assert (sent.type, sent.routing_key, sent.timestamp) == ("prices.v1", "binance.BTCUSDT", 1000)
+    assert (sent.type, sent.routing_key, sent.timestamp) == ("prices.v1", "binance.BTCUSDT", 77)
 
 
 @pytest.mark.parametrize(
@@ -146,18 +148,6 @@ async def test_what_waited_leaves_in_one_message_of_at_most_a_hundred_lines():
     sent = await messages(broker, PRICES_STORER)
     assert [each.body.count(b"\n") + 1 for each in sent] == [100, 100, 40]
     assert [event.update_id for each in sent for event in decode(each.body)] == list(range(240))
-
-
-async def test_a_message_stays_within_its_limit_of_bytes(monkeypatch):
-    monkeypatch.setattr(app, "MAX_BYTES", 1500)
-    broker = MemoryBroker()
-    await broker.publish(BOOKS, message(*(encode(book(i)) for i in range(9))))
-    async with running(broker):
-        await settled(broker)
-    sent = await messages(broker, PRICES_STORER)
-    assert len(sent) > 1
-    assert all(len(each.body) <= 1500 for each in sent)
-    assert [event.update_id for each in sent for event in decode(each.body)] == list(range(9))
 
 
 async def test_the_same_books_make_the_same_message_id_and_others_another():

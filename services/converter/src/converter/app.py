@@ -8,15 +8,14 @@ from functools import partial
 from random import Random
 from typing import NoReturn
 
-import structlog
-
 from converter.pricing import Pricer
 from converter.settings import ConverterSettings
 from fairprice.broker.dead_letters import dead_letter
-from fairprice.broker.outbox import MAX_BYTES, MAX_LINES
+from fairprice.broker.outbox import Outbox
 from fairprice.broker.port import Broker, Delivery, Message, Subscription
-from fairprice.errors import InvalidError, InvalidLine, TransientError
-from fairprice.messages import PRICES_TYPE, Book, Gap, Price, decode_line, encode, join
+from fairprice.broker.retry import consume
+from fairprice.errors import InvalidError, InvalidLine
+from fairprice.messages import PRICES_TYPE, Book, Event, Gap, Price, decode_line
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.metrics import Sample
 from fairprice.topology import BOOKS_CONVERTER, PRICES
@@ -26,8 +25,6 @@ BATCH = 8
 """Messages worked on at a time: up to 800 books, a few hundredths of a second during which nothing else runs."""
 
 PREFETCH = 3 * BATCH
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -48,25 +45,21 @@ async def run(
     settings: ConverterSettings,
     broker: Broker,
     *,
-    clock: Callable[[], int] | None,
+    clock: Callable[[], int],
+    replay: bool = False,
     random: Random,
     counters: Counters | None = None,
 ) -> NoReturn:
     """Price every book of `books.converter` until cancelled; cancelling loses nothing, since nothing is acknowledged.
 
-    `clock` returns microseconds since the epoch; None in a replay, whose prices then carry no time of their own.
+    `clock` returns microseconds since the epoch. The prices of a replay carry no time of their own.
     """
-    converter = _Converter(settings, broker, clock, random, counters or Counters())
-    back_off = delays(random)
-    while True:
-        try:
-            async with broker.subscribe(BOOKS_CONVERTER, PREFETCH) as subscription:
-                while True:
-                    await converter.work(subscription)
-                    back_off = delays(random)
-        except TransientError as error:
-            log.warning("subscription lost, subscribing again", queue=BOOKS_CONVERTER, error=str(error))
-            await asyncio.sleep(next(back_off))
+    converter = _Converter(settings, broker, clock, random, counters or Counters(), replay=replay)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(converter.outbox.run())
+        subscribe = partial(broker.subscribe, BOOKS_CONVERTER, PREFETCH)
+        tasks.create_task(consume(subscribe, converter.work, converter.back_off))
+    raise AssertionError("consuming ends only by an exception")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +76,28 @@ class _Converter:
         self,
         settings: ConverterSettings,
         broker: Broker,
-        clock: Callable[[], int] | None,
+        clock: Callable[[], int],
         random: Random,
         counters: Counters,
+        *,
+        replay: bool,
     ) -> None:
+        self.back_off = partial(delays, random)
+        self.outbox = Outbox(
+            broker, PRICES, PRICES_TYPE, APP_ID, confirmed=_ignore, wall_clock=clock, back_off=self.back_off
+        )
         self._pricer = Pricer(settings.estimator, settings.depth_bps, settings.impact_notionals, settings.book_levels)
         self._broker = broker
-        self._clock = clock
-        self._back_off = partial(delays, random)
+        self._clock = None if replay else clock
         self._counters = counters
 
     async def work(self, subscription: Subscription) -> None:
         """Turn what has come into prices; acknowledge it once the broker holds them."""
         deliveries = await subscription.receive(BATCH)
         prices, invalid = self._price(deliveries)
-        for message in _messages(prices):
-            await self._publish(message)
+        for price in prices:
+            self.outbox.put(price)
+        await self.outbox.drain()
         for each in invalid:
             await dead_letter(
                 self._broker,
@@ -106,7 +105,7 @@ class _Converter:
                 reason=each.reason,
                 queue=BOOKS_CONVERTER,
                 source=each.source,
-                back_off=self._back_off,
+                back_off=self.back_off,
             )
         await deliveries[-1].ack(multiple=True)
         self._counters.prices.update(price.status for price in prices)
@@ -131,43 +130,6 @@ class _Converter:
             return []  # the storer's business
         raise InvalidLine(line, "a price event has no place in a queue of books")
 
-    async def _publish(self, message: Message) -> None:
-        for failures, delay in enumerate(self._back_off()):
-            try:
-                await self._broker.publish(PRICES, message)
-            except TransientError as error:
-                if failures == 0:
-                    log.warning("prices unconfirmed, repeating them", message_id=message.message_id, error=str(error))
-                await asyncio.sleep(delay)
-            else:
-                if failures:
-                    log.info("prices confirmed again", message_id=message.message_id, failures=failures)
-                return
 
-
-def _messages(prices: list[Price]) -> Iterator[Message]:
-    first, lines, size = 0, list(map(encode, prices)), 0
-    for position, line in enumerate(lines):
-        size += len(line) + 1
-        if position > first and (position - first == MAX_LINES or size > MAX_BYTES):
-            yield _message(prices[first:position], lines[first:position])
-            first, size = position, len(line) + 1
-    if lines:
-        yield _message(prices[first:], lines[first:])
-
-
-def _message(prices: list[Price], lines: list[bytes]) -> Message:
-    symbols = tuple(dict.fromkeys(f"{price.venue}.{price.symbol}" for price in prices))
-    return Message(
-        body=join(lines),
-        type=PRICES_TYPE,
-        message_id=f"{PRICES_TYPE}/{_identity(prices[0])}/{_identity(prices[-1])}/{len(prices)}",
-        app_id=APP_ID,
-        timestamp=prices[-1].priced_time or prices[-1].event_time,
-        routing_key=symbols[0] if len(symbols) == 1 else "batch",
-        symbols=symbols,
-    )
-
-
-def _identity(price: Price) -> str:
-    return f"{price.venue}.{price.symbol}.{price.update_id}"
+def _ignore(_events: list[Event]) -> None:
+    """Single confirmations are of no interest: a batch of books is acknowledged when all its prices are confirmed."""

@@ -76,7 +76,7 @@ class Crawler:
             count=settings.stream_connections,
             silence_timeout=settings.silence_timeout,
             handle=self._on_frame,
-            room=self._outbox.room,
+            outbox=self._outbox,
             lost=self.feed.lost,
             back_off=self._back_off,
             monotonic=monotonic,

@@ -32,6 +32,7 @@ class BookFeed:
         self._syncs = {symbol: _sync(symbol, confirmed.get(symbol), crawler, levels) for symbol in symbols}
         self._audits = {symbol: TopAudit() for symbol in symbols}
         self._tickers = {f"{symbol.lower()}@bookTicker".encode(): audit for symbol, audit in self._audits.items()}
+        self._ticker_frames = 0
         self._frames: Counter[str] = Counter()
         self._gaps: Counter[tuple[str, str]] = Counter()
         self._missing: Counter[str] = Counter()
@@ -58,7 +59,7 @@ class BookFeed:
         """
         stream = frame[11 : frame.find(b'"', 11)]
         if audit := self._tickers.get(stream):
-            self._frames["ticker"] += 1
+            self._ticker_frames += 1
             audit.receive(frame)
             return None, []
         try:
@@ -83,6 +84,7 @@ class BookFeed:
 
     def samples(self) -> Iterator[Sample]:
         """Yield the metrics."""
+        yield "crawler_frames_total", ("ticker",), self._ticker_frames
         for kind, count in self._frames.items():
             yield "crawler_frames_total", (kind,), count
         for (symbol, reason), count in self._gaps.items():

@@ -5,7 +5,7 @@ are made due at different ages.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -15,6 +15,7 @@ from crawler.binance.stream import Connection, connect, stream_names
 from crawler.binance.wire import Frame, Reply, Shutdown
 from crawler.market_data import Diff
 from crawler.silence import SilenceWatch
+from fairprice.broker.outbox import Outbox
 from fairprice.errors import ExchangeUnavailable
 
 MAX_AGE = 23 * 3600.0
@@ -45,8 +46,8 @@ class _Life:
 class Connections:
     """All connections of a crawler.
 
-    `handle` takes each frame and returns what it says, None for nothing of interest here; `room` is awaited after it,
-    which slows the reading down when the pipeline is full. `lost` is told why when the last connection is gone.
+    `handle` takes each frame and returns what it says, None for nothing of interest here. Reading stops while `outbox`,
+    where all that follows from the frames ends up, is full. `lost` is told why when the last connection is gone.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Connections:
         count: int,
         silence_timeout: float,
         handle: Callable[[bytes], Frame | None],
-        room: Callable[[], Awaitable[None]],
+        outbox: Outbox,
         lost: Callable[[str], None],
         back_off: Callable[[], Iterator[float]],
         monotonic: Callable[[], float],
@@ -68,7 +69,7 @@ class Connections:
         self._count = count
         self._silence_timeout = silence_timeout
         self._handle = handle
-        self._room = room
+        self._outbox = outbox
         self._lost = lost
         self._back_off = back_off
         self._monotonic = monotonic
@@ -111,15 +112,17 @@ class Connections:
             await life.connection.subscribe(self._names)
             async for frame in life.connection.frames():
                 life.heard = True
-                self._note(life, self._handle(frame))
-                await self._room()
+                if event := self._handle(frame):
+                    self._note(life, event)
+                    if self._outbox.is_full:
+                        await self._outbox.room()
         finally:
             guard.cancel()
             self.open -= 1
             if not self.open:
                 self._lost(life.end or "disconnect")
 
-    def _note(self, life: _Life, frame: Frame | None) -> None:
+    def _note(self, life: _Life, frame: Frame) -> None:
         if type(frame) is Diff:
             life.watch.heard(frame.symbol, self._monotonic())
         elif type(frame) is Shutdown:

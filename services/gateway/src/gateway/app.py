@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from random import Random
 from types import MappingProxyType
 
@@ -9,8 +10,8 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from fairprice.broker.port import Broker, Message
-from fairprice.errors import TransientError
+from fairprice.broker.port import Broker, Message, Subscription
+from fairprice.broker.retry import BackOff, consume
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.health import Check, health_routes, serve
 from fairprice.runtime.metrics import Exporter, Sample
@@ -41,7 +42,7 @@ async def run(
     checks: Mapping[str, Check] = MappingProxyType({}),
     expected: Iterable[str] = (),
     on_serving: Callable[[str], None] = lambda _url: None,
-    back_off: Callable[[], Iterator[float]] = lambda: delays(Random()),  # noqa: S311  jitter
+    back_off: BackOff = lambda: delays(Random()),  # noqa: S311  jitter
 ) -> None:
     """Serve the page, `/api`, `/ws` and the health routes until cancelled; `on_serving` is called with the address.
 
@@ -119,19 +120,12 @@ class Gateway:
         return None
 
 
-async def _watch(
-    broker: Broker, exchange: str, take: Callable[[Message], None], back_off: Callable[[], Iterator[float]]
-) -> None:
+async def _watch(broker: Broker, exchange: str, take: Callable[[Message], None], back_off: BackOff) -> None:
     """Hand each message of an exchange to `take`; a tap that breaks is made again."""
-    pauses = back_off()
-    while True:
-        try:
-            async with broker.tap(exchange, TAP_CAPACITY) as subscription:
-                while True:
-                    for delivery in await subscription.receive(AT_ONCE):
-                        take(delivery.message)
-                    pauses = back_off()
-                    await asyncio.sleep(0)
-        except TransientError as error:
-            log.warning("lost sight of an exchange, looking again", exchange=exchange, error=str(error))
-            await asyncio.sleep(next(pauses))
+
+    async def work(tap: Subscription) -> None:
+        for delivery in await tap.receive(AT_ONCE):
+            take(delivery.message)
+        await asyncio.sleep(0)
+
+    await consume(partial(broker.tap, exchange, TAP_CAPACITY), work, back_off)

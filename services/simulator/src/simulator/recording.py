@@ -119,12 +119,10 @@ def contents(path: Path) -> Contents:
     snapshots: dict[str, bytes] = {}
     bare: Line | None = None
     number = 0
-    known: set[bytes] = set()
-    for number, text in _texts(path):
-        if _opening(text) in known and text.endswith(b"}}"):
+    for line in read(path):
+        number, channel = line.number, line.channel
+        if channel.stream in streams and channel.kind != "snapshot":
             continue
-        line = _line(path, number, text)
-        channel = line.channel
         if channel is BARE_SNAPSHOT:
             bare = bare or line
             continue
@@ -133,8 +131,6 @@ def contents(path: Path) -> Contents:
             symbols[channel.symbol] = None
         if channel.kind == "snapshot":
             snapshots.setdefault(channel.symbol, line.data)
-        else:
-            known.add(_opening(text))
     if not symbols:
         raise RecordingError(path, number, "no market events up to here, the end; is this a recording?")
     if bare:
@@ -156,21 +152,20 @@ def _opened(path: Path) -> io.BufferedReader | gzip.GzipFile:
     return gzip.open(path, "rb") if magic == GZIP_MAGIC else path.open("rb")
 
 
-def _opening(text: bytes) -> bytes:
-    """What a frame's line begins with after its time, which is a number: enough to tell its stream."""
-    time, _, body = text.partition(b" ")
-    return body[: body.find(MIDDLE) + 1] if time.isdigit() and body.startswith(OPENING) else b""
+@lru_cache(maxsize=4096)
+def _channel_at(opening: bytes) -> Channel | None:
+    """The channel of a frame that begins like this, up to `"data":`, if it is written as the exchange writes it."""
+    name = opening.removeprefix(OPENING)
+    return None if name == opening or b'"' in name or b"\\" in name else channel_of(name.decode())
 
 
 def _line(path: Path, number: int, text: bytes) -> Line:
     time, _, body = text.partition(b" ")
     if not time.isdigit():
         raise RecordingError(path, number, "does not begin with a receive time in nanoseconds")
-    if body.startswith(OPENING) and body.endswith(b"}}"):
-        end = body.find(b'"', len(OPENING))
-        if body.startswith(MIDDLE, end) and b"\\" not in body[:end]:
-            channel = channel_of(body[len(OPENING) : end].decode())
-            return Line(number, int(time), channel, body, end + len(MIDDLE))
+    end = body.find(MIDDLE)
+    if end > 0 and body.endswith(b"}}") and (channel := _channel_at(body[:end])):
+        return Line(number, int(time), channel, body, end + len(MIDDLE))
     return _unusual_line(path, number, int(time), body)
 
 

@@ -91,9 +91,13 @@ class Pipeline:
         return self._summary(time.monotonic() - began)
 
     async def _convert(self) -> None:
-        clock = None if self._replay else self._wall_clock
         await converter.app.run(
-            self._settings.converter, self._broker, clock=clock, random=self._random, counters=self._priced
+            self._settings.converter,
+            self._broker,
+            clock=self._wall_clock,
+            replay=self._replay,
+            random=self._random,
+            counters=self._priced,
         )
 
     async def _keep(self) -> None:

@@ -2,19 +2,20 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import structlog
 
 from fairprice.broker.dead_letters import dead_letter
 from fairprice.broker.outbox import MAX_LINES
 from fairprice.broker.port import Broker, Delivery, Message, Subscription
-from fairprice.errors import InvalidLine, StoreUnavailable, TransientError
-from fairprice.messages import Book, Event, Gap, Price, decode_line
+from fairprice.broker.retry import consume
+from fairprice.errors import InvalidLine, StoreUnavailable
+from fairprice.messages import Book, Gap, Price, decode_line, decode_wanted
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.metrics import Sample
 from fairprice.topology import BOOKS_STORER, PRICES_STORER
@@ -27,8 +28,8 @@ PREFETCH = 300
 
 log = structlog.get_logger(__name__)
 
-Translate = Callable[[Event], Point | None]
-"""Returns the point of an event, None if it is not stored; raises `ValueError` for one that the queue must not hold."""
+Translate = Callable[[bytes], Point | None]
+"""Returns the point of a line, None if it is not stored; raises `InvalidLine`, also for what the queue may not hold."""
 
 
 @dataclass(slots=True)
@@ -82,7 +83,7 @@ class _Batch:
     deliveries: list[Delivery] = field(default_factory=list)
 
     def add(self, deliveries: list[Delivery], translate: Translate) -> None:
-        """Add the points of every line."""
+        """Add the points of every line that is stored."""
         self.deliveries += deliveries
         for delivery in deliveries:
             for line in filter(None, delivery.message.body.split(b"\n")):
@@ -90,7 +91,7 @@ class _Batch:
 
     def _add_line(self, entry: _Entry, translate: Translate) -> None:
         try:
-            point = translate(decode_line(entry.line))
+            point = translate(entry.line)
         except (InvalidLine, ValueError) as error:
             self.invalid.append((entry, str(error)))
             return
@@ -112,29 +113,28 @@ class _Storer:
         self._store_is_down = False
 
     async def consume(self, queue: str, translate: Translate) -> NoReturn:
-        """Store what the queue brings; subscribe again whenever the broker has lost the subscription."""
-        back_off = self._back_off()
-        while True:
-            try:
-                async with self._broker.subscribe(queue, PREFETCH) as subscription:
-                    while True:
-                        await self._settle(queue, await self._collect(subscription, translate))
-                        back_off = self._back_off()
-            except TransientError as error:
-                log.warning("subscription lost, subscribing again", queue=queue, error=str(error))
-                await asyncio.sleep(next(back_off))
+        """Store what the queue brings."""
 
-    def book_or_gap_point(self, event: Event) -> Point | None:
+        async def work(subscription: Subscription) -> None:
+            await self._settle(queue, await self._collect(subscription, translate))
+
+        await consume(partial(self._broker.subscribe, queue, PREFETCH), work, self._back_off)
+
+    def book_or_gap_point(self, line: bytes) -> Point | None:
         """Translate what the exchange `books` carries."""
-        match event:
-            case Book():
-                if is_sampled(event.event_time, event.previous_event_time, self._interval):
-                    return order_book_point(event, self._settings.book_levels)
-                return None
-            case Gap():
-                return gap_point(event)
-            case _:
-                raise ValueError("a price event has no place in a queue of books")
+        match decode_wanted(line, self._is_stored):
+            case Book() as book:
+                return order_book_point(book, self._settings.book_levels)
+            case Gap() as gap:
+                return gap_point(gap)
+            case Price():
+                raise InvalidLine(line, "a price event has no place in a queue of books")
+        return None
+
+    def _is_stored(self, fields: Mapping[str, Any]) -> bool:
+        if fields["type"] != "book":
+            return True
+        return is_sampled(fields["event_time"], fields.get("previous_event_time"), self._interval)
 
     async def _collect(self, subscription: Subscription, translate: Translate) -> _Batch:
         """Wait for a first message, then take what is there or comes in time, until the batch is full."""
@@ -195,7 +195,8 @@ class _Storer:
         self._counters.invalid_lines += invalid
 
 
-def _price_point(event: Event) -> Point:
+def _price_point(line: bytes) -> Point:
+    event = decode_line(line)
     if isinstance(event, Price):
         return fair_price_point(event)
-    raise ValueError("only price events have a place in a queue of prices")
+    raise InvalidLine(line, "only price events have a place in a queue of prices")

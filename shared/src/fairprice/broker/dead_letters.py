@@ -1,19 +1,18 @@
 """Sends invalid lines to the dead letters, one message each, so that their neighbours can go on."""
 
-import asyncio
-from collections.abc import Callable, Iterator
+import hashlib
 
 import structlog
 
 from fairprice.broker.port import Broker, Message
-from fairprice.errors import TransientError
+from fairprice.broker.retry import BackOff, publish_until_confirmed
 from fairprice.topology import DEAD_LETTERS
 
 log = structlog.get_logger(__name__)
 
 
 async def dead_letter(
-    broker: Broker, line: bytes, *, reason: str, queue: str, source: Message, back_off: Callable[[], Iterator[float]]
+    broker: Broker, line: bytes, *, reason: str, queue: str, source: Message, back_off: BackOff
 ) -> None:
     """Return once the dead letters have accepted the line; headers tell reason, queue and message.
 
@@ -23,18 +22,11 @@ async def dead_letter(
     letter = Message(
         body=line,
         type=source.type,
-        message_id=f"{source.message_id}/dead",
+        message_id=f"{source.message_id}/dead/{hashlib.sha256(line).hexdigest()[:16]}",
         app_id=source.app_id,
         timestamp=source.timestamp,
         routing_key=source.routing_key,
         symbols=source.symbols,
         headers={"reason": reason, "origin": queue, "origin_message_id": source.message_id},
     )
-    for delay in back_off():
-        try:
-            await broker.publish(DEAD_LETTERS, letter)
-        except TransientError as error:
-            log.warning("dead letter unconfirmed, repeating it", error=str(error))
-            await asyncio.sleep(delay)
-        else:
-            return
+    await publish_until_confirmed(broker, DEAD_LETTERS, letter, back_off)

@@ -51,10 +51,12 @@ class MemoryBroker:
         """See `Broker.tap`."""
         queue = _Queue(f"tap of {exchange}", capacity, drop_head=True)
         self._bindings[exchange].append(queue)
+        tap = _Tap(queue, capacity, self._dead_letter)
         try:
-            yield _Tap(queue, capacity, self._dead_letter)
+            yield tap
         finally:
             self._bindings[exchange].remove(queue)
+            tap.close()
 
     def depths(self) -> dict[str, int]:
         """Return the number of unsettled messages, ready or delivered, by queue."""
@@ -88,7 +90,7 @@ class _Queue:
         self.delivered = 0
         self._capacity = capacity
         self._drop_head = drop_head
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: dict[asyncio.Future[None], None] = {}
 
     @property
     def depth(self) -> int:
@@ -114,8 +116,11 @@ class _Queue:
 
     async def changed(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        await waiter
+        self._waiters[waiter] = None
+        try:
+            await waiter
+        finally:
+            self._waiters.pop(waiter, None)
 
 
 class _Subscription:

@@ -6,19 +6,15 @@ frees. So an idle system adds no delay and a busy one batches by itself.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import structlog
-
 from fairprice.broker.port import Broker, Message
-from fairprice.errors import TransientError
+from fairprice.broker.retry import BackOff, publish_until_confirmed
 from fairprice.messages import Event, encode, identity, join
 
 MAX_LINES = 100
 MAX_BYTES = 256 * 1024
-
-log = structlog.get_logger(__name__)
 
 
 class Outbox:
@@ -38,7 +34,7 @@ class Outbox:
         *,
         confirmed: Callable[[list[Event]], None],
         wall_clock: Callable[[], int],
-        back_off: Callable[[], Iterator[float]],
+        back_off: BackOff,
         window: int = 4,
         capacity: int = 2000,
     ) -> None:
@@ -108,22 +104,12 @@ class Outbox:
             events.append(event)
         if not self._waiting:
             self._filled.clear()
+        self._moved.set()
         return _Batch(lines, events)
 
     async def _deliver(self, batch: "_Batch") -> None:
-        message = make_message(batch.lines, batch.events, self._message_type, self._app_id, self._wall_clock())
-        for failures, delay in enumerate(self._back_off()):
-            try:
-                await self._broker.publish(self._exchange, message)
-            except TransientError as error:
-                self.retries += 1
-                if failures == 0:
-                    log.warning("publish unconfirmed, repeating it", exchange=self._exchange, error=str(error))
-                await asyncio.sleep(delay)
-            else:
-                if failures:
-                    log.info("publish confirmed again", exchange=self._exchange, failures=failures)
-                break
+        message = _message(batch, self._message_type, self._app_id, self._wall_clock())
+        self.retries += await publish_until_confirmed(self._broker, self._exchange, message, self._back_off)
         batch.is_confirmed = True
         self._slots.release()
         self._report()
@@ -143,11 +129,12 @@ class _Batch:
     is_confirmed: bool = False
 
 
-def make_message(lines: list[bytes], events: list[Event], message_type: str, app_id: str, timestamp: int) -> Message:
-    """Return the message that carries these lines, one for each event; its id is made from the events alone."""
+def _message(batch: _Batch, message_type: str, app_id: str, timestamp: int) -> Message:
+    """Return the message that carries a batch; its id is made from the events alone."""
+    events = batch.events
     symbols = tuple(dict.fromkeys(f"{event.venue}.{event.symbol}" for event in events))
     return Message(
-        body=join(lines),
+        body=join(batch.lines),
         type=message_type,
         message_id=f"{message_type}/{identity(events[0])}/{identity(events[-1])}/{len(events)}",
         app_id=app_id,
