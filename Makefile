@@ -1,0 +1,66 @@
+# `make help` tells what each target does. The set-up needs Python 3.11 or newer and nothing else.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PACKAGES := shared services/crawler services/converter services/storer services/gateway services/simulator services/standalone
+MODULES := fairprice crawler converter storer gateway simulator standalone
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev demo live test check format bench bench-peers lock clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: .venv/installed ## set up .venv from the hash-pinned locks; again only when they have changed
+
+install-dev: .venv/installed-dev ## the same with the tools for tests and checks
+
+demo: install ## the whole pipeline on a simulated market; prints the page's address
+	@$(BIN)/python -m standalone
+
+live: install ## the whole pipeline on Binance itself
+	@$(BIN)/python -m standalone --live
+
+test: install-dev ## every test that needs no server
+	@$(BIN)/python -m pytest -q
+
+check: install-dev ## what CI runs: format, lint, types, import contracts, tests
+	@$(BIN)/ruff format --check --quiet . && echo "format: clean"
+	@$(BIN)/ruff check --quiet . && echo "lint: clean"
+	@$(BIN)/mypy $(MODULES:%=-p %)
+	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory test
+
+format: install-dev ## format the code and sort the imports
+	@$(BIN)/ruff check --quiet --fix . && $(BIN)/ruff format --quiet .
+
+bench: install ## the benchmarks; needs a recording or makes frames itself
+	@$(BIN)/python -m benchmarks
+
+bench-peers: install ## the same with the peers' libraries, in an environment of their own
+	@$(PYTHON) -m benchmarks.peers
+
+lock: ## renew all locks; needs uv
+	@for package in crawler converter storer gateway simulator standalone; do \
+		uv export --quiet --package fairprice-$$package --no-dev --no-emit-workspace --no-header --no-annotate \
+			--output-file services/$$package/requirements.lock || exit 1; \
+	done
+	@uv export --quiet --only-group build --no-header --no-annotate --output-file build.lock
+	@uv export --quiet --all-packages --only-group dev --no-emit-workspace --no-header --no-annotate \
+		--output-file requirements-dev.lock
+
+clean: ## remove the set-up, caches and everything stored
+	rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/installed: build.lock services/standalone/requirements.lock $(PACKAGES:%=%/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit("Fairprice needs Python 3.11 or newer, this is %d.%d: make PYTHON=python3.13 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@echo "Setting up .venv (once, about a minute)."
+	@$(PYTHON) -m venv .venv
+	@$(PIP) --require-hashes -r build.lock -r services/standalone/requirements.lock
+	@$(PIP) --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.lock
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@

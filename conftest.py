@@ -1,0 +1,27 @@
+"""Applies to every test of the workspace."""
+
+import os
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+NO_SKIPS = "FAIRPRICE_TEST_NO_SKIPS"
+"""Set in CI: whatever a test needs is there, so one that skips is broken."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip into a failure where nothing may be skipped; a test may be exempt by `may_skip`."""
+    report = yield
+    if os.environ.get(NO_SKIPS) and report.skipped and not hasattr(report, "wasxfail"):
+        if item.get_closest_marker("may_skip") is None:
+            report.outcome = "failed"
+            report.longrepr = f"skipped although {NO_SKIPS} is set: {_reason(report.longrepr)}"
+    return report
+
+
+def _reason(longrepr: Any) -> str:
+    return str(longrepr[2]) if isinstance(longrepr, tuple) else str(longrepr)
