@@ -242,7 +242,7 @@ def test_the_settings_have_the_documented_defaults():
         ("FAIRPRICE_IMPACT_NOTIONALS", "0.00000000000000001", "at most 16 decimals"),
         ("FAIRPRICE_IMPACT_NOTIONALS", "NaN", "finite"),
         ("FAIRPRICE_BOOK_LEVELS", "0", "greater than or equal to 1"),
-        ("FAIRPRICE_BOOK_LEVELS", "1001", "less than or equal to 1000"),
+        ("FAIRPRICE_BOOK_LEVELS", "401", "less than or equal to 400"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_to_write_instead(variable, value, hint):

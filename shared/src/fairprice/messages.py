@@ -147,7 +147,7 @@ def decode_wanted(line: bytes, wanted: Callable[[Mapping[str, Any]], bool]) -> E
     Raises `InvalidLine`. Checking all levels of a book costs more than reading its JSON.
     """
     try:
-        fields = orjson.loads(line)
+        fields = _object(line)
         decoder = _DECODERS[fields["type"]]
         return decoder(fields) if wanted(fields) else None
     except orjson.JSONDecodeError as error:
@@ -179,9 +179,16 @@ def _every(_fields: Mapping[str, Any]) -> bool:
     return True
 
 
+def _object(line: bytes) -> dict[str, Any]:
+    fields = orjson.loads(line)
+    if type(fields) is not dict:
+        raise ValueError("not a JSON object")
+    return fields
+
+
 def _missing(fields: Mapping[str, object], error: KeyError) -> str:
     name = error.args[0]
-    if name == fields.get("type"):
+    if name == fields.get("type") and name not in _DECODERS:
         return f"unknown type {name!r:.80}"
     return f"field {name!r} is missing"
 

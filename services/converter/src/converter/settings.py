@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from fairprice.runtime.settings import Decimals, ServiceSettings
+from fairprice.runtime.settings import BookSettings, Decimals
 
 
 def _at_most_16_decimals(numbers: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
@@ -15,7 +15,7 @@ def _at_most_16_decimals(numbers: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
     return numbers
 
 
-class ConverterSettings(ServiceSettings):
+class ConverterSettings(BookSettings):
     """The choices behind a price."""
 
     estimator: Literal["mid", "weighted_mid", "impact_mid"] = Field(
@@ -28,4 +28,3 @@ class ConverterSettings(ServiceSettings):
         (Decimal(10_000), Decimal(100_000)),
         description="quote amounts of the impact prices; the first is the one of impact_mid",
     )
-    book_levels: int = Field(20, ge=1, le=1000, description="levels a side that a book carries; as the crawler's")

@@ -17,7 +17,8 @@ WINDOW_SHARE = 16
 share of the cost of a diff stays the same however deep the book is."""
 
 ZERO = "0." + "0" * 60
-"""Sorts after every spelling of zero and before every positive decimal: `0`, `0.00000000` < ZERO < `0.00000001`."""
+"""Sorts after every spelling of zero with one digit before the point, the only ones an exchange uses, and before every
+positive decimal: `0`, `0.00000000` < ZERO < `0.00000001`."""
 
 BEYOND = "~"
 """Sorts after every digit."""

@@ -4,16 +4,15 @@ from pathlib import Path
 
 from pydantic import Field
 
-from fairprice.runtime.settings import Duration, ServiceSettings, Symbols
+from fairprice.runtime.settings import BookSettings, Duration, Symbols
 
 
-class Settings(ServiceSettings):
+class Settings(BookSettings):
     """Settings of the crawler; the hosts are Binance's market-data-only ones, which need no account."""
 
     symbols: Symbols = Field(("BTCUSDT",), description="symbols to follow, comma-separated")
     exchange_rest_url: str = Field("https://data-api.binance.vision", description="where snapshots come from")
     exchange_stream_url: str = Field("wss://data-stream.binance.vision", description="where diffs come from")
-    book_levels: int = Field(20, ge=1, le=1000, description="levels a side in a book event")
     snapshot_levels: int = Field(
         1000, ge=100, le=5000, description="levels a side in a snapshot; Binance's weight is 50 up to 1000, 250 above"
     )

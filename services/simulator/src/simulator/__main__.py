@@ -27,7 +27,7 @@ async def _serve(options: argparse.Namespace) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with SimulatorServer(_source(options), host=options.host, port=options.port) as server:
+    async with SimulatorServer(_source(options), host=options.host, port=options.port, at_present=True) as server:
         print(f"REST {server.rest_url}  streams {server.stream_url}  control {server.control_url}", flush=True)
         await stopped.wait()
 

@@ -50,7 +50,7 @@ class SimulatorServer:
 
     It lives by the source's knobs. `rest_url`, `stream_url` and `control_url` tell where; `played` is set when a
     recording's last event has been written to every subscriber, after which, with `close_when_played`, the websockets
-    are closed with code 1000.
+    are closed with code 1000. With `at_present` a market's time is the wall clock's; it catches up at once.
 
     Raises:
         PortInUse: on entering, when another program has the port.
@@ -63,6 +63,7 @@ class SimulatorServer:
         host: str = "127.0.0.1",
         port: int = 0,
         close_when_played: bool = False,
+        at_present: bool = False,
     ) -> None:
         self.played = asyncio.Event()
         self.knobs = source.knobs
@@ -72,7 +73,8 @@ class SimulatorServer:
         self._host = host
         self._port = port
         self._close_when_played = close_when_played
-        start_us = source.now_us if isinstance(source, Exchange) else time.time_ns() // 1000
+        begins_at_present = at_present or not isinstance(source, Exchange)
+        start_us = time.time_ns() // 1000 if begins_at_present else source.now_us
         self._clock = Clock(start_us, self.knobs.time_scale)
         self._requests: Counter[str] = Counter()
         self._rest = Rest(source, self.limits, self.knobs)

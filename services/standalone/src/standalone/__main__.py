@@ -33,7 +33,9 @@ async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Even
     logging.configure(settings.crawler.log_level, settings.crawler.log_format, "standalone")
     async with AsyncExitStack() as stack:
         if not options.live:
-            server = SimulatorServer(source or _market(settings, options), close_when_played=options.once)
+            server = SimulatorServer(
+                source or _market(settings, options), close_when_played=options.once, at_present=True
+            )
             settings = _pointed_at(settings, await _entered(stack, server))
         store = await open_sqlite(options.database)
         stack.push_async_callback(store.close)

@@ -71,10 +71,11 @@ def load(environ: Mapping[str, str], options: Options, recorded: Sequence[str]) 
 
 
 def _crawler_overrides(environ: Mapping[str, str], options: Options, recorded: Sequence[str]) -> dict[str, object]:
-    """One connection and no state for what is not Binance: its update ids begin anew with every start."""
+    """A quiet log, for a person who looks at the page; one connection and no state for what is not Binance."""
+    overrides: dict[str, object] = {} if environ.get("FAIRPRICE_LOG_LEVEL") else {"log_level": "warning"}
     if options.live:
-        return {}
-    overrides: dict[str, object] = {"stream_connections": 1, "state_dir": None}
+        return overrides
+    overrides |= {"stream_connections": 1, "state_dir": None}
     if not environ.get("FAIRPRICE_SYMBOLS"):
         overrides["symbols"] = tuple(recorded) if options.capture else DEMO_SYMBOLS
     return overrides

@@ -2,17 +2,14 @@
 
 from pydantic import Field
 
-from fairprice.runtime.settings import Duration, ServiceSettings
+from fairprice.runtime.settings import BookSettings, Duration
 
 
-class StorerSettings(ServiceSettings):
+class StorerSettings(BookSettings):
     """What is stored, and in which batches."""
 
     store_book_interval: Duration = Field(
         1.0, description="the first book of each such interval is stored; 0s stores every book"
-    )
-    book_levels: int = Field(
-        20, ge=1, le=499, description="levels a side that are stored; 499 fill the 2000 columns that SQLite allows"
     )
     store_batch_rows: int = Field(5000, ge=1, le=100_000, description="rows after which a batch is written")
     store_batch_age: Duration = Field(

@@ -49,6 +49,6 @@ async def serve(routes: Iterable[web.AbstractRouteDef], host: str, port: int) ->
                 f"cannot listen on {host}:{port}: {error.strerror or error}; "
                 "choose another port with FAIRPRICE_HTTP_PORT or --port"
             ) from error
-        yield f"http://{host}:{runner.addresses[0][1]}"
+        yield f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()

@@ -59,7 +59,10 @@ class Exporter(Collector):
         self._read = read
 
     def collect(self) -> Iterator[Family]:
-        """Yield a family for each metric that has samples; a name outside the table is a bug and raises `KeyError`."""
+        """Yield a family for each metric that has samples.
+
+        A name outside the table is a bug and raises `KeyError`, other labels than the table's `ValueError`.
+        """
         samples: defaultdict[str, list[tuple[tuple[str, ...], float]]] = defaultdict(list)
         for name, labels, value in self._read():
             samples[name].append((labels, value))
@@ -72,5 +75,7 @@ def _family(metric: Metric, rows: list[tuple[tuple[str, ...], float]]) -> Family
     kind = CounterMetricFamily if metric.name.endswith("_total") else GaugeMetricFamily
     family = kind(f"fairprice_{metric.name}", metric.help, labels=metric.labels)
     for labels, value in rows:
+        if len(labels) != len(metric.labels):
+            raise ValueError(f"a sample of {metric.name} has the labels {labels}, the table {metric.labels}")
         family.add_metric(labels, value)
     return family

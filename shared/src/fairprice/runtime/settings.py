@@ -60,7 +60,7 @@ def _seconds(value: object) -> object:
 
 Symbol = Annotated[str, Field(pattern=r"^[^\s/@,.a-z\x00-\x1f]{1,64}$")]
 Symbols = Annotated[tuple[Symbol, ...], BeforeValidator(_split), Field(min_length=1)]
-Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
+Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
 """Seconds; written like `500ms`, `1s`, `5m`, `2h`."""
 Decimals = Annotated[tuple[Annotated[Decimal, Field(gt=0)], ...], BeforeValidator(_split)]
 
@@ -93,8 +93,14 @@ class ServiceSettings(BaseModel):
         return settings
 
 
+class BookSettings(ServiceSettings):
+    """What services that make, price or store books have to agree on; four columns a level, and SQLite allows 2,000."""
+
+    book_levels: int = Field(20, ge=1, le=400, description="levels a side in a book event")
+
+
 def _unknown(name: str) -> str:
-    nearest = difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0)
+    nearest = difflib.get_close_matches(name.upper(), VARIABLES, n=1, cutoff=0)
     return f"{name} is no setting; did you mean {nearest[0]}?"
 
 

@@ -4,6 +4,7 @@ Source: web-socket-streams.md and rest-api.md of the official API documents. Eve
 microseconds on connections opened with `timeUnit=MICROSECOND`.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +18,12 @@ from fairprice.messages import are_levels
 MICROSECONDS_FROM = 10**14
 """Event times from here on are microseconds already; as milliseconds they would lie beyond the year 5000."""
 
-MAX_SHAPES = 10_000
-"""Shapes remembered: one for each symbol, as long as the exchange does not change its format."""
+ID_LIMIT = 1 << 63
+"""Ids and times below it fit where they are stored."""
 
-_NUMERIC = b'0123456789.,"[]'
+_LEVELS = rb'\[(?:\["[0-9]{1,40}+\.[0-9]{1,40}+","[0-9]{1,40}+\.[0-9]{1,40}+"\],?+)*+\]'
+_PLAIN_DIFF = re.compile(rb'\{"stream":[^{}]*\{[^{}\[]*"b":' + _LEVELS + rb',"a":' + _LEVELS + rb"\}\}")
+"""JSON with two objects, of which the inner one ends with both sides in plain decimals: how the exchange writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,11 @@ class FrameDecoder:
     """Decodes the frames of combined streams.
 
     Every price and quantity has to be a plain decimal string. Checking each of some seventy in a frame would cost more
-    than all the rest, so a frame is compared with earlier ones: what is left of it without digits, points, commas,
-    quotes and brackets is its shape. A frame of a shape that was checked before, with two quotes and one point for
-    each string, can hold nothing but plain decimals; any other frame is checked string by string.
+    than all the rest, so the text of the frame is compared with the usual one as a whole; only a frame that is written
+    in another way is checked string by string.
     """
 
     def __init__(self) -> None:
-        self._plain_shapes: dict[bytes, int] = {}
         self._symbols: dict[str, str] = {}
 
     def decode(self, frame: bytes) -> Frame:
@@ -79,17 +80,14 @@ class FrameDecoder:
     def _diff(self, frame: bytes, stream: str, data: dict[str, Any]) -> Diff:
         symbol, first, last, time = data["s"], data["U"], data["u"], data["E"]
         bids, asks = data["b"], data["a"]
-        if not (type(first) is type(last) is type(time) is int and 0 <= first <= last and time > 0):
+        if not (type(first) is type(last) is type(time) is int) or not (
+            0 <= first <= last < ID_LIMIT and 0 < time < ID_LIMIT
+        ):
             raise ValueError(f"ids or time out of range: U={first!r:.30} u={last!r:.30} E={time!r:.30}")
         if self._symbols.get(stream) != symbol:
             self._symbols[stream] = _symbol_of(stream, symbol)
-        shape = frame.translate(None, _NUMERIC)
-        levels = len(bids) + len(asks)
-        quotes = frame.count(b'"') - 4 * levels
-        if self._plain_shapes.get(shape) != quotes or frame.count(b".") != 2 * levels:
+        if not _PLAIN_DIFF.fullmatch(frame):
             _require_levels(bids, asks)
-            if len(self._plain_shapes) < MAX_SHAPES:
-                self._plain_shapes[shape] = quotes
         return Diff(symbol, first, last, time if time >= MICROSECONDS_FROM else time * 1000, bids, asks)
 
 
@@ -121,7 +119,7 @@ def decode_snapshot(body: bytes, limit: int) -> Snapshot:
         _require_levels(bids, asks)
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidMarketData(f"no depth snapshot: {error}") from error
-    if type(update_id) is not int or update_id < 0:
+    if type(update_id) is not int or not 0 <= update_id < ID_LIMIT:
         raise InvalidMarketData(f"depth snapshot with lastUpdateId {update_id!r:.30}")
     if bids and asks and float(bids[0][0]) >= float(asks[0][0]):
         raise InvalidMarketData(f"depth snapshot is crossed: bid {bids[0][0]}, ask {asks[0][0]}")

@@ -1,0 +1,54 @@
+"""What the documents say is what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from converter.settings import ConverterSettings
+from crawler.settings import Settings as CrawlerSettings
+from fairprice.runtime.settings import PREFIX, VARIABLES
+from gateway.settings import GatewaySettings
+from storer.settings import StorerSettings
+
+ROOT = Path(__file__).parent.parent
+SETTINGS = (CrawlerSettings, ConverterSettings, StorerSettings, GatewaySettings)
+FIELDS = {PREFIX + name.upper(): (model, name) for model in SETTINGS for name in model.model_fields}
+
+
+def documented() -> dict[str, tuple[str, str]]:
+    rows = re.findall(r"^\| `(FAIRPRICE_\w+)` \| `([^`]*)` \| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    return {name: (default, meaning) for name, default, meaning in rows}
+
+
+def example() -> dict[str, str]:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def test_every_setting_is_known_documented_and_exemplified():
+    assert set(VARIABLES) == set(FIELDS) == set(documented()) == set(example())
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_the_documented_default_and_meaning_are_those_of_the_code(variable):
+    default, meaning = documented()[variable]
+    model, field = FIELDS[variable]
+
+    assert getattr(model.load({variable: default}), field) == getattr(model.load({}), field)
+    assert meaning == model.model_fields[field].description
+    assert example()[variable] == default
+
+
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(document):
+    targets = re.findall(r"\]\(([^)#]+)\)", (ROOT / document).read_text())
+
+    assert [target for target in targets if not target.startswith("http") and not (ROOT / target).exists()] == []
+
+
+def test_every_target_of_the_makefile_that_is_documented_exists():
+    documented_targets = set(re.findall(r"`make ([a-z-]+)`", (ROOT / "README.md").read_text()))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    assert documented_targets <= targets
