@@ -73,8 +73,7 @@ class SimulatorServer:
         self._host = host
         self._port = port
         self._close_when_played = close_when_played
-        begins_at_present = at_present or not isinstance(source, Exchange)
-        start_us = time.time_ns() // 1000 if begins_at_present else source.now_us
+        start_us = source.now_us if isinstance(source, Exchange) and not at_present else time.time_ns() // 1000
         self._clock = Clock(start_us, self.knobs.time_scale)
         self._requests: Counter[str] = Counter()
         self._rest = Rest(source, self.limits, self.knobs)
