@@ -30,6 +30,11 @@ PRICE_VALUES = (
 )  # fmt: skip
 """Values that every `Price` carries beside `price`."""
 
+PRICED = frozenset({"ok", "locked"})
+"""The statuses with a price."""
+
+MAX_NAME = 64
+
 CONFIGURED_VALUE = re.compile(r"depth_(bid|ask)_[0-9]+(_[0-9]+)?bps|impact_(bid|ask)_[0-9]+(_[0-9]+)?")
 """Names of the values that settings add: base quantity within so many basis points of the mid, and the average
 fill price of a quote notional. A decimal point in the setting is written `_`."""
@@ -82,8 +87,8 @@ class Gap:
 class Price:
     """The fair price of one book, or the reason why there is none.
 
-    `price` is the value of `estimator`, None exactly when `status` says why. `values` holds every number beside it
-    under the names of `PRICE_VALUES` and `CONFIGURED_VALUE`; None where the book does not determine it.
+    `price` is the value of `estimator`, None exactly when `status` is not one of `PRICED`. `values` holds every number
+    beside it under the names of `PRICE_VALUES` and `CONFIGURED_VALUE`; None where the book does not determine it.
     `priced_time` is None in a replay, whose clock means nothing.
     """
 
@@ -242,12 +247,12 @@ def _decode_gap(fields: dict[str, Any]) -> Gap:
 def _decode_price(fields: dict[str, Any]) -> Price:
     price = _number(fields, "price")
     status = _name(fields, "status")
-    if price is None and status == "ok":
-        raise ValueError("field 'price' is null although 'status' is 'ok'")
+    if (price is not None) != (status in PRICED):
+        raise ValueError(f"field 'price' is {price} although 'status' is {status!r}")
     values = {
         name: value if type(value) is float or value is None else _number(fields, name)
         for name, value in fields.items()
-        if _is_value(name)
+        if len(name) <= MAX_NAME and _is_value(name)
     }
     if missing := _PRICE_VALUES - values.keys():
         raise KeyError(min(missing))
@@ -285,7 +290,7 @@ def _is_name(value: str) -> bool:
 
 def _name(fields: dict[str, Any], field: str) -> str:
     value = fields[field]
-    if type(value) is not str or not _is_name(value):
+    if type(value) is not str or len(value) > MAX_NAME or not _is_name(value):
         raise ValueError(f"field {field!r} is no name of 1 to 64 characters without blanks: {value!r:.80}")
     return value
 

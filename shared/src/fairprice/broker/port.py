@@ -41,20 +41,23 @@ class Delivery(Protocol):
 
     @property
     def redelivered(self) -> bool:
-        """False guarantees that nobody has seen this message before."""
+        """False guarantees that nobody has seen this copy before; a repeated publish makes another copy."""
 
     async def ack(self, *, multiple: bool = False) -> None:
         """Settle it as done; `multiple` also settles every earlier open delivery of the same subscription."""
 
     async def nack(self, *, requeue: bool) -> None:
-        """Give it back to the head of its queue, or send it to `dead-letters` with reason and origin as headers."""
+        """Give it back to its queue, or send it to `dead-letters` with reason and origin as headers.
+
+        It returns to the head, as near as the broker can.
+        """
 
 
 class Subscription(Protocol):
     """A consumer's view of one queue; at most `prefetch` of its deliveries are open at a time."""
 
     async def receive(self, limit: int) -> list[Delivery]:
-        """Wait for at least one delivery, then return all that are there, at most `limit`, in the queue's order.
+        """Wait for at least one delivery, then return all that have arrived, at most `limit`, in the queue's order.
 
         Cancelling the wait loses nothing. Raises `BrokerUnavailable` when the subscription has ended.
         """

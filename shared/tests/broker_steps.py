@@ -1,0 +1,110 @@
+"""Steps that tests of brokers are written in."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import pytest
+
+from fairprice.broker.port import Broker, Delivery, Message, Subscription
+from fairprice.topology import BOOKS
+
+SOON = 10.0
+"""Seconds within which everything happens that has to."""
+
+A_WHILE = 0.1
+"""Seconds after which what has not happened counts as never happening."""
+
+SLACK = 3
+"""Messages that a full queue may take beyond its bound: a RabbitMQ quorum queue rejects only once it is over it."""
+
+T = TypeVar("T")
+
+
+def message(number: int, body: bytes = b"{}") -> Message:
+    symbol = "binance.BTCUSDT"
+    return Message(body, "books.v1", f"id-{number}", "crawler/test", 1_700_000_000_123_456, symbol, (symbol,))
+
+
+def numbers(deliveries: Iterable[Delivery]) -> list[int]:
+    return [int(delivery.message.message_id.removeprefix("id-")) for delivery in deliveries]
+
+
+async def soon(awaitable: Awaitable[T]) -> T:
+    async with asyncio.timeout(SOON):
+        return await awaitable
+
+
+async def never(awaitable: Awaitable[object]) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(A_WHILE):
+            await awaitable
+
+
+async def take(subscription: Subscription, wanted: int) -> list[Delivery]:
+    """Receive exactly so many deliveries, in as many pieces as the broker likes."""
+    taken: list[Delivery] = []
+    while len(taken) < wanted:
+        taken += await soon(subscription.receive(wanted - len(taken)))
+    return taken
+
+
+async def publish(broker: Broker, *sent: int, exchange: str = BOOKS) -> None:
+    for number in sent:
+        await soon(broker.publish(exchange, message(number)))
+
+
+async def fill(broker: Broker, exchange: str, capacity: int) -> tuple[int, asyncio.Task[None]]:
+    """Publish until a publish has to wait; return how many did not, and the one that waits."""
+    for number in range(1, capacity + SLACK + 2):
+        publishing = asyncio.create_task(broker.publish(exchange, message(number)))
+        await asyncio.wait({publishing}, timeout=A_WHILE)
+        if not publishing.done():
+            return number - 1, publishing
+        publishing.result()
+    raise AssertionError(f"{capacity + SLACK + 1} messages went into a queue of {capacity}")
+
+
+async def settle_all(broker: Broker, queue: str, wanted: int) -> list[int]:
+    """Take so many deliveries out of a queue, acknowledging them as they come."""
+    settled: list[int] = []
+    async with broker.subscribe(queue, 1000) as subscription:
+        while len(settled) < wanted:
+            deliveries = await soon(subscription.receive(wanted - len(settled)))
+            await deliveries[-1].ack(multiple=True)
+            settled += numbers(deliveries)
+    return settled
+
+
+@asynccontextmanager
+async def draining(broker: Broker, queue: str) -> AsyncIterator[list[int]]:
+    """Settle what comes while the context lasts; yields the list that its numbers go to."""
+    settled: list[int] = []
+
+    async def drain() -> None:
+        async with broker.subscribe(queue, 10) as subscription:
+            while True:
+                deliveries = await subscription.receive(10)
+                await deliveries[-1].ack(multiple=True)
+                settled.extend(numbers(deliveries))
+
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(drain())
+        yield settled
+        task.cancel()
+
+
+async def is_empty(broker: Broker, queue: str) -> None:
+    async with broker.subscribe(queue, 1000) as subscription:
+        await never(subscription.receive(1000))
+
+
+def settle(delivery: Delivery, way: str) -> Coroutine[None, None, None]:
+    ways: dict[str, Callable[[], Coroutine[None, None, None]]] = {
+        "ack": delivery.ack,
+        "ack all": lambda: delivery.ack(multiple=True),
+        "requeue": lambda: delivery.nack(requeue=True),
+        "reject": lambda: delivery.nack(requeue=False),
+    }
+    return ways[way]()

@@ -1,0 +1,374 @@
+"""The wire: every event survives the way, and every bad line is told apart from its good neighbours."""
+
+import math
+from dataclasses import asdict, replace
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fairprice.errors import InvalidLine
+from fairprice.messages import (
+    CONFIGURED_VALUE,
+    PRICE_VALUES,
+    Book,
+    Gap,
+    Price,
+    are_levels,
+    decode,
+    decode_line,
+    decode_wanted,
+    encode,
+    identity,
+    join,
+)
+
+BOOK = Book(
+    "binance", "BTCUSDT", 11, 15, 1_723_100_000_000_000, 1_723_099_999_900_000, 1_723_100_000_050_000, "crawler-1",
+    [["57210.01000000", "0.50000000"], ["57210.00", "1"]], [["57210.02", "0.1"]], "57000.00", None,
+)  # fmt: skip
+GAP = Gap("binance", "BTCUSDT", 16, 19, 1_723_100_000_000_000, 1_723_100_001_000_000, "disconnect")
+VALUES: dict[str, float | None] = {name: position + 0.5 for position, name in enumerate(PRICE_VALUES)}
+PRICE = Price(
+    "binance", "BTCUSDT", 11, 15, 1, 2, 3, "weighted_mid", "ok", 57210.015,
+    VALUES | {"depth_bid_10bps": 1.25, "depth_ask_2_5bps": None, "impact_bid_10000": 57209.0},
+)  # fmt: skip
+EVENTS = {"book": BOOK, "gap": GAP, "price": PRICE}
+
+ids = st.integers(0, 2**63 - 1)
+names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=64) | st.just("币安人生USDT")
+digits = st.text("0123456789", min_size=1, max_size=40)
+decimals = digits | st.builds("{}.{}".format, digits, digits)
+levels = st.lists(st.lists(decimals, min_size=2, max_size=2), max_size=20)
+floats = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+configured = st.from_regex(CONFIGURED_VALUE, fullmatch=True).filter(str.isascii)
+
+events = st.one_of(
+    st.builds(
+        Book, names, names, ids, ids, ids, st.none() | ids, ids, names, levels, levels,
+        st.none() | decimals, st.none() | decimals,
+    ),
+    st.builds(Gap, names, names, ids, ids, ids, ids, names),
+    st.builds(
+        Price, names, names, ids, ids, ids, ids, st.none() | ids, names, st.sampled_from(["ok", "locked"]),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.builds(dict.__or__, st.fixed_dictionaries(dict.fromkeys(PRICE_VALUES, floats)),
+                  st.dictionaries(configured, floats, max_size=3)),
+    ),
+)  # fmt: skip
+
+
+def fields(event: Book | Gap | Price) -> dict[str, object]:
+    return orjson.loads(encode(event))
+
+
+def line_with(event: Book | Gap | Price, **changes: object) -> bytes:
+    return orjson.dumps(fields(event) | changes)
+
+
+def line_with_raw(event: Book | Gap | Price, field: str, raw: bytes) -> bytes:
+    """Write JSON that no encoder of ours would: `raw` in place of the field's value."""
+    return line_with(event, **{field: "PLACE"}).replace(b'"PLACE"', raw)
+
+
+def reason(line: bytes) -> str:
+    with pytest.raises(InvalidLine) as raised:
+        decode_line(line)
+    assert raised.value.line == line
+    return raised.value.reason
+
+
+# ---- good lines
+
+
+@given(events)
+def test_every_event_survives_the_way(event):
+    line = encode(event)
+    assert b"\n" not in line
+    assert decode_line(line) == event
+
+
+@settings(max_examples=30)
+@given(st.lists(events, max_size=6))
+def test_a_body_brings_its_events_in_order(sent):
+    assert list(decode(join(map(encode, sent)))) == sent
+
+
+def test_a_book_on_the_wire_has_the_fields_of_the_contract_and_prices_as_the_exchange_sent_them():
+    assert fields(BOOK) == {
+        "type": "book",
+        "venue": "binance",
+        "symbol": "BTCUSDT",
+        "first_update_id": 11,
+        "update_id": 15,
+        "event_time": 1_723_100_000_000_000,
+        "previous_event_time": 1_723_099_999_900_000,
+        "received_time": 1_723_100_000_050_000,
+        "crawler": "crawler-1",
+        "bids": [["57210.01000000", "0.50000000"], ["57210.00", "1"]],
+        "asks": [["57210.02", "0.1"]],
+        "floor": "57000.00",
+        "ceiling": None,
+    }
+
+
+def test_a_gap_on_the_wire_has_the_fields_of_the_contract():
+    assert fields(GAP) == {"type": "gap"} | asdict(GAP)
+
+
+def test_a_price_on_the_wire_is_flat_and_its_values_are_numbers():
+    flat = fields(PRICE)
+    assert flat["type"] == "price"
+    assert {name: flat[name] for name in PRICE.values} == PRICE.values
+    assert "values" not in flat
+
+
+def test_a_value_that_is_no_number_is_never_written_as_one():
+    line = encode(replace(PRICE, values=VALUES | {"mid": math.nan, "bid": math.inf}))
+    assert orjson.loads(line)["mid"] is None
+    assert orjson.loads(line)["bid"] is None
+
+
+@pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS)
+def test_unknown_fields_are_ignored(event):
+    assert decode_line(line_with(event, colour="red", depth=[{}], values={"x": 1}, depth_bid_xbps="?")) == event
+
+
+def test_a_whole_number_is_a_number_too():
+    assert decode_line(line_with(PRICE, price=57210, mid=0)).values["mid"] == 0.0
+
+
+@pytest.mark.parametrize("field", ["previous_event_time", "floor", "ceiling"])
+def test_what_a_book_may_not_know_is_null(field):
+    assert getattr(decode_line(line_with(BOOK, **{field: None})), field) is None
+
+
+def test_a_price_without_a_status_of_its_own_is_null():
+    price = replace(PRICE, status="no_bids", price=None, values=dict.fromkeys(PRICE_VALUES))
+    assert decode_line(encode(price)) == price
+
+
+def test_a_side_may_be_empty():
+    assert decode_line(line_with(BOOK, bids=[])).bids == []
+
+
+# ---- bad lines and their neighbours
+
+
+@pytest.mark.parametrize("body", [b"", b"\n", b"\n\n\n"])
+def test_an_empty_body_holds_nothing(body):
+    assert list(decode(body)) == []
+
+
+def test_blank_lines_between_events_are_skipped():
+    assert list(decode(b"\n" + encode(BOOK) + b"\n\n" + encode(GAP) + b"\n")) == [BOOK, GAP]
+
+
+@given(st.binary(max_size=60).map(lambda junk: junk.replace(b"\n", b" ")))
+def test_a_bad_line_never_harms_its_neighbours(junk):
+    found = list(decode(join([encode(BOOK), b"!" + junk, encode(PRICE)])))
+    assert found[0] == BOOK
+    assert isinstance(found[1], InvalidLine)
+    assert found[1].line == b"!" + junk
+    assert found[2] == PRICE
+
+
+@given(st.binary(max_size=300))
+def test_no_body_whatever_raises(body):
+    for found in decode(body):
+        assert isinstance(found, InvalidLine)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**64), 2**64) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(list(EVENTS.values())), st.data())
+def test_no_value_of_any_field_does_anything_but_decode_or_make_the_line_invalid(event, data):
+    field = data.draw(st.sampled_from(sorted(fields(event))))
+    value = data.draw(json_values)
+    try:
+        line = orjson.dumps(fields(event) | {field: value})
+    except TypeError:  # an integer beyond 64 bits
+        return
+    (found,) = decode(line)
+    if isinstance(found, Book):
+        for price, quantity in found.bids + found.asks:
+            assert float(price) >= 0
+            assert float(quantity) >= 0
+
+
+@pytest.mark.parametrize(
+    "line", [b"{", b"book", b'{"type":"book"', encode(BOOK)[:-1], encode(BOOK) + b"}", b"\xff\xfe"]
+)
+def test_what_is_no_json_is_invalid(line):
+    assert reason(line).startswith("not JSON")
+
+
+@pytest.mark.parametrize("line", [b"[]", b"1", b"null", b'"book"', b'["type"]', b"true", b'[{"type":"book"}]'])
+def test_what_is_no_object_is_invalid(line):
+    assert reason(line) == "not a JSON object"
+
+
+@pytest.mark.parametrize("depth", [100, 100_000])
+def test_nesting_without_end_is_invalid(depth):
+    assert reason(b'{"type":' + b"[" * depth + b"]" * depth + b"}")
+
+
+@pytest.mark.parametrize("kind", ["trade", "Book", "", "book ", "venue", "type", None, 1, True])
+def test_an_unknown_type_is_named(kind):
+    assert reason(line_with(BOOK, type=kind)) == f"unknown type {kind!r}"
+
+
+def test_a_type_that_is_no_name_at_all_is_invalid():
+    assert "type" in reason(line_with(BOOK, type=["book"]))
+    assert "type" in reason(b'{"venue":"binance"}')
+
+
+@pytest.mark.parametrize(
+    ("event", "field"),
+    [(event, field) for event in EVENTS.values() for field in fields(event) if not CONFIGURED_VALUE.fullmatch(field)],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_a_missing_field_is_named(event, field):
+    incomplete = fields(event)
+    del incomplete[field]
+    assert reason(orjson.dumps(incomplete)) == f"field {field!r} is missing"
+
+
+NO_INTEGER = ["1", True, 1.0, -1, 2**63, 2**64 - 1, [1], {}, "\u0661"]
+NO_NAME = ["", "two words", "tab\t", "nul\x00", "bell\x07", "delete\x7f", "next\x85", "c1\x9b", "nbsp\xa0", "x" * 65]
+NO_NAME += [5, ["binance"], True, "line\nend"]
+NO_DECIMAL = [
+    "",
+    "-1",
+    "+1",
+    "1e5",
+    "1.",
+    ".5",
+    "1.2.3",
+    "NaN",
+    "inf",
+    "\u0661\u0662",
+    "1,5",
+    " 1",
+    "1 ",
+    "0x1",
+    "1_000",
+    "1\n",
+]
+NO_DECIMAL += [1, 1.5, True, ["1"], "1" * 41, "0." + "1" * 41, "1|2"]
+NO_NUMBER = ["1.5", True, False, [], {}, "NaN", ""]
+NO_LEVELS = [
+    "12", {}, 1, None, True, {"1": "2"},
+    ["12", "34"], [{"1": 0, "2": 0}], [None], [1],
+    [[]], [["1"]], [["1", "2", "3"]], [["1"], ["1", "2", "3"]],
+    [[1, 2]], [["1", None]], [["1", 2.0]], [["1", ["2"]]], [[["1", "2"]]],
+    [["1|2", "3"]], [["1|2", "3|4"]], [["1|2"]],
+    *([["1", text]] for text in NO_DECIMAL), *([[text, "1"]] for text in NO_DECIMAL),
+]  # fmt: skip
+
+
+def cases(event, names, values):
+    return [(event, name, value) for name in names for value in values]
+
+
+@pytest.mark.parametrize(
+    ("event", "field", "value"),
+    [
+        *cases(BOOK, ("first_update_id", "update_id", "event_time", "received_time"), [*NO_INTEGER, None]),
+        *cases(BOOK, ("previous_event_time",), NO_INTEGER),
+        *cases(GAP, ("from_update_id", "to_update_id", "from_time", "to_time"), [*NO_INTEGER, None]),
+        *cases(PRICE, ("update_id", "received_time"), [*NO_INTEGER, None]),
+        *cases(PRICE, ("priced_time",), NO_INTEGER),
+        *cases(BOOK, ("venue", "symbol", "crawler"), [*NO_NAME, None]),
+        *cases(GAP, ("reason",), [*NO_NAME, None]),
+        *cases(PRICE, ("estimator", "status"), [*NO_NAME, None]),
+        *cases(BOOK, ("floor", "ceiling"), NO_DECIMAL),
+        *cases(PRICE, ("price", "mid", "spread_bps", "depth_bid_10bps", "impact_ask_1_5"), NO_NUMBER),
+        *cases(BOOK, ("bids",), NO_LEVELS),
+        *cases(BOOK, ("asks",), NO_LEVELS[:10]),
+    ],
+)
+def test_a_field_of_the_wrong_kind_is_named(event, field, value):
+    assert repr(field) in reason(line_with(event, **{field: value}))
+
+
+@pytest.mark.parametrize("raw", [b"18446744073709551616", b"1e3", b"1.5", b"-0.0"])
+def test_a_number_that_is_no_64_bit_integer_is_no_id(raw):
+    assert "'update_id'" in reason(line_with_raw(BOOK, "update_id", raw))
+
+
+@pytest.mark.parametrize(
+    "raw", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"01", b"+1", b".5", b"'1'", b"undefined"]
+)
+def test_a_number_that_json_does_not_know_is_invalid(raw):
+    assert reason(line_with_raw(PRICE, "price", raw)).startswith("not JSON")
+
+
+def test_a_price_that_is_null_although_all_is_well_is_invalid():
+    text = reason(line_with(PRICE, price=None))
+    assert "'price'" in text
+    assert "'status'" in text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        line_with(BOOK, type="x" * 100_000),
+        line_with(BOOK, venue="x" * 100_000),
+        line_with(BOOK, bids=[["x" * 100_000, "1"]]),
+        line_with(BOOK, update_id="9" * 100_000),
+        b"[" * 100_000,
+    ],
+)
+def test_a_reason_is_short_enough_for_a_header(line):
+    assert len(reason(line)) < 300
+
+
+# ---- skipping, levels, identity
+
+
+def test_an_event_that_is_not_wanted_is_not_checked():
+    line = line_with(BOOK, bids="nonsense")
+    assert decode_wanted(line, lambda fields: fields["update_id"] != 15) is None
+    with pytest.raises(InvalidLine, match="'bids'"):
+        decode_wanted(line, lambda fields: fields["update_id"] == 15)
+
+
+def test_a_line_whose_type_is_unknown_is_invalid_even_if_nobody_wants_it():
+    with pytest.raises(InvalidLine, match="unknown type"):
+        decode_wanted(line_with(BOOK, type="trade"), lambda _fields: False)
+
+
+def test_a_wish_that_asks_for_a_missing_field_makes_the_line_invalid():
+    with pytest.raises(InvalidLine, match="field 'colour' is missing"):
+        decode_wanted(encode(BOOK), lambda fields: fields["colour"] == "red")
+
+
+@given(levels)
+def test_pairs_of_decimal_strings_are_levels(rows):
+    assert are_levels(rows)
+
+
+def test_nothing_else_is():
+    assert [rows for rows in (*NO_LEVELS, (("1", "2"),), [("1", "2")]) if are_levels(rows)] == []
+
+
+def test_an_identity_tells_events_apart_by_the_exchanges_data_only():
+    assert identity(BOOK) == identity(replace(BOOK, crawler="other", received_time=9, bids=[]))
+    assert identity(BOOK) == identity(PRICE)  # the price of this book
+    others = [
+        BOOK,
+        replace(BOOK, update_id=16),
+        replace(BOOK, symbol="ETHUSDT"),
+        replace(BOOK, venue="other"),
+        GAP,
+        replace(GAP, to_update_id=20),
+        replace(GAP, from_update_id=15),
+    ]
+    assert len({identity(event) for event in others}) == len(others)

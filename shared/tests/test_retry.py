@@ -1,0 +1,147 @@
+"""A publish is repeated until it is confirmed; a lost subscription is made again."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from itertools import chain, repeat
+
+import pytest
+from broker_steps import message
+
+from fairprice.broker.retry import consume, publish_until_confirmed
+from fairprice.errors import BrokerUnavailable, StoreUnavailable
+
+
+class FailingBroker:
+    """Fails so many times, then accepts."""
+
+    def __init__(self, failures: int, error: type[Exception] = BrokerUnavailable) -> None:
+        self.failures = failures
+        self.error = error
+        self.published: list[tuple[str, object]] = []
+
+    async def publish(self, exchange, sent):
+        self.published.append((exchange, sent))
+        if len(self.published) <= self.failures:
+            raise self.error("scripted")
+
+
+class Delays:
+    """Makes series of delays of a millisecond and counts what is taken from each."""
+
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+
+    def __call__(self):
+        self.taken.append(0)
+        mine = len(self.taken) - 1
+        while True:
+            self.taken[mine] += 1
+            yield 0.001
+
+
+@pytest.mark.parametrize("failures", [0, 1, 4])
+async def test_a_publish_is_repeated_unchanged_until_the_broker_confirms(failures):
+    broker, back_off = FailingBroker(failures), Delays()
+    assert await publish_until_confirmed(broker, "books", message(1), back_off) == failures
+    assert broker.published == [("books", message(1))] * (failures + 1)
+    assert sum(back_off.taken) == failures
+
+
+async def test_an_error_that_is_not_transient_is_not_repeated():
+    broker = FailingBroker(1, KeyError)
+    with pytest.raises(KeyError):
+        await publish_until_confirmed(broker, "books", message(1), Delays())
+    assert len(broker.published) == 1
+
+
+async def test_cancelling_ends_the_repetitions():
+    broker = FailingBroker(10**9)
+    task = asyncio.create_task(publish_until_confirmed(broker, "books", message(1), lambda: repeat(10.0)))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait({task}, timeout=1)
+    assert task.cancelled()
+    assert len(broker.published) == 1
+
+
+class Subscriptions:
+    """Each subscription is a number; says which ended."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.ended: list[int] = []
+
+    @asynccontextmanager
+    async def subscribe(self):
+        self.made += 1
+        mine = self.made
+        try:
+            yield mine
+        finally:
+            self.ended.append(mine)
+
+
+@pytest.mark.parametrize("error", [BrokerUnavailable, StoreUnavailable])
+async def test_a_lost_subscription_is_left_and_made_again(error):
+    subscriptions, seen = Subscriptions(), []
+
+    async def work(subscription):
+        assert subscriptions.ended == list(range(1, subscription))
+        seen.append(subscription)
+        if len(seen) == 7:
+            raise ZeroDivisionError
+        if len(seen) % 2 == 0:
+            raise error("lost")
+
+    with pytest.raises(ZeroDivisionError):
+        await consume(subscriptions.subscribe, work, Delays())
+    assert seen == [1, 1, 2, 2, 3, 3, 4]
+    assert subscriptions.ended == [1, 2, 3, 4]
+
+
+async def test_pauses_grow_while_nothing_works_and_begin_anew_once_something_did():
+    back_off = Delays()
+    outcomes = chain([False] * 3, [True, False], [False, False], [None])
+
+    async def work(_subscription):
+        outcome = next(outcomes)
+        if outcome is None:
+            raise ZeroDivisionError
+        if not outcome:
+            raise BrokerUnavailable("lost")
+
+    with pytest.raises(ZeroDivisionError):
+        await consume(Subscriptions().subscribe, work, back_off)
+    assert back_off.taken == [3, 3]
+
+
+async def test_subscribing_itself_is_tried_again_too():
+    attempts = 0
+
+    @asynccontextmanager
+    async def subscribe():
+        nonlocal attempts
+        attempts += 1
+        if attempts < 3:
+            raise BrokerUnavailable("not yet")
+        yield attempts
+
+    async def work(subscription):
+        raise ZeroDivisionError(subscription)
+
+    with pytest.raises(ZeroDivisionError, match="3"):
+        await consume(subscribe, work, Delays())
+
+
+async def test_cancelling_ends_the_work_and_leaves_the_subscription():
+    subscriptions = Subscriptions()
+
+    async def work(_subscription):
+        await asyncio.sleep(10)
+
+    task = asyncio.create_task(consume(subscriptions.subscribe, work, Delays()))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait({task}, timeout=1)
+    assert task.cancelled()
+    assert subscriptions.ended == [1]

@@ -1,0 +1,183 @@
+"""Settings: what may be written in the environment, and how a person learns of a mistake."""
+
+from decimal import Decimal
+
+import pytest
+from pydantic import Field, ValidationError
+
+from fairprice.errors import FatalError, SettingsError
+from fairprice.runtime.settings import VARIABLES, Decimals, Duration, ServiceSettings, Symbols
+
+
+class Settings(ServiceSettings):
+    """A service that uses every kind of field; all names are in `VARIABLES`."""
+
+    symbols: Symbols = Field(("BTCUSDT",), description="symbols")
+    book_levels: int = Field(20, ge=1, le=1000, description="levels")
+    store_book_interval: Duration = Field(1.0, description="sampling")
+    depth_bps: Decimals = Field((Decimal(10),), description="bands")
+
+
+def load(**variables: str) -> Settings:
+    return Settings.load({f"FAIRPRICE_{name}": value for name, value in variables.items()})
+
+
+def problem(**variables: str) -> str:
+    with pytest.raises(SettingsError) as raised:
+        load(**variables)
+    return str(raised.value)
+
+
+def test_an_empty_environment_gives_the_defaults():
+    settings = Settings.load({})
+    assert (settings.symbols, settings.book_levels, settings.store_book_interval) == (("BTCUSDT",), 20, 1.0)
+    assert (settings.log_level, settings.log_format) == ("info", "auto")
+
+
+def test_an_empty_variable_counts_as_not_set():
+    assert load(SYMBOLS="", BOOK_LEVELS="", LOG_LEVEL="") == Settings()
+
+
+def test_variables_of_others_are_none_of_our_business():
+    assert Settings.load({"PATH": "/bin", "BOOK_LEVELS": "7", "fairprice_book_levels": "7"}) == Settings()
+
+
+def test_a_variable_of_a_neighbour_is_ignored_even_if_it_is_wrong():
+    assert load(HTTP_PORT="no port", ESTIMATOR="none") == Settings()
+
+
+def test_values_of_the_command_line_win():
+    assert Settings.load({"FAIRPRICE_BOOK_LEVELS": "7"}, book_levels=9).book_levels == 9
+    assert Settings.load({"FAIRPRICE_BOOK_LEVELS": "no number"}, book_levels=9).book_levels == 9
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("500ms", 0.5),
+        ("1s", 1),
+        ("0s", 0),
+        ("1.5s", 1.5),
+        ("5m", 300),
+        ("2h", 7200),
+        (" 3s ", 3),
+        ("0.25ms", 0.00025),
+        ("007s", 7),
+    ],
+)
+def test_durations_are_written_with_their_unit(text, seconds):
+    assert load(STORE_BOOK_INTERVAL=text).store_book_interval == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "text", ["1", "-1s", "1 s", "s", "1d", "1s2", "1e3s", ".5s", "1.s", "5M", "infs", "nan", "1h30m", "1s\n2"]
+)
+def test_anything_else_is_no_duration(text):
+    message = problem(STORE_BOOK_INTERVAL=text)
+    assert message.startswith("FAIRPRICE_STORE_BOOK_INTERVAL: write a duration like 500ms, 1s, 5m or 2h")
+    assert repr(text) in message
+
+
+@pytest.mark.parametrize("text", ["9" * 400 + "s"])
+def test_a_duration_is_finite(text):
+    assert "FAIRPRICE_STORE_BOOK_INTERVAL" in problem(STORE_BOOK_INTERVAL=text)
+
+
+@pytest.mark.parametrize("text", ["BTCUSDT,ETHUSDT", " BTCUSDT , ETHUSDT ", "BTCUSDT,,ETHUSDT,"])
+def test_lists_are_separated_by_commas(text):
+    assert load(SYMBOLS=text).symbols == ("BTCUSDT", "ETHUSDT")
+
+
+def test_a_symbol_may_hold_any_writing():
+    assert load(SYMBOLS="币安人生USDT").symbols == ("币安人生USDT",)
+
+
+@pytest.mark.parametrize("text", ["btcusdt", "BTC/USDT", "BTC USDT", "BTC@1", "A.B", "X" * 65, ",", " , ", "BTC\nUSDT"])
+def test_what_is_no_symbol_is_refused(text):
+    assert problem(SYMBOLS=text).startswith("FAIRPRICE_SYMBOLS: ")
+
+
+def test_decimals_keep_what_was_written():
+    assert load(DEPTH_BPS="1, 2.50,10").depth_bps == (Decimal(1), Decimal("2.50"), Decimal(10))
+    assert str(load(DEPTH_BPS="0.1").depth_bps[0]) == "0.1"
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "ten", "1;2", "NaN", "Infinity", "1,0"])
+def test_what_is_no_positive_decimal_is_refused(text):
+    assert problem(DEPTH_BPS=text).startswith("FAIRPRICE_DEPTH_BPS: ")
+
+
+@pytest.mark.parametrize("text", ["0", "1001", "2.5", "many", "٢٠x"])  # noqa: RUF001  digits that are no digits here
+def test_a_number_out_of_range_is_refused_and_shown(text):
+    message = problem(BOOK_LEVELS=text)
+    assert message.startswith("FAIRPRICE_BOOK_LEVELS: ")
+    assert repr(text) in message
+
+
+@pytest.mark.parametrize(("name", "value"), [("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml")])
+def test_a_choice_that_is_none_names_the_choices(name, value):
+    assert {"LOG_LEVEL": "'warning'", "LOG_FORMAT": "'console'"}[name] in problem(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("SYMBOL", "FAIRPRICE_SYMBOLS"),
+        ("BOOK_LEVEL", "FAIRPRICE_BOOK_LEVELS"),
+        ("LOGLEVEL", "FAIRPRICE_LOG_LEVEL"),
+        ("HTTP_PROT", "FAIRPRICE_HTTP_PORT"),
+        ("book_levels", "FAIRPRICE_BOOK_LEVELS"),
+    ],
+)
+def test_an_unknown_variable_names_the_nearest_one(wrong, right):
+    assert problem(**{wrong: "x"}) == f"FAIRPRICE_{wrong} is no setting; did you mean {right}?"
+
+
+def test_even_a_name_like_no_other_is_an_error():
+    assert "FAIRPRICE_ is no setting" in problem(**{"": "x"})
+    assert "FAIRPRICE_ZZZ is no setting" in problem(ZZZ="")
+
+
+def test_variables_of_the_tests_are_allowed():
+    assert load(TEST_DATA="/data", TEST_RABBITMQ_URL="amqp://x") == Settings()
+
+
+def test_all_problems_are_told_at_once():
+    message = problem(BOOK_LEVELS="0", STORE_BOOK_INTERVAL="soon", SYMBOL="BTCUSDT", LOG_LEVEL="loud", PORT="1")
+    told = [part.split(maxsplit=1)[0].rstrip(":") for part in message.split("; ") if part.startswith("FAIRPRICE_")]
+    assert sorted(told) == [
+        "FAIRPRICE_BOOK_LEVELS",
+        "FAIRPRICE_LOG_LEVEL",
+        "FAIRPRICE_PORT",
+        "FAIRPRICE_STORE_BOOK_INTERVAL",
+        "FAIRPRICE_SYMBOL",
+    ]
+    assert "\n" not in message
+
+
+def test_a_problem_shows_a_long_value_in_part():
+    assert len(problem(BOOK_LEVELS="x" * 10_000)) < 300
+
+
+def test_an_override_that_is_no_field_is_an_error():
+    with pytest.raises(SettingsError, match="FAIRPRICE_COLOUR"):
+        Settings.load({}, colour="red")
+
+
+def test_a_wrong_setting_stops_the_process():
+    assert issubclass(SettingsError, FatalError)
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().book_levels = 3
+    hash(Settings())
+
+
+def test_the_table_of_variables_is_sorted_and_holds_each_once():
+    assert list(VARIABLES) == sorted(set(VARIABLES))
+    assert all(name.startswith("FAIRPRICE_") and not name.startswith("FAIRPRICE_TEST_") for name in VARIABLES)
+
+
+def test_the_fields_that_all_services_share_are_described():
+    assert all(field.description for field in ServiceSettings.model_fields.values())

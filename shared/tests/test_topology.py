@@ -1,0 +1,51 @@
+"""The topology as data: nothing that is published can end nowhere."""
+
+from collections import Counter
+
+import pytest
+
+from fairprice import topology
+from fairprice.topology import BOOKS, DEAD_LETTERS, EXCHANGES, PRICES, UNROUTED
+
+BY_NAME = {exchange.name: exchange for exchange in EXCHANGES}
+
+
+def test_every_exchange_is_declared_once():
+    assert len(BY_NAME) == len(EXCHANGES)
+
+
+def test_every_queue_is_bound_once():
+    bound = Counter(queue for exchange in EXCHANGES for queue in exchange.queues)
+    assert set(bound.values()) == {1}
+
+
+def test_every_exchange_has_a_queue():
+    assert all(exchange.queues for exchange in EXCHANGES)
+
+
+def test_every_name_that_the_module_gives_is_declared():
+    queues = {queue for exchange in EXCHANGES for queue in exchange.queues}
+    names = {value for name, value in vars(topology).items() if name.isupper() and isinstance(value, str)}
+    assert names == BY_NAME.keys() | queues
+
+
+@pytest.mark.parametrize("name", [BOOKS, PRICES])
+def test_what_no_queue_takes_from_a_stream_waits_where_somebody_looks(name):
+    alternate = BY_NAME[BY_NAME[name].alternate]
+    assert alternate.name == UNROUTED
+    assert alternate.queues == (UNROUTED,)
+
+
+def test_an_alternate_exists_and_has_none_of_its_own():
+    for exchange in EXCHANGES:
+        if exchange.alternate:
+            assert BY_NAME[exchange.alternate].alternate is None
+
+
+@pytest.mark.parametrize("exchange", [exchange for exchange in EXCHANGES if exchange.name in (BOOKS, PRICES)])
+def test_the_queues_of_a_stream_are_called_after_it(exchange):
+    assert all(queue.startswith(f"{exchange.name}.") for queue in exchange.queues)
+
+
+def test_dead_letters_have_a_queue():
+    assert BY_NAME[DEAD_LETTERS].queues == (DEAD_LETTERS,)
