@@ -66,9 +66,9 @@ class Connection:
         else:
             self._outbox.append(framed(text, BINARY if frame.damage == "binary" else TEXT))
 
-    def post_recorded(self, wrapped: bytes, data: bytes) -> None:
-        """Puts a recorded event into the outbox, byte for byte."""
-        self._outbox.append(framed(wrapped if self.subscriptions.combined else data))
+    def post_text(self, text: bytes) -> None:
+        """Puts a text into the outbox, byte for byte."""
+        self._outbox.append(framed(text))
 
     def reply(self, text: bytes, *, after_data: bool) -> None:
         """Sends a reply at once, or right behind the next event."""

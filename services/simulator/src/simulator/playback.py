@@ -171,11 +171,12 @@ class Playback:
     def _post(self, line: Line, connection: Connection) -> bool:
         streams, stream = connection.subscriptions.streams, line.channel.stream
         if stream in streams:
-            connection.post_recorded(line.wrapped, line.data)
+            connection.post_text(line.wrapped if connection.subscriptions.combined else line.data)
             return True
         others = [name for name in self._names.get(stream, ()) if name in streams]
         for name in others:
-            connection.post_recorded(b'{"stream":"%b","data":%b}' % (name.encode(), line.data), line.data)
+            renamed = b'{"stream":"%b","data":%b}' % (name.encode(), line.data)
+            connection.post_text(renamed if connection.subscriptions.combined else line.data)
         return bool(others)
 
     def _send_faulted(self, line: Line, audience: Audience) -> None:

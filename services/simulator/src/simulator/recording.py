@@ -119,10 +119,13 @@ def contents(path: Path) -> Contents:
     snapshots: dict[str, bytes] = {}
     bare: Line | None = None
     number = 0
-    for line in read(path):
-        number, channel = line.number, line.channel
-        if channel.stream in streams and channel.kind != "snapshot":
+    ordinary: set[bytes] = set()
+    for number, text in _texts(path):
+        opening = _opening(text)
+        if opening in ordinary and text.endswith(b"}}"):
             continue
+        line = _line(path, number, text)
+        channel = line.channel
         if channel is BARE_SNAPSHOT:
             bare = bare or line
             continue
@@ -131,6 +134,8 @@ def contents(path: Path) -> Contents:
             symbols[channel.symbol] = None
         if channel.kind == "snapshot":
             snapshots.setdefault(channel.symbol, line.data)
+        elif opening:
+            ordinary.add(opening)
     if not symbols:
         raise RecordingError(path, number, "no market events up to here, the end; is this a recording?")
     if bare:
@@ -150,6 +155,12 @@ def _opened(path: Path) -> io.BufferedReader | gzip.GzipFile:
     with path.open("rb") as file:
         magic = file.read(2)
     return gzip.open(path, "rb") if magic == GZIP_MAGIC else path.open("rb")
+
+
+def _opening(text: bytes) -> bytes:
+    """What a frame's line begins with, from behind its time up to `"data":`; nothing if the time is no number."""
+    space = text.find(b" ")
+    return text[space + 1 : text.find(MIDDLE)] if text[:space].isdigit() else b""
 
 
 @lru_cache(maxsize=4096)
