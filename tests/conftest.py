@@ -41,11 +41,34 @@ def standalone() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+Rows = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="session")
+def rows_of() -> Callable[[Path], Rows]:
+    """Read a database: its rows by table, in order of their keys."""
+
+    def read(database: Path) -> Rows:
+        connection = sqlite3.connect(database)
+        connection.row_factory = sqlite3.Row
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        rows = {
+            table: [dict(row) for row in connection.execute(f'SELECT * FROM "{table}" ORDER BY symbol, time')]
+            for table in tables
+        }
+        connection.close()
+        return rows
+
+    return read
+
+
 @pytest.fixture
-def played(standalone: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> Callable[..., Any]:
+def played(
+    standalone: Callable[..., subprocess.CompletedProcess[str]], rows_of: Callable[[Path], Rows], tmp_path: Path
+) -> Callable[..., tuple[dict[str, Any], Rows]]:
     """Play a recording once; return the summary and the rows of its database by measurement."""
 
-    def play(capture: Path, speed: str, **environ: str) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+    def play(capture: Path, speed: str, **environ: str) -> tuple[dict[str, Any], Rows]:
         database = tmp_path / f"{speed}.db"
         options = ("--capture", capture, "--speed", speed, "--once", "--database", database)
         done = standalone(*options, **environ)
@@ -53,15 +76,3 @@ def played(standalone: Callable[..., subprocess.CompletedProcess[str]], tmp_path
         return json.loads(done.stdout.splitlines()[-1]), rows_of(database)
 
     return play
-
-
-def rows_of(database: Path) -> dict[str, list[dict[str, Any]]]:
-    with sqlite3.connect(database) as connection:
-        connection.row_factory = sqlite3.Row
-        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        rows = {
-            table: [dict(row) for row in connection.execute(f'SELECT * FROM "{table}" ORDER BY symbol, time')]
-            for table in tables
-        }
-    connection.close()
-    return rows

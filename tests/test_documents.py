@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from converter.settings import ConverterSettings
-from crawler.settings import Settings as CrawlerSettings
+from crawler.settings import CrawlerSettings
 from fairprice.runtime.settings import PREFIX, VARIABLES
 from gateway.settings import GatewaySettings
 from storer.settings import StorerSettings

@@ -15,8 +15,8 @@ import aiohttp
 from crawler.binance.governor import Governor
 from crawler.binance.rest import RestClient
 from crawler.capture import Capture, open_recording
-from crawler.settings import Settings
-from fairprice.errors import ExchangeUnavailable, StartupError
+from crawler.settings import CrawlerSettings
+from fairprice.errors import ExchangeUnavailable, InvalidMarketData, StartupError
 from fairprice.runtime import lifecycle, logging
 
 
@@ -26,7 +26,7 @@ def main() -> int:
 
 
 async def _record(options: argparse.Namespace, environ: Mapping[str, str], stop: asyncio.Event) -> int:
-    settings = Settings.load(environ)
+    settings = CrawlerSettings.load(environ)
     logging.configure(settings.log_level, settings.log_format, "crawler")
     if options.seconds:
         asyncio.get_running_loop().call_later(options.seconds, stop.set)
@@ -39,7 +39,7 @@ async def _record(options: argparse.Namespace, environ: Mapping[str, str], stop:
             )
             try:
                 await capture.run(session, rest, stop)
-            except* ExchangeUnavailable as errors:
+            except* (ExchangeUnavailable, InvalidMarketData) as errors:
                 raise StartupError(f"recording ended after {capture.lines} lines: {errors.exceptions[0]}") from errors
     print(f"{capture.lines} lines in {options.output}.", file=sys.stderr)
     return lifecycle.EXIT_OK

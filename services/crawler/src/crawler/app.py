@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from random import Random
 
@@ -17,7 +18,7 @@ from crawler.book_feed import BookFeed
 from crawler.connections import Connections
 from crawler.depth_sync import Output, SnapshotRequest
 from crawler.market_data import Snapshot
-from crawler.settings import Settings
+from crawler.settings import CrawlerSettings
 from crawler.snapshots import SnapshotQueue
 from crawler.state import Confirmed
 from fairprice.broker.outbox import Outbox
@@ -31,6 +32,8 @@ from fairprice.topology import BOOKS
 
 DRAIN_TIMEOUT = 4.0
 SAVE_INTERVAL = 1.0
+LAST_SNAPSHOTS_TIMEOUT = 10.0
+"""Seconds to wait, when a recording has ended, for snapshots that may still make books of what is buffered."""
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +47,7 @@ class Crawler:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: CrawlerSettings,
         broker: Broker,
         *,
         name: str,
@@ -59,6 +62,7 @@ class Crawler:
         self._back_off = partial(delays, random)
         self._state_file = settings.state_dir / "confirmed.json" if settings.state_dir else None
         self._confirmed = state.load(self._state_file) if self._state_file else {}
+        self._is_saved = True
         self._outbox = Outbox(
             broker,
             BOOKS,
@@ -134,7 +138,9 @@ class Crawler:
                 await asyncio.sleep(delay)
         await self._connections.run(session)
         if self._snapshots:
-            await self._snapshots.answered()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_SNAPSHOTS_TIMEOUT):
+                    await self._snapshots.answered()
 
     async def _drain(self) -> None:
         try:
@@ -171,7 +177,15 @@ class Crawler:
 
     async def _save(self) -> None:
         if self._state_file:
-            await asyncio.to_thread(state.save, self._state_file, dict(self._confirmed))
+            try:
+                await asyncio.to_thread(state.save, self._state_file, dict(self._confirmed))
+                self._is_saved = True
+            except OSError as error:
+                if self._is_saved:
+                    log.warning(
+                        "cannot save the confirmed ids, a restart would record too long a gap", error=str(error)
+                    )
+                self._is_saved = False
 
     def _check_stream(self) -> str | None:
         return None if self._connections.open else f"not connected to {self._settings.exchange_stream_url}"

@@ -58,11 +58,11 @@ class BookFeed:
         A frame that cannot be read is as good as not received: the next one shows the hole.
         """
         stream = frame[11 : frame.find(b'"', 11)]
-        if audit := self._tickers.get(stream):
-            self._ticker_frames += 1
-            audit.receive(frame)
-            return None, []
         try:
+            if audit := self._tickers.get(stream):
+                self._ticker_frames += 1
+                audit.receive(frame)
+                return None, []
             event = self._decoder.decode(frame)
         except InvalidMarketData as error:
             self._drop(stream, frame, error)
@@ -79,8 +79,8 @@ class BookFeed:
 
     def lost(self, reason: str) -> None:
         """Note that no stream is connected any more."""
-        for sync in self._syncs.values():
-            sync.expect_loss(reason)
+        for symbol in self._syncs:
+            self._expect_loss(symbol, reason)
 
     def samples(self) -> Iterator[Sample]:
         """Yield the metrics."""
@@ -133,8 +133,12 @@ class BookFeed:
         self._frames["invalid"] += 1
         log.warning("unreadable frame dropped", error=str(error), frame=frame[:500].decode(errors="replace"))
         symbol = stream.partition(b"@")[0].decode(errors="replace").upper()
-        if sync := self._syncs.get(symbol):
-            sync.expect_loss("unreadable_frame")
+        if symbol in self._syncs:
+            self._expect_loss(symbol, "unreadable_frame")
+
+    def _expect_loss(self, symbol: str, reason: str) -> None:
+        self._syncs[symbol].expect_loss(reason)
+        self._audits[symbol].reset()
 
 
 def _sync(symbol: str, last: Confirmed | None, crawler: str, levels: int) -> DepthSync:

@@ -18,7 +18,7 @@ from crawler.binance.rest import RestClient
 from crawler.binance.stream import Connection, connect, stream_names
 from crawler.binance.wire import FrameDecoder, decode_snapshot
 from crawler.market_data import Diff
-from crawler.settings import Settings
+from crawler.settings import CrawlerSettings
 from fairprice.errors import InvalidMarketData, StartupError
 
 SNAPSHOT_PAUSE = 0.5
@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 class Capture:
     """One recording; `clock_ns` returns nanoseconds since the epoch."""
 
-    def __init__(self, settings: Settings, file: BinaryIO, clock_ns: Callable[[], int]) -> None:
+    def __init__(self, settings: CrawlerSettings, file: BinaryIO, clock_ns: Callable[[], int]) -> None:
         self._settings = settings
         self._file = file
         self._clock_ns = clock_ns

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import aiohttp
 import structlog
 
+from crawler.binance.governor import Governor
 from crawler.binance.stream import Connection, connect, stream_names
 from crawler.binance.wire import Frame, Reply, Shutdown
 from crawler.market_data import Diff
@@ -25,6 +26,8 @@ OVERLAP = 10.0
 FIRST_FRAME_TIMEOUT = 10.0
 """Seconds within which anything at all has to come after a subscription."""
 WATCH_INTERVAL = 0.5
+ATTEMPTS_PER_MINUTE = 60
+"""The exchange bans an address that opens more than 300 connections in five minutes."""
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +77,7 @@ class Connections:
         self._back_off = back_off
         self._monotonic = monotonic
         self._reconnect = reconnect
+        self._attempts = Governor(ATTEMPTS_PER_MINUTE)
         self.open = 0
         self.reconnects = 0
 
@@ -87,6 +91,8 @@ class Connections:
         waits = self._back_off()
         failures = 0
         while True:
+            while delay := self._attempts.delay(1, self._monotonic()):  # noqa: ASYNC110  no event marks the minute
+                await asyncio.sleep(delay)
             try:
                 async with connect(session, self._url) as connection:
                     log.info("stream connected", url=self._url, failures=failures)
@@ -111,10 +117,12 @@ class Connections:
         try:
             await life.connection.subscribe(self._names)
             async for frame in life.connection.frames():
-                life.heard = True
-                if event := self._handle(frame):
+                event = self._handle(frame)
+                life.heard = life.heard or not (type(event) is Reply and event.error)
+                if event:
                     self._note(life, event)
                     if self._outbox.is_full:
+                        life.watch = SilenceWatch(self._silence_timeout)  # who does not read hears nothing
                         await self._outbox.room()
         finally:
             guard.cancel()
@@ -127,12 +135,15 @@ class Connections:
             life.watch.heard(frame.symbol, self._monotonic())
         elif type(frame) is Shutdown:
             log.info("the exchange announced the end of a connection, opening its successor")
-            life.due = self._monotonic()
+            life.due = self._monotonic() if not life.successor else life.due
         elif type(frame) is Reply and frame.error:
             log.error("the exchange refused a request on the stream", request=frame.id, error=frame.error)
 
     async def _guard(self, life: _Life, successor: Callable[[], object]) -> None:
-        """Close the connection when it is silent, or some time after its successor was started."""
+        """Open a successor when the connection is old or silent, and close it some time later.
+
+        A silence may be a pause of the market, so it must not cost the other symbols anything.
+        """
         while not life.end:
             await asyncio.sleep(WATCH_INTERVAL)
             now = self._monotonic()
@@ -141,10 +152,11 @@ class Connections:
                 life.due = now + OVERLAP
                 successor()
             elif now >= life.due:
-                life.end = "replaced"
+                life.end = "replaced" if self.open > 1 else ""
             elif not life.heard and now - life.opened > FIRST_FRAME_TIMEOUT:
                 life.end = "no answer"
-            elif silent := life.watch.silent(now):
-                log.warning("stream is silent", symbols=silent[:10], timeout=self._silence_timeout)
-                life.end = "silence"
+            elif not life.successor and (silent := life.watch.silent(now)):
+                log.warning("stream is silent, opening its successor", symbols=silent[:10])
+                self._lost("silence")
+                life.due = now
         await life.connection.close()

@@ -29,8 +29,8 @@ BUFFER = 10_000
 
 RESET_AFTER = 20
 RESET_TIME = 1_000_000
-"""So many diffs with old ids and none with a new one, over so many microseconds of the exchange's time, mean that it
-has started its ids anew; a second connection that lags behind the first is over it sooner."""
+"""So many diffs with old ids but new times and none with a new id, over so many microseconds of the exchange's time,
+mean that it has started its ids anew. What a connection brings that lags behind another is old in both."""
 
 REFRESH_PAUSE = 10_000_000
 """Microseconds of the exchange's time between two background snapshots."""
@@ -94,6 +94,7 @@ class DepthSync:
         self._reach = Reach()
         self._update_id = 0
         self._event_time: int | None = None
+        self._latest_time = 0
         self._recent_times: deque[int] = deque(maxlen=RECENT_TIMES)
         self._refreshed_time = 0
         self._buffer: deque[tuple[Diff, int]] = deque(maxlen=BUFFER)
@@ -119,7 +120,7 @@ class DepthSync:
         if self._book is None:
             return self._await_snapshot(diff, received_time)
         if diff.update_id <= self._update_id:
-            return self._ignore(diff, received_time)
+            return self._ignore(diff, received_time, self._published_time)
         if diff.first_update_id > self._update_id + 1:
             self.lose(self._reason or "missed_updates")
             return self._await_snapshot(diff, received_time)
@@ -143,8 +144,9 @@ class DepthSync:
         return []
 
     def expect_loss(self, reason: str) -> None:
-        """Note why updates may be missing from here on, should a hole show."""
-        self._reason = reason
+        """Note why updates may be missing from here on, should a hole show; a hole that is there keeps its reason."""
+        if self._book is not None or not self._reason:
+            self._reason = reason
 
     def lose(self, reason: str) -> None:
         """Give the book up because it can no longer be trusted; the next diff starts a synchronisation."""
@@ -160,7 +162,7 @@ class DepthSync:
         if self._buffer:
             last = self._buffer[-1][0]
             if diff.update_id <= last.update_id:
-                return self._ignore(diff, received_time)
+                return self._ignore(diff, received_time, last.event_time)
             if diff.first_update_id > last.update_id + 1:
                 self._buffer.clear()
         self._stale_in_a_row = 0
@@ -174,9 +176,11 @@ class DepthSync:
         self._asked = True
         return [SnapshotRequest(self.symbol, self._attempt)]
 
-    def _ignore(self, diff: Diff, received_time: int) -> list[Output]:
+    def _ignore(self, diff: Diff, received_time: int, newest_time: int) -> list[Output]:
         """Drop a diff that brings nothing, unless the exchange has evidently started its ids anew."""
         self.counts["stale"] += 1
+        if diff.event_time <= newest_time and not self._reason:
+            return []
         if not self._stale_in_a_row:
             self._stale_since = diff.event_time
         self._stale_in_a_row += 1
@@ -221,10 +225,12 @@ class DepthSync:
         return outputs
 
     def _publish(self, diff: Diff, received_time: int, bids: list[Level], asks: list[Level]) -> list[Output]:
+        published, first = self._published_id, diff.first_update_id
+        if published is not None and diff.update_id <= published and diff.event_time in self._recent_times:
+            return []  # published before the book was lost, and brought again by a connection that lags
         outputs: list[Output] = []
         event_time = self._unique(diff.event_time)
-        first = diff.first_update_id
-        if (published := self._published_id) is not None:
+        if published is not None:
             if published < first - 1 or diff.update_id <= published:
                 outputs.append(self._gap(published + 1, first - 1, event_time))
             else:
@@ -256,9 +262,10 @@ class DepthSync:
         return Gap(self._venue, self.symbol, first, last, self._published_time, to_time, reason)
 
     def _unique(self, event_time: int) -> int:
-        if event_time <= self._published_time:
+        if event_time <= self._latest_time:
             while event_time in self._recent_times:
                 event_time += 1
+        self._latest_time = max(event_time, self._latest_time)
         self._recent_times.append(event_time)
         return event_time
 

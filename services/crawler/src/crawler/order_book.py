@@ -12,8 +12,8 @@ from decimal import Decimal
 from fairprice.messages import Level
 
 MIN_WINDOW = 48
-WINDOW_SHARE = 16
-"""The window holds at least one level in so many. Sorting all n levels then happens once in about n/16 removals, so its
+WINDOW_SHARE = 64
+"""The window holds at least one level in so many. Sorting all n levels then happens once in about n/64 removals, so its
 share of the cost of a diff stays the same however deep the book is."""
 
 ZERO = "0." + "0" * 60

@@ -7,7 +7,7 @@ from pydantic import Field
 from fairprice.runtime.settings import BookSettings, Duration, Symbols
 
 
-class Settings(BookSettings):
+class CrawlerSettings(BookSettings):
     """Settings of the crawler; the hosts are Binance's market-data-only ones, which need no account."""
 
     symbols: Symbols = Field(("BTCUSDT",), description="symbols to follow, comma-separated")

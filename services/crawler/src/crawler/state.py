@@ -5,6 +5,7 @@ It may lag behind what was published, never run ahead: a gap may overlap what is
 
 import os
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 
 import orjson
@@ -24,7 +25,9 @@ def load(path: Path) -> dict[str, Confirmed]:
     """Return what was saved, nothing if there is no file; raises `StartupError` for a file that cannot be read."""
     try:
         saved = orjson.loads(path.read_bytes())
-        return {symbol: Confirmed(entry["update_id"], entry["event_time"]) for symbol, entry in saved.items()}
+        return {
+            symbol: Confirmed(index(entry["update_id"]), index(entry["event_time"])) for symbol, entry in saved.items()
+        }
     except FileNotFoundError:
         return {}
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:

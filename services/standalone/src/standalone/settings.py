@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converter.settings import ConverterSettings
-from crawler.settings import Settings as CrawlerSettings
+from crawler.settings import CrawlerSettings
 from fairprice.errors import SettingsError
 from gateway.settings import GatewaySettings
 from storer.settings import StorerSettings

@@ -31,12 +31,18 @@ class Connection:
         self._socket = socket
 
     async def subscribe(self, names: list[str]) -> None:
-        """Ask for streams, in as many messages as it takes; the answers come among the frames."""
+        """Ask for streams, in as many messages as it takes; the answers come among the frames.
+
+        Raises `ExchangeUnavailable` when the connection is closed meanwhile.
+        """
         for number, start in enumerate(range(0, len(names), NAMES_PER_MESSAGE), 1):
             if number > 1:
                 await asyncio.sleep(SECONDS_PER_MESSAGE)
             request = {"method": "SUBSCRIBE", "params": names[start : start + NAMES_PER_MESSAGE], "id": number}
-            await self._socket.send_str(orjson.dumps(request).decode())
+            try:
+                await self._socket.send_str(orjson.dumps(request).decode())
+            except (aiohttp.ClientError, OSError) as error:
+                raise ExchangeUnavailable(f"the stream was closed during the subscription: {error}") from error
 
     async def frames(self) -> AsyncIterator[bytes]:
         """Yield frames as they come."""

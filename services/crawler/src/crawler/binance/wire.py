@@ -80,9 +80,8 @@ class FrameDecoder:
     def _diff(self, frame: bytes, stream: str, data: dict[str, Any]) -> Diff:
         symbol, first, last, time = data["s"], data["U"], data["u"], data["E"]
         bids, asks = data["b"], data["a"]
-        if not (type(first) is type(last) is type(time) is int) or not (
-            0 <= first <= last < ID_LIMIT and 0 < time < ID_LIMIT
-        ):
+        are_integers = type(first) is type(last) is type(time) is int
+        if not are_integers or not (0 <= first <= last < ID_LIMIT and 0 < time < ID_LIMIT):
             raise ValueError(f"ids or time out of range: U={first!r:.30} u={last!r:.30} E={time!r:.30}")
         if self._symbols.get(stream) != symbol:
             self._symbols[stream] = _symbol_of(stream, symbol)

@@ -1,0 +1,256 @@
+"""The embedded pipeline as a person runs it: options, bad input, the end of it."""
+
+import gzip
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+
+from simulator import Exchange
+
+
+@contextmanager
+def running(*arguments, **environ):
+    """Start a program; yield the process and the page's address (or the exchange's REST address)."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FAIRPRICE_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", *map(str, arguments)],
+        env=clean | environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        for line in process.stdout:
+            if "http://" in line:
+                yield process, line.split("http://")[1].split()[0].rstrip("/")
+                break
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def get(address):
+    with urllib.request.urlopen(f"http://{address}", timeout=5) as answer:
+        return json.load(answer)
+
+
+def eventually(condition, seconds=15):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def count(database, table):
+    if not database.exists():
+        return 0
+    connection = sqlite3.connect(database)
+    try:
+        return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def made_recording(tmp_path):
+    """Record six seconds of two symbols of a simulated market, and return the file with its number of diffs."""
+    exchange = Exchange(("BTCUSDT", "XYZUSDC"), seed=11)
+    lines = []
+    snapshots = {}
+    for sent in exchange.advance(exchange.now_us + 6_000_000):
+        lines.append(b"%d %b\n" % (sent.time_us * 1000, sent.on_wire(combined=True)))
+        if sent.kind == "depth" and sent.symbol not in snapshots:
+            body = exchange.book_at(sent.symbol, sent.last_id, 1000).snapshot(1000)
+            snapshots[sent.symbol] = sent.last_id
+            wrapped = b'{"stream":"%b@snapshot","data":%b}' % (sent.symbol.lower().encode(), body)
+            lines.append(b"%d %b\n" % (sent.time_us * 1000, wrapped))
+    path = tmp_path / "made.ndjson"
+    path.write_bytes(b"".join(lines))
+    diffs = {symbol: sum(b'"s":"%b","U"' % symbol.encode() in line for line in lines) for symbol in snapshots}
+    return path, exchange, diffs
+
+
+def test_a_recording_of_several_symbols_is_replayed_whole(played, made_recording):
+    path, exchange, diffs = made_recording
+    summary, rows = played(path, "max")
+
+    assert summary["gaps"] == 0
+    assert summary["books"] == summary["prices"] == sum(number - 1 for number in diffs.values())
+    for row in rows["fair_price"]:
+        truth = exchange.book_at(row["symbol"], row["update_id"], 1)
+        assert (row["bid"], row["bid_size"]) == tuple(map(float, truth.bids[0]))
+        assert (row["ask"], row["ask_size"]) == tuple(map(float, truth.asks[0]))
+
+
+def test_the_symbols_can_be_chosen_from_a_recording(played, made_recording):
+    path, _, _ = made_recording
+    _, rows = played(path, "max", FAIRPRICE_SYMBOLS="XYZUSDC")
+
+    assert {row["symbol"] for row in rows["fair_price"]} == {"XYZUSDC"}
+
+
+def test_a_compressed_and_a_plain_recording_give_the_same_rows(played, made_recording, tmp_path):
+    path, _, _ = made_recording
+    compressed = tmp_path / "made.gz"
+    compressed.write_bytes(gzip.compress(path.read_bytes()))
+    _, plain = played(path, "max")
+    (tmp_path / "max.db").unlink()
+
+    assert played(compressed, "max")[1] == plain
+
+
+def test_the_settings_reach_the_rows(played, made_recording):
+    path, _, _ = made_recording
+    summary, rows = played(
+        path,
+        "max",
+        FAIRPRICE_ESTIMATOR="mid",
+        FAIRPRICE_DEPTH_BPS="2",
+        FAIRPRICE_IMPACT_NOTIONALS="500",
+        FAIRPRICE_BOOK_LEVELS="5",
+        FAIRPRICE_STORE_BOOK_INTERVAL="0s",
+    )
+
+    assert all(row["price"] == row["mid"] for row in rows["fair_price"])
+    assert {"depth_bid_2bps", "impact_ask_500"} <= rows["fair_price"][0].keys()
+    assert len(rows["order_book"]) == summary["books"]
+    assert "bid_price_04" in rows["order_book"][0]
+    assert "bid_price_05" not in rows["order_book"][0]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "no market events"),
+        (b"hello\n", "line 1: does not begin with a receive time"),
+        (b'1 {"stream":"btcusdt@depth@100ms","data":{}}\n2 {"strea', "line 2: not valid JSON"),
+        (gzip.compress(b'1 {"stream":"btcusdt@depth@100ms","data":{}}\n' * 50)[:-20], "cut off here"),
+    ],
+)
+def test_an_unreadable_recording_is_refused_with_its_line(standalone, tmp_path, content, said):
+    (tmp_path / "bad").write_bytes(content)
+    done = standalone("--capture", tmp_path / "bad", "--once", "--database", tmp_path / "x.db")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_recording_without_a_usable_snapshot_is_told_apart_from_success(
+    standalone, made_recording, rows_of, tmp_path
+):
+    path, _, _ = made_recording
+    path.write_bytes(b"".join(line for line in path.read_bytes().splitlines(True) if b"xyzusdc@snapshot" not in line))
+    done = standalone("--capture", path, "--speed", "max", "--once", "--database", tmp_path / "x.db")
+
+    assert done.returncode == 1
+    assert "no book could be made of XYZUSDC" in done.stderr
+    assert {row["symbol"] for row in rows_of(tmp_path / "x.db")["fair_price"]} == {"BTCUSDT"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "said"),
+    [
+        ((), {"FAIRPRICE_ESTIMATR": "mid"}, "FAIRPRICE_ESTIMATR is no setting; did you mean FAIRPRICE_ESTIMATOR?"),
+        ((), {"FAIRPRICE_BOOK_LEVELS": "0"}, "FAIRPRICE_BOOK_LEVELS"),
+        ((), {"FAIRPRICE_SYMBOLS": "BTC/USDT"}, "FAIRPRICE_SYMBOLS"),
+        (("--capture", "nowhere.gz"), {}, "nowhere.gz: cannot be read: No such file"),
+        (("--database", "/proc"), {}, "cannot store in /proc"),
+    ],
+)
+def test_what_cannot_start_says_why_in_one_line(standalone, tmp_path, arguments, environ, said):
+    done = standalone("--database", tmp_path / "x.db", *arguments, **environ)
+
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert said in done.stderr
+
+
+def test_options_that_exclude_each_other_are_refused(standalone):
+    done = standalone("--once")
+
+    assert done.returncode == 2
+    assert "--once needs --capture" in done.stderr
+
+
+def test_a_port_in_use_is_said_to_be_so(standalone, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = standalone("--database", tmp_path / "x.db", "--port", port)
+
+    assert done.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+
+
+def test_a_locked_database_is_said_to_be_so(standalone, tmp_path):
+    database = tmp_path / "x.db"
+    with sqlite3.connect(database) as holder:
+        holder.execute("CREATE TABLE t (x)")
+        holder.commit()
+        holder.execute("BEGIN EXCLUSIVE")
+        done = standalone("--database", database)
+    holder.close()
+
+    assert done.returncode == 2
+    assert "another program holds it" in done.stderr or "locked" in done.stderr
+
+
+def test_ctrl_c_stores_what_is_under_way_and_sums_up_in_one_line(tmp_path):
+    database = tmp_path / "x.db"
+    with running("standalone", "--port", 0, "--database", database) as (process, address):
+        eventually(lambda: all(price.get("price") for price in get(f"{address}/api/prices")))
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out = process.stdout.read()
+        assert process.wait(timeout=5) == 0
+        assert time.monotonic() - began < 5
+
+    summary = out.splitlines()[-1]
+    prices = count(database, "fair_price")
+    assert prices > 0
+    assert f"Stored {prices} prices of {prices} books and 0 gaps" in summary
+
+
+def test_kill_9_leaves_a_whole_database_and_a_gap_at_the_next_start(rows_of, tmp_path):
+    database = tmp_path / "x.db"
+    with running("simulator", "--port", 0, "--symbols", "BTCUSDT") as (_, exchange):
+        settings = {
+            "FAIRPRICE_EXCHANGE_REST_URL": f"http://{exchange}",
+            "FAIRPRICE_EXCHANGE_STREAM_URL": f"ws://{exchange}",
+            "FAIRPRICE_STATE_DIR": str(tmp_path / "state"),
+        }
+        live = ("standalone", "--live", "--port", 0, "--database", database)
+        with running(*live, **settings) as (process, _):
+            eventually(lambda: count(database, "fair_price") > 25)
+            process.kill()
+            process.wait()
+        stored = count(database, "fair_price")
+        with running(*live, **settings) as (process, _):
+            eventually(lambda: count(database, "fair_price") > stored + 10)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=10) == 0
+
+    rows = rows_of(database)
+    [gap] = rows["gap"]
+    assert gap["reason"] == "restart"
+    covered = sorted(
+        [(row["first_update_id"], row["update_id"]) for row in rows["fair_price"]]
+        + [(gap["from_update_id"], gap["to_update_id"])]
+    )
+    reached = covered[0][0] - 1
+    for first, last in covered:
+        assert first <= reached + 1
+        reached = max(reached, last)
