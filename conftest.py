@@ -12,14 +12,14 @@ NO_SKIPS = "FAIRPRICE_TEST_NO_SKIPS"
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
+    item: pytest.Item, call: pytest.CallInfo[None]  # noqa: ARG001  pytest hands over by name
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn a skip into a failure where nothing may be skipped; a test may be exempt by `may_skip`."""
     report = yield
-    if os.environ.get(NO_SKIPS) and report.skipped and not hasattr(report, "wasxfail"):
-        if item.get_closest_marker("may_skip") is None:
-            report.outcome = "failed"
-            report.longrepr = f"skipped although {NO_SKIPS} is set: {_reason(report.longrepr)}"
+    is_skipped = report.skipped and not hasattr(report, "wasxfail")
+    if os.environ.get(NO_SKIPS) and is_skipped and item.get_closest_marker("may_skip") is None:
+        report.outcome = "failed"
+        report.longrepr = f"skipped although {NO_SKIPS} is set: {_reason(report.longrepr)}"
     return report
 
 
