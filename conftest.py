@@ -12,7 +12,8 @@ NO_SKIPS = "FAIRPRICE_TEST_NO_SKIPS"
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]  # noqa: ARG001  pytest hands over by name
+    item: pytest.Item,
+    call: pytest.CallInfo[None],  # noqa: ARG001  pytest hands over by name
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn a skip into a failure where nothing may be skipped; a test may be exempt by `may_skip`."""
     report = yield
