@@ -3,10 +3,10 @@
 from decimal import Decimal
 
 import pytest
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 
 from fairprice.errors import FatalError, SettingsError
-from fairprice.runtime.settings import VARIABLES, Decimals, Duration, ServiceSettings, Symbols
+from fairprice.runtime.settings import SECRETS, VARIABLES, Decimals, Duration, ServiceSettings, Symbols
 
 
 class Settings(ServiceSettings):
@@ -181,3 +181,48 @@ def test_the_table_of_variables_is_sorted_and_holds_each_once():
 
 def test_the_fields_that_all_services_share_are_described():
     assert all(field.description for field in ServiceSettings.model_fields.values())
+
+
+class WithSecret(ServiceSettings):
+    """A service that has a secret."""
+
+    store_token: SecretStr = Field(SecretStr("none"), description="a secret")
+
+
+def test_a_secret_may_be_in_a_file_that_is_read_anew_each_time(tmp_path):
+    file = tmp_path / "secret"
+    file.write_text("  one\n")
+    secret = WithSecret.load({"FAIRPRICE_STORE_TOKEN_FILE": str(file)}).store_token
+    assert secret.get_secret_value() == "one"
+    file.write_text("two")
+    assert secret.get_secret_value() == "two"
+    assert "two" not in repr(secret)
+
+
+def test_a_secret_may_be_in_the_variable_itself_and_empty_counts_as_not_set():
+    variables = {"FAIRPRICE_STORE_TOKEN": "x", "FAIRPRICE_STORE_TOKEN_FILE": ""}
+    assert WithSecret.load(variables).store_token == SecretStr("x")
+    assert WithSecret.load({"FAIRPRICE_STORE_TOKEN_FILE": ""}) == WithSecret()
+
+
+def test_both_forms_of_a_secret_are_a_mistake(tmp_path):
+    variables = {"FAIRPRICE_STORE_TOKEN": "x", "FAIRPRICE_STORE_TOKEN_FILE": str(tmp_path)}
+    with pytest.raises(SettingsError, match="FAIRPRICE_STORE_TOKEN_FILE: FAIRPRICE_STORE_TOKEN is set as well"):
+        WithSecret.load(variables)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "No such file"), ("", "no secret in one line"), ("a\nb", "no secret in one line")]
+)
+def test_a_file_without_a_secret_is_named(tmp_path, content, reason):
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(SettingsError, match=f"^FAIRPRICE_STORE_TOKEN_FILE: .*{reason}"):
+        WithSecret.load({"FAIRPRICE_STORE_TOKEN_FILE": str(file)})
+
+
+def test_the_file_of_a_neighbours_secret_is_ignored_and_only_secrets_have_files():
+    assert Settings.load({"FAIRPRICE_STORE_TOKEN_FILE": "/no/such/file"}) == Settings()
+    assert set(SECRETS) <= set(VARIABLES)
+    assert "FAIRPRICE_SYMBOLS_FILE is no setting" in problem(SYMBOLS_FILE="x")

@@ -91,6 +91,16 @@ async def test_doubles_and_ids_come_back_as_they_were(path):
     ]
 
 
+async def test_decimals_are_stored_as_the_nearest_floats_behind_the_fields(path):
+    decimals = {"bid_price_00": "61000.01000000", "bid_size_00": None, "bid_price_01": "0.1000000000000000055511151231"}
+    async with opened(path) as store:
+        assert await store.write([Point("order_book", 1, "v", "S", {"update_id": 1}, decimals)]) == []
+    assert rows(path, "order_book") == [(1, "v", "S", 1, 61000.01, None, 0.1)]
+    with closing(sqlite3.connect(path)) as connection:
+        columns = connection.execute("PRAGMA table_info(order_book)").fetchall()
+    assert [kind for _, _, kind, *_ in columns[4:]] == ["REAL"] * 3
+
+
 async def test_columns_that_settings_add_later_are_added_to_the_table(path):
     async with opened(path) as store:
         await store.write([point(1)])

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -177,6 +178,50 @@ async def test_while_one_write_runs_the_next_batch_collects():
     assert [len(batch) for batch in store.batches] == [1, 6]
 
 
+async def test_the_next_batch_is_translated_before_the_write_ends_and_no_more_than_that_one():
+    broker, store = MemoryBroker(), FakeStore()
+    store.gate.clear()
+    for number in range(12):
+        await broker.publish(PRICES, message(price(number)))
+    async with running(broker, store, store_batch_rows=4):
+        await eventually(lambda: len(broker._queues[PRICES_STORER].ready) == 4)
+        await asyncio.sleep(0.01)
+        assert (store.calls, broker.depths()[PRICES_STORER], len(broker._queues[PRICES_STORER].ready)) == (1, 12, 4)
+        store.gate.set()
+        await settled(broker)
+    assert [len(batch) for batch in store.batches] == [4, 4, 4]
+    assert store.ids == list(range(12))
+
+
+async def test_a_subscription_that_is_lost_during_a_write_brings_everything_again(fast_retries):
+    class Losing(MemoryBroker):
+        lost = asyncio.Event()
+
+        @asynccontextmanager
+        async def subscribe(self, queue: str, prefetch: int):
+            async with super().subscribe(queue, prefetch) as subscription:
+                if queue == PRICES_STORER and not self.lost.is_set():
+                    asyncio.get_running_loop().call_later(0.02, self.lose, subscription)
+                yield subscription
+
+        def lose(self, subscription):
+            subscription.close()
+            self.lost.set()
+            self._queues[PRICES_STORER].notify()
+
+    broker, store = Losing(), FakeStore()
+    store.gate.clear()
+    async with running(broker, store):
+        for number in range(5):
+            await broker.publish(PRICES, message(price(number)))
+        await broker.lost.wait()
+        await eventually(lambda: store.calls == 2)
+        store.gate.set()
+        await settled(broker)
+    assert sorted(set(store.ids)) == list(range(5))
+    assert len(store.batches) == 1
+
+
 async def test_a_batch_is_written_when_it_is_full():
     broker, store = MemoryBroker(), FakeStore()
     for number in range(10):
@@ -222,6 +267,43 @@ async def test_an_outage_keeps_everything_takes_no_more_and_is_told_once(fast_re
         ("error", "the store takes nothing; keeping what came and trying again"),
         ("info", "the store works again"),
     ]
+
+
+async def test_the_wait_that_the_store_asks_for_is_kept(fast_retries):
+    times = []
+
+    class Busy(FakeStore):
+        async def write(self, points):
+            times.append(asyncio.get_running_loop().time())
+            if len(times) <= 2:
+                raise StoreUnavailable("overloaded", retry_after=[0.2, None][len(times) - 1])
+            return await super().write(points)
+
+    broker, store = MemoryBroker(), Busy()
+    async with running(broker, store):
+        await broker.publish(PRICES, message(price(1)))
+        await settled(broker)
+    first, second = (after - before for before, after in pairwise(times))
+    assert first >= 0.2 > second
+
+
+async def test_another_trouble_is_told_too(fast_retries):
+    class Failing(FakeStore):
+        async def write(self, points):
+            self.calls += 1
+            if self.calls <= 6:
+                raise StoreUnavailable("refused" if self.calls <= 3 else "wrong token")
+            return await super().write(points)
+
+    broker, store, counters = MemoryBroker(), Failing(), Counters()
+    with structlog.testing.capture_logs() as logs:
+        async with running(broker, store, counters=counters):
+            await broker.publish(PRICES, message(price(1)))
+            await eventually(lambda: store.calls == 6)
+            assert counters.trouble == "wrong token"
+            await settled(broker)
+    assert [each.get("error") for each in logs] == ["refused", "wrong token", None]
+    assert counters.trouble is None
 
 
 async def test_during_an_outage_no_more_than_the_prefetch_is_taken(monkeypatch, fast_retries):

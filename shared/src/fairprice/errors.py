@@ -3,7 +3,7 @@
     FairpriceError
     ├── TransientError            try again later; nothing was decided
     │   ├── BrokerUnavailable     a publish is *unknown*, not failed: publish again under the same id
-    │   ├── StoreUnavailable      keep the batch, back off
+    │   ├── StoreUnavailable      keep the batch, back off; says how long to wait if the store said so
     │   └── ExchangeUnavailable   keep the stream, back off; says how long to wait if the exchange said so
     ├── InvalidError              this input will never be right; dead-letter or quarantine it, go on
     │   ├── InvalidLine           a line of a message
@@ -21,7 +21,11 @@ class FairpriceError(Exception):
 
 
 class TransientError(FairpriceError):
-    """The same call may succeed later."""
+    """The same call may succeed later; `retry_after` is the wait in seconds that the other side asked for, if any."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class BrokerUnavailable(TransientError):
@@ -33,11 +37,7 @@ class StoreUnavailable(TransientError):
 
 
 class ExchangeUnavailable(TransientError):
-    """The exchange did not answer as hoped; `retry_after` is the wait in seconds that it asked for, if it did."""
-
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+    """The exchange did not answer as hoped."""
 
 
 class InvalidError(FairpriceError):

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -13,7 +14,7 @@ import structlog
 from fairprice.broker.dead_letters import dead_letter
 from fairprice.broker.outbox import MAX_LINES
 from fairprice.broker.port import Broker, Delivery, Message, Subscription
-from fairprice.broker.retry import consume
+from fairprice.broker.retry import BackOff, consume
 from fairprice.errors import InvalidLine, StoreUnavailable
 from fairprice.messages import Book, Gap, Price, decode_line, decode_wanted
 from fairprice.runtime.backoff import delays
@@ -25,6 +26,9 @@ from storer.stores.port import Store
 
 PREFETCH = 300
 """Messages that may wait here while a write runs; a full batch does not wait for more than that."""
+
+AT_ONCE = 4
+"""Messages that are translated in one go; a few hundred lines keep the event loop for some milliseconds."""
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +44,8 @@ class Counters:
     batches: Counter[str] = field(default_factory=Counter)
     invalid_lines: int = 0
     failures: int = 0
+    trouble: str | None = None
+    """Why the store takes nothing at present, in words for a person; None while it does."""
 
     def samples(self) -> Iterator[Sample]:
         """Yield the metrics."""
@@ -58,10 +64,10 @@ async def run(
 
     Nothing is acknowledged before the store holds it, so cancelling loses nothing.
     """
-    storer = _Storer(settings, broker, store, random, counters or Counters())
+    storer = partial(_Storer, settings, broker, store, partial(delays, random), counters or Counters())
     async with asyncio.TaskGroup() as consumers:
-        consumers.create_task(storer.consume(BOOKS_STORER, storer.book_or_gap_point))
-        consumers.create_task(storer.consume(PRICES_STORER, _price_point))
+        consumers.create_task(storer(BOOKS_STORER, partial(_book_or_gap_point, settings)).run())
+        consumers.create_task(storer(PRICES_STORER, _price_point).run())
     raise AssertionError("consumers end only by an exception")
 
 
@@ -81,9 +87,11 @@ class _Batch:
     entries: list[_Entry] = field(default_factory=list)
     invalid: list[tuple[_Entry, str]] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
+    since: float = 0.0
 
-    def add(self, deliveries: list[Delivery], translate: Translate) -> None:
-        """Add the points of every line that is stored."""
+    def add(self, deliveries: list[Delivery], translate: Translate, now: float) -> None:
+        """Add the points of every line that is stored; `since` is when the first ones came."""
+        self.since = self.since or now
         self.deliveries += deliveries
         for delivery in deliveries:
             for line in filter(None, delivery.message.body.split(b"\n")):
@@ -100,99 +108,136 @@ class _Batch:
             self.entries.append(entry)
 
 
+@dataclass(slots=True)
 class _Storer:
-    def __init__(
-        self, settings: StorerSettings, broker: Broker, store: Store, random: Random, counters: Counters
-    ) -> None:
-        self._settings = settings
-        self._interval = round(settings.store_book_interval * 1_000_000)
-        self._broker = broker
-        self._store = store
-        self._back_off = partial(delays, random)
-        self._counters = counters
-        self._store_is_down = False
+    """Brings one queue into the store: while one batch is being written, the next one collects."""
 
-    async def consume(self, queue: str, translate: Translate) -> NoReturn:
+    settings: StorerSettings
+    broker: Broker
+    store: Store
+    back_off: BackOff
+    counters: Counters
+    queue: str
+    translate: Translate
+    collected: _Batch = field(default_factory=_Batch)
+
+    async def run(self) -> NoReturn:
         """Store what the queue brings."""
+        await consume(partial(self.broker.subscribe, self.queue, PREFETCH), self._turn, self.back_off)
 
-        async def work(subscription: Subscription) -> None:
-            await self._settle(queue, await self._collect(subscription, translate))
+    async def _turn(self, subscription: Subscription) -> None:
+        """Settle a batch, which begins with what has collected since the last turn."""
+        batch, self.collected = self.collected, _Batch()
+        await self._fill(batch, subscription)
+        settling = asyncio.create_task(self._settle(batch))
+        try:
+            collected = _Batch()
+            async with _until_done(settling):
+                while self._has_room(collected):
+                    await self._receive(collected, subscription)
+                    await asyncio.sleep(0)  # let the write go on
+            await settling
+            self.collected = collected
+        finally:
+            settling.cancel()
+            await asyncio.gather(settling, return_exceptions=True)
 
-        await consume(partial(self._broker.subscribe, queue, PREFETCH), work, self._back_off)
-
-    def book_or_gap_point(self, line: bytes) -> Point | None:
-        """Translate what the exchange `books` carries."""
-        match decode_wanted(line, self._is_stored):
-            case Book() as book:
-                return order_book_point(book, self._settings.book_levels)
-            case Gap() as gap:
-                return gap_point(gap)
-            case Price():
-                raise InvalidLine(line, "a price event has no place in a queue of books")
-        return None
-
-    def _is_stored(self, fields: Mapping[str, Any]) -> bool:
-        if fields["type"] != "book":
-            return True
-        return is_sampled(fields["event_time"], fields.get("previous_event_time"), self._interval)
-
-    async def _collect(self, subscription: Subscription, translate: Translate) -> _Batch:
+    async def _fill(self, batch: _Batch, subscription: Subscription) -> None:
         """Wait for a first message, then take what is there or comes in time, until the batch is full."""
-        batch = _Batch()
-        batch.add(await subscription.receive(self._room(batch)), translate)
-        deadline = asyncio.get_running_loop().time() + self._settings.store_batch_age
-        while len(batch.points) < self._settings.store_batch_rows and len(batch.deliveries) < PREFETCH:
+        if not batch.deliveries:
+            await self._receive(batch, subscription)
+        while self._has_room(batch):
             try:
-                async with asyncio.timeout_at(deadline):
-                    batch.add(await subscription.receive(self._room(batch)), translate)
+                async with asyncio.timeout_at(batch.since + self.settings.store_batch_age):
+                    await self._receive(batch, subscription)
             except TimeoutError:
                 break
-        return batch
+            await asyncio.sleep(0)  # let the other queue have its turn
 
-    def _room(self, batch: _Batch) -> int:
-        """Return how many full messages the batch still has room for, at least one."""
-        return max(1, (self._settings.store_batch_rows - len(batch.points)) // MAX_LINES)
+    async def _receive(self, batch: _Batch, subscription: Subscription) -> None:
+        """Add what has come, a few messages at most, as far as there is room for full ones."""
+        room = (self.settings.store_batch_rows - len(batch.points)) // MAX_LINES
+        deliveries = await subscription.receive(min(max(1, room), AT_ONCE))
+        batch.add(deliveries, self.translate, asyncio.get_running_loop().time())
 
-    async def _settle(self, queue: str, batch: _Batch) -> None:
+    def _has_room(self, batch: _Batch) -> bool:
+        return len(batch.points) < self.settings.store_batch_rows and len(batch.deliveries) < PREFETCH
+
+    async def _settle(self, batch: _Batch) -> None:
         """Bring every line of the batch to its place, then acknowledge their messages."""
         rejected = await self._write(batch.points) if batch.points else {}
         invalid = batch.invalid + [(batch.entries[index], reason) for index, reason in rejected.items()]
         for entry, reason in invalid:
             await dead_letter(
-                self._broker, entry.line, reason=reason, queue=queue, source=entry.source, back_off=self._back_off
+                self.broker, entry.line, reason=reason, queue=self.queue, source=entry.source, back_off=self.back_off
             )
         await batch.deliveries[-1].ack(multiple=True)
-        self._count(queue, batch, rejected, len(invalid))
+        self._count(batch, rejected, len(invalid))
 
     async def _write(self, points: list[Point]) -> dict[int, str]:
         """Write until the store takes it; return the reasons of rejected points by position."""
-        for delay in self._back_off():
+        for delay in self.back_off():
             try:
-                rejections = await self._store.write(points)
+                rejections = await self.store.write(points)
             except StoreUnavailable as error:
                 self._note_failure(error)
-                await asyncio.sleep(delay)
+                await asyncio.sleep(delay + (error.retry_after or 0))
             else:
                 self._note_success()
                 return {rejection.index: rejection.reason for rejection in rejections}
         raise AssertionError("delays have no end")
 
     def _note_failure(self, error: StoreUnavailable) -> None:
-        self._counters.failures += 1
-        if not self._store_is_down:
-            self._store_is_down = True
+        self.counters.failures += 1
+        if self.counters.trouble != str(error):
             log.error("the store takes nothing; keeping what came and trying again", error=str(error))
+        self.counters.trouble = str(error)
 
     def _note_success(self) -> None:
-        if self._store_is_down:
-            self._store_is_down = False
-            log.info("the store works again", failures=self._counters.failures)
+        if self.counters.trouble:
+            self.counters.trouble = None
+            log.info("the store works again", failures=self.counters.failures)
 
-    def _count(self, queue: str, batch: _Batch, rejected: dict[int, str], invalid: int) -> None:
+    def _count(self, batch: _Batch, rejected: dict[int, str], invalid: int) -> None:
         stored = (point.measurement for index, point in enumerate(batch.points) if index not in rejected)
-        self._counters.rows.update(stored)
-        self._counters.batches[queue] += bool(batch.points)
-        self._counters.invalid_lines += invalid
+        self.counters.rows.update(stored)
+        self.counters.batches[self.queue] += bool(batch.points)
+        self.counters.invalid_lines += invalid
+
+
+@asynccontextmanager
+async def _until_done(task: asyncio.Task[None]) -> AsyncIterator[None]:
+    """Leave the block, wherever it waits, when the task has ended."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(None) as patience:
+
+            def end(_: asyncio.Task[None]) -> None:
+                with suppress(RuntimeError):  # the block was left in the same turn of the event loop
+                    patience.reschedule(0)
+
+            task.add_done_callback(end)
+            try:
+                yield
+            finally:
+                task.remove_done_callback(end)
+
+
+def _book_or_gap_point(settings: StorerSettings, line: bytes) -> Point | None:
+    interval = round(settings.store_book_interval * 1_000_000)
+    match decode_wanted(line, partial(_is_stored, interval)):
+        case Book() as book:
+            return order_book_point(book, settings.book_levels)
+        case Gap() as gap:
+            return gap_point(gap)
+        case Price():
+            raise InvalidLine(line, "a price event has no place in a queue of books")
+    return None
+
+
+def _is_stored(interval: int, fields: Mapping[str, Any]) -> bool:
+    if fields["type"] != "book":
+        return True
+    return is_sampled(fields["event_time"], fields.get("previous_event_time"), interval)
 
 
 def _price_point(line: bytes) -> Point:

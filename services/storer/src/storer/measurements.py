@@ -1,8 +1,9 @@
 """What is stored: the three measurements, and how an event becomes a point of one of them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import zip_longest
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import chain, repeat
 
 from fairprice.messages import Book, Gap, Level, Price
 
@@ -14,8 +15,10 @@ REVISION = {FAIR_PRICE: "update_id", ORDER_BOOK: "update_id", GAP: "to_update_id
 """The field that tells which of two points with the same key is the later one, whatever order they come in."""
 
 Value = float | int | str | None
+DecimalText = str | None
+"""A number as the exchange wrote it, like `61000.01000000`; a store keeps it as the nearest float."""
 
-_NO_LEVEL: tuple[None, float] = (None, 0.0)
+_NO_LEVEL: tuple[DecimalText, DecimalText] = (None, "0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,8 @@ class Point:
     """One row of a measurement; `time` is microseconds since the epoch.
 
     Measurement, venue, symbol and time are its key. They come from the exchange only, so the same event always makes
-    the same point. Ids are integers, every other number a float.
+    the same point. Ids are integers, every other number a float; `decimals` are more fields, behind `fields`, whose
+    floats nobody had to work out. A field that is None has no value.
     """
 
     measurement: str
@@ -31,6 +35,7 @@ class Point:
     venue: str
     symbol: str
     fields: Mapping[str, Value]
+    decimals: Mapping[str, DecimalText] = field(default_factory=dict)
 
 
 def is_sampled(event_time: int, previous_event_time: int | None, interval: int) -> bool:
@@ -60,10 +65,9 @@ def fair_price_point(price: Price) -> Point:
 
 def order_book_point(book: Book, levels: int) -> Point:
     """Return the point of a book's best `levels` of each side; a level that is absent has no price and the size 0."""
-    fields: dict[str, Value] = {"update_id": book.update_id}
-    fields.update(_level_fields("bid", book.bids, levels))
-    fields.update(_level_fields("ask", book.asks, levels))
-    return Point(ORDER_BOOK, book.event_time, book.venue, book.symbol, fields)
+    rows = _padded(book.bids, levels) + _padded(book.asks, levels)
+    decimals = dict(zip(_level_names(levels), chain.from_iterable(rows), strict=True))
+    return Point(ORDER_BOOK, book.event_time, book.venue, book.symbol, {"update_id": book.update_id}, decimals)
 
 
 def gap_point(gap: Gap) -> Point:
@@ -77,10 +81,15 @@ def gap_point(gap: Gap) -> Point:
     return Point(GAP, gap.from_time, gap.venue, gap.symbol, fields)
 
 
-def _level_fields(side: str, rows: list[Level], levels: int) -> dict[str, Value]:
-    fields: dict[str, Value] = {}
-    for position, row in zip_longest(range(levels), rows[:levels]):
-        price, size = (float(row[0]), float(row[1])) if row else _NO_LEVEL
-        fields[f"{side}_price_{position:02}"] = price
-        fields[f"{side}_size_{position:02}"] = size
-    return fields
+def _padded(rows: list[Level], levels: int) -> list[Sequence[DecimalText]]:
+    return [*rows[:levels], *repeat(_NO_LEVEL, levels - len(rows))]
+
+
+@lru_cache
+def _level_names(levels: int) -> tuple[str, ...]:
+    return tuple(
+        f"{side}_{value}_{position:02}"
+        for side in ("bid", "ask")
+        for position in range(levels)
+        for value in ("price", "size")
+    )

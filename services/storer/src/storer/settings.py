@@ -1,13 +1,52 @@
 """What the storer can be told."""
 
-from pydantic import Field
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from fairprice.runtime.settings import BookSettings, Duration
+from storer.stores.address import InfluxAddress, StoreAddress, parse
+
+_HOURS = {"h": 1, "d": 24, "w": 168}
+
+
+def _address(value: object) -> object:
+    return parse(value) if isinstance(value, str) else value
+
+
+def _one_line(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().isprintable():
+        raise ValueError("write the token alone, in one line")
+    return value
+
+
+def _hours(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value == "none":
+        return 0
+    match = re.fullmatch(r"([1-9][0-9]{0,5})([hdw])", value)
+    if not match:
+        raise ValueError("write whole hours, days or weeks like 36h, 7d or 4w, or none to keep everything")
+    return int(match[1]) * _HOURS[match[2]]
 
 
 class StorerSettings(BookSettings):
-    """What is stored, and in which batches."""
+    """Where points are stored, which ones, and in which batches."""
 
+    store_url: Annotated[StoreAddress, BeforeValidator(_address)] = Field(
+        InfluxAddress("http://localhost:8086", "market", "ticks"),
+        description="where to store; influxdbs:// for TLS, or sqlite:///PATH",
+    )
+    store_token: Annotated[SecretStr, AfterValidator(_one_line)] = Field(
+        SecretStr(""), description="InfluxDB's token; provision needs the operator's"
+    )
+    store_timeout: Annotated[Duration, Field(gt=0)] = Field(10.0, description="how long a write may take")
+    store_gzip: bool = Field(False, description="compress what is written, for a slow link")  # noqa: FBT003
+    store_retention: Annotated[int, BeforeValidator(_hours)] = Field(
+        168, ge=0, description="how long provision lets InfluxDB keep ticks, like 36h or 7d; none keeps all"
+    )
     store_book_interval: Duration = Field(
         1.0, description="the first book of each such interval is stored; 0s stores every book"
     )

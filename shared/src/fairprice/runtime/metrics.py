@@ -46,6 +46,14 @@ METRICS = (
     Metric("gateway_dropped_messages_total", "Messages that slow websocket clients lost"),
     Metric("gateway_price_age_seconds", "Age of the newest price", ("symbol",)),
     Metric("broker_queue_messages", "Unsettled messages of the embedded broker", ("queue",)),
+    Metric("broker_connected", "1 while both connections to RabbitMQ are there"),
+    Metric("broker_blocked", "1 while an alarm of RabbitMQ holds publishes back"),
+    Metric("broker_missing_objects", "Exchanges and queues that RabbitMQ lacks"),
+    Metric("broker_lost_connections_total", "Times that the connections to RabbitMQ were lost"),
+    Metric("broker_publishes_total", "Publishes by what became of them", ("exchange", "outcome")),
+    Metric("broker_deliveries_total", "Messages delivered, for the first time or again", ("queue", "time")),
+    Metric("broker_unconfirmed_messages", "Publishes that wait for RabbitMQ"),
+    Metric("broker_unconfirmed_seconds", "Age of the oldest publish that waits for RabbitMQ"),
 )
 
 Sample = tuple[str, tuple[str, ...], float]

@@ -2,15 +2,17 @@
 
 Each service declares its own fields. A field `book_levels` is the variable `FAIRPRICE_BOOK_LEVELS`. All services may be
 given the same environment, so a service ignores its neighbours' variables; a name that belongs to nobody is an error.
+A secret may also be in a file, which `FAIRPRICE_..._FILE` names.
 """
 
 import difflib
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from fairprice.errors import SettingsError
 from fairprice.runtime.logging import Format, Level
@@ -37,10 +39,18 @@ VARIABLES = (
     "FAIRPRICE_STORE_BATCH_AGE",
     "FAIRPRICE_STORE_BATCH_ROWS",
     "FAIRPRICE_STORE_BOOK_INTERVAL",
+    "FAIRPRICE_STORE_GZIP",
+    "FAIRPRICE_STORE_RETENTION",
+    "FAIRPRICE_STORE_TIMEOUT",
+    "FAIRPRICE_STORE_TOKEN",
+    "FAIRPRICE_STORE_URL",
     "FAIRPRICE_STREAM_CONNECTIONS",
     "FAIRPRICE_SYMBOLS",
 )
 """Every variable that some service knows."""
+
+SECRETS = ("FAIRPRICE_STORE_TOKEN",)
+"""Those of them whose value is a secret; for each there is one with `_FILE` behind it."""
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -65,6 +75,29 @@ Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan
 Decimals = Annotated[tuple[Annotated[Decimal, Field(gt=0)], ...], BeforeValidator(_split)]
 
 
+class FileSecret(SecretStr):
+    """A secret in a file, without the blanks around it.
+
+    `get_secret_value` reads the file anew, so that a secret that was changed counts without a restart. It and the
+    constructor raise `OSError` when the file cannot be read, `ValueError` when it holds something else than one line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(_read_secret(path))
+        self._path = path
+
+    def get_secret_value(self) -> str:
+        """Return what the file holds now."""
+        return _read_secret(self._path)
+
+
+def _read_secret(path: Path) -> str:
+    secret = path.read_text().strip()
+    if not secret or not secret.isprintable():
+        raise ValueError(f"{path} holds no secret in one line")
+    return secret
+
+
 class ServiceSettings(BaseModel):
     """What every service can be told; subclasses add their own fields."""
 
@@ -79,11 +112,16 @@ class ServiceSettings(BaseModel):
 
         Raises `SettingsError` that names each variable that is unknown or wrong and what to write instead.
         """
-        unknown = [name for name in environ if name.startswith(PREFIX) and name not in VARIABLES]
+        known = {*VARIABLES, *map(_file_variable, SECRETS)}
+        unknown = [name for name in environ if name.startswith(PREFIX) and name not in known]
         problems = [_unknown(name) for name in sorted(unknown) if not name.startswith(TEST_PREFIX)]
         values: dict[str, object] = {
             field: environ[PREFIX + field.upper()] for field in cls.model_fields if environ.get(PREFIX + field.upper())
         }
+        try:
+            values |= _secrets_in_files(environ, {PREFIX + field.upper(): field for field in cls.model_fields})
+        except ValueError as error:
+            problems.append(str(error))
         try:
             settings = cls.model_validate({**values, **overrides})
         except ValidationError as error:
@@ -99,10 +137,32 @@ class BookSettings(ServiceSettings):
     book_levels: int = Field(20, ge=1, le=400, description="levels a side in a book event")
 
 
+def _file_variable(name: str) -> str:
+    return f"{name}_FILE"
+
+
+def _secrets_in_files(environ: Mapping[str, str], fields: Mapping[str, str]) -> dict[str, object]:
+    """Return the secrets by field whose files are named; `fields` are a service's fields by variable."""
+    secrets: dict[str, object] = {}
+    for name in fields.keys() & SECRETS:
+        variable = _file_variable(name)
+        if not environ.get(variable):
+            continue
+        if environ.get(name):
+            raise ValueError(f"{variable}: {name} is set as well; leave one of them out")
+        try:
+            secrets[fields[name]] = FileSecret(Path(environ[variable]))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{variable}: {error}") from error
+    return secrets
+
+
 def _unknown(name: str) -> str:
     nearest = difflib.get_close_matches(name.upper(), VARIABLES, n=1, cutoff=0)
     return f"{name} is no setting; did you mean {nearest[0]}?"
 
 
 def _wrong(location: tuple[int | str, ...], message: str, value: object) -> str:
-    return f"{PREFIX}{str(location[0]).upper()}: {message.removeprefix('Value error, ')} (got {value!r:.80})"
+    variable = f"{PREFIX}{str(location[0]).upper()}"
+    got = "" if variable in SECRETS else f" (got {value!r:.80})"
+    return f"{variable}: {message.removeprefix('Value error, ')}{got}"

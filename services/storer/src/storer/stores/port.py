@@ -27,10 +27,15 @@ class Store(Protocol):
 
         A point replaces the one with the same key, unless that one is a later revision (`measurements.REVISION`).
         So writing a batch twice, or an old one late, changes nothing. The caller sends rejected points to the dead
-        letters and never writes them again.
+        letters and never writes them again. An empty batch asks only whether the store is there and takes points.
+
+        InfluxDB differs where two *different* points have the same key: it cannot compare revisions, so the one that
+        is written last stays, and a field that it does not have keeps the value of the other. It may also keep a part
+        of a batch that it did not take as a whole.
 
         Raises `StoreUnavailable` for whatever may pass (locked, full, unreachable): the batch may or may not be kept,
-        and the caller writes it again, unchanged, after a back-off. Cancelling leaves it equally open.
+        and the caller writes it again, unchanged, after a back-off, and after `retry_after` seconds where it is given.
+        Cancelling leaves it equally open.
         """
 
     async def close(self) -> None:

@@ -111,13 +111,15 @@ class SqliteStore:
 
     def _add_missing_columns(self, measurement: str, sample: Point) -> None:
         known = self._known_columns(measurement)
-        missing = [f"{_quoted(name)} {_affinity(value)}" for name, value in sample.fields.items() if name not in known]
+        kinds = {name: _affinity(value) for name, value in sample.fields.items()}
+        kinds |= dict.fromkeys(sample.decimals, "REAL")
+        missing = [f"{_quoted(name)} {kind}" for name, kind in kinds.items() if name not in known]
         if not known:
             self._connection.execute(_create(measurement, missing))
         else:
             for column in missing:
                 self._connection.execute(f"ALTER TABLE {_quoted(measurement)} ADD COLUMN {column}")
-        known.update(KEY, sample.fields)
+        known.update(KEY, kinds)
 
     def _known_columns(self, measurement: str) -> set[str]:
         """Return the table's columns; none where there is no table yet."""
@@ -156,12 +158,13 @@ def _explain(path: Path, error: Exception) -> str:
 def _by_shape(points: Iterable[Point]) -> dict[Shape, list[tuple[int, Point]]]:
     shapes: defaultdict[Shape, list[tuple[int, Point]]] = defaultdict(list)
     for index, point in enumerate(points):
-        shapes[point.measurement, *point.fields].append((index, point))
+        shapes[point.measurement, *point.fields, *point.decimals].append((index, point))
     return shapes
 
 
 def _row(point: Point) -> tuple[Value, ...]:
-    return (point.venue, point.symbol, point.time, *point.fields.values())
+    decimals = (None if text is None else float(text) for text in point.decimals.values())
+    return (point.venue, point.symbol, point.time, *point.fields.values(), *decimals)
 
 
 def _create(measurement: str, columns: Iterable[str]) -> str:
