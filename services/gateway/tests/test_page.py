@@ -49,7 +49,8 @@ async def opened(browser, url, *, errors=None, **options):
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
     page.on("websocket", lambda socket: requests.append(socket.url.replace("ws://", "http://")))
-    await page.goto(url)
+    async with page.expect_websocket():  # so that even a test that ends at once has seen it
+        await page.goto(url)
     yield page
     await context.close()
     assert [text for text in complaints if not (errors and errors in text)] == []
