@@ -7,7 +7,7 @@ MODULES := fairprice crawler converter storer gateway simulator standalone
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo live test check format bench bench-peers lock clean
+.PHONY: help install install-dev demo live services test check format bench bench-peers lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,9 @@ demo: install ## the whole pipeline on a simulated market; prints the page's add
 
 live: install ## the whole pipeline on Binance itself
 	@$(BIN)/python -m standalone --live
+
+services: install ## the services as processes, over the RabbitMQ and the InfluxDB that the settings name
+	@trap : INT TERM; for service in storer converter gateway crawler; do $(BIN)/python -m $$service & done; wait; wait
 
 test: install-dev ## every test that needs no server
 	@$(BIN)/python -m pytest -q

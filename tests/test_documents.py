@@ -7,12 +7,13 @@ import pytest
 
 from converter.settings import ConverterSettings
 from crawler.settings import CrawlerSettings
+from fairprice.runtime.process import BrokerSettings
 from fairprice.runtime.settings import PREFIX, VARIABLES
 from gateway.settings import GatewaySettings
 from storer.settings import StorerSettings
 
 ROOT = Path(__file__).parent.parent
-SETTINGS = (CrawlerSettings, ConverterSettings, StorerSettings, GatewaySettings)
+SETTINGS = (BrokerSettings, CrawlerSettings, ConverterSettings, StorerSettings, GatewaySettings)
 FIELDS = {PREFIX + name.upper(): (model, name) for model in SETTINGS for name in model.model_fields}
 
 

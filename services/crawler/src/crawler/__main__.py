@@ -1,28 +1,69 @@
-"""`python -m crawler record`: write what the exchange sends to a file."""
+"""`python -m crawler`: books over RabbitMQ; `check`: say whether it could; `record`: write what the exchange sends."""
 
 import argparse
 import asyncio
 import os
+import socket
 import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import aiohttp
 
+from crawler.app import Crawler
 from crawler.binance.governor import Governor
 from crawler.binance.rest import RestClient
 from crawler.capture import Capture, open_recording
 from crawler.settings import CrawlerSettings
 from fairprice.errors import ExchangeUnavailable, InvalidMarketData, StartupError
 from fairprice.runtime import lifecycle, logging
+from fairprice.runtime.process import BrokerSettings, connected, first_problem, healthy, told
+
+PORT = 8001
 
 
 def main() -> int:
     """Run the command line and return the exit code."""
-    return lifecycle.run(partial(_record, _parser().parse_args(), os.environ))
+    options = _parser().parse_args()
+    command = {"check": _check, "record": _record}.get(options.command, _run)
+    return lifecycle.run(partial(command, options, os.environ))
+
+
+async def _run(_options: argparse.Namespace, environ: Mapping[str, str], stop: asyncio.Event) -> int:
+    settings = CrawlerSettings.load(environ)
+    logging.configure(settings.log_level, settings.log_format, "crawler")
+    async with connected("crawler", BrokerSettings.load(environ)) as broker:
+        crawler = Crawler(settings, broker, name=socket.gethostname(), random=Random(), wall_clock=_wall_clock)  # noqa: S311  jitter
+        checks = {**broker.checks(), **crawler.checks()}
+        async with healthy(environ, PORT, checks, crawler.samples, broker.samples):
+            await crawler.run(stop)
+    return lifecycle.EXIT_OK
+
+
+async def _check(_options: argparse.Namespace, environ: Mapping[str, str], _stop: asyncio.Event) -> int:
+    settings = CrawlerSettings.load(environ)
+    logging.configure("error", settings.log_format, "crawler")
+    async with connected("crawler check", BrokerSettings.load(environ)) as broker, aiohttp.ClientSession() as session:
+        exchange_problem = await _exchange_problem(_rest(session, settings), settings.symbols)
+        broker_problem = await first_problem(broker.problem)
+    print(told({"settings": None, "exchange": exchange_problem, "broker": broker_problem}))
+    return 1 if exchange_problem or broker_problem else lifecycle.EXIT_OK
+
+
+async def _exchange_problem(rest: RestClient, symbols: tuple[str, ...]) -> str | None:
+    try:
+        await rest.require_symbols(symbols)
+    except (ExchangeUnavailable, StartupError) as error:
+        return str(error)
+    return None
+
+
+def _rest(session: aiohttp.ClientSession, settings: CrawlerSettings) -> RestClient:
+    return RestClient(session, settings.exchange_rest_url, Governor(), monotonic=time.monotonic, wall_clock=_wall_clock)
 
 
 async def _record(options: argparse.Namespace, environ: Mapping[str, str], stop: asyncio.Event) -> int:
@@ -34,11 +75,8 @@ async def _record(options: argparse.Namespace, environ: Mapping[str, str], stop:
         capture = Capture(settings, open_recording(stack, options.output), time.time_ns)
         print(f"Recording {', '.join(settings.symbols)} into {options.output}; Ctrl-C ends it.", file=sys.stderr)
         async with aiohttp.ClientSession() as session:
-            rest = RestClient(
-                session, settings.exchange_rest_url, Governor(), monotonic=time.monotonic, wall_clock=_wall_clock
-            )
             try:
-                await capture.run(session, rest, stop)
+                await capture.run(session, _rest(session, settings), stop)
             except* (ExchangeUnavailable, InvalidMarketData) as errors:
                 raise StartupError(f"recording ended after {capture.lines} lines: {errors.exceptions[0]}") from errors
     print(f"{capture.lines} lines in {options.output}.", file=sys.stderr)
@@ -51,7 +89,8 @@ def _wall_clock() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="crawler", description="Follows Binance's order books.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("check", help="say whether settings and servers are all right")
     record = commands.add_parser("record", help="write what the exchange sends to a file, to be played later")
     record.add_argument("--output", type=Path, required=True, metavar="FILE", help="a new file; .gz compresses it")
     record.add_argument("--seconds", type=float, metavar="N", help="end after so long")

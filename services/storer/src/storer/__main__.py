@@ -1,4 +1,4 @@
-"""`python -m storer provision`: make in InfluxDB what the pipeline needs."""
+"""`python -m storer`: store over RabbitMQ; `check`: say whether it could; `provision`: make what InfluxDB needs."""
 
 import argparse
 import asyncio
@@ -7,22 +7,61 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import aiohttp
 
-from fairprice.errors import SettingsError
-from fairprice.runtime import lifecycle
+from fairprice.errors import SettingsError, StoreUnavailable
+from fairprice.runtime import lifecycle, logging
+from fairprice.runtime.process import BrokerSettings, connected, first_problem, healthy, told, until
+from storer.app import Counters, run
 from storer.influx_api import InfluxApi
 from storer.provisioning import Credentials, provision
 from storer.settings import StorerSettings
 from storer.stores.address import InfluxAddress
+from storer.stores.opening import open_store
 
+PORT = 8003
 PATIENCE = aiohttp.ClientTimeout(total=30)
 
 
 def main() -> int:
     """Run the command line and return the exit code."""
-    return lifecycle.run(partial(_provision, _parser().parse_args(), os.environ))
+    options = _parser().parse_args()
+    command = {"check": _check, "provision": _provision}.get(options.command, _run)
+    return lifecycle.run(partial(command, options, os.environ))
+
+
+async def _run(_options: argparse.Namespace, environ: Mapping[str, str], stop: asyncio.Event) -> int:
+    settings = StorerSettings.load(environ)
+    logging.configure(settings.log_level, settings.log_format, "storer")
+    counters = Counters()
+    store = await open_store(settings)
+    try:
+        async with connected("storer", BrokerSettings.load(environ)) as broker:
+            checks = {**broker.checks(), "store": lambda: counters.trouble}
+            async with healthy(environ, PORT, checks, counters.samples, broker.samples):
+                await until(stop, run(settings, broker, store, random=Random(), counters=counters))  # noqa: S311  jitter
+    finally:
+        await store.close()
+    return lifecycle.EXIT_OK
+
+
+async def _check(_options: argparse.Namespace, environ: Mapping[str, str], _stop: asyncio.Event) -> int:
+    settings = StorerSettings.load(environ)
+    logging.configure("error", settings.log_format, "storer")
+    store = await open_store(settings)
+    try:
+        await store.write([])
+        store_problem = None
+    except StoreUnavailable as error:
+        store_problem = str(error)
+    finally:
+        await store.close()
+    async with connected("storer check", BrokerSettings.load(environ)) as broker:
+        broker_problem = await first_problem(broker.problem)
+    print(told({"settings": None, "broker": broker_problem, "store": store_problem}))
+    return 1 if broker_problem or store_problem else lifecycle.EXIT_OK
 
 
 async def _provision(options: argparse.Namespace, environ: Mapping[str, str], _stop: asyncio.Event) -> int:
@@ -42,7 +81,8 @@ async def _provision(options: argparse.Namespace, environ: Mapping[str, str], _s
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="storer", description="Stores prices, books and gaps.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("check", help="say whether settings and servers are all right")
     description = (
         "Makes in the InfluxDB of FAIRPRICE_STORE_URL the buckets, the task of the one-minute bars and the credentials "
         "that are missing. FAIRPRICE_STORE_TOKEN has to be the operator's. A secret without a file is shown once."

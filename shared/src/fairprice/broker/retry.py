@@ -42,17 +42,22 @@ async def consume(
     work: Callable[[Subscription], Awaitable[None]],
     back_off: BackOff,
 ) -> NoReturn:
-    """Call `work` with a subscription again and again; subscribe anew, after a pause, whenever the broker lost it."""
+    """Call `work` with a subscription again and again; subscribe anew, after a pause, whenever the broker lost it.
+
+    Logs the loss and the recovery, nothing in between.
+    """
     pauses = back_off()
+    failures = 0
     while True:
-        worked = False
         try:
             async with subscribe() as subscription:
                 while True:
                     await work(subscription)
-                    worked = True
+                    if failures:
+                        log.info("consuming again", failures=failures)
+                        pauses, failures = back_off(), 0
         except TransientError as error:
-            log.warning("subscription lost, subscribing again", error=str(error))
-        if worked:
-            pauses = back_off()
+            if not failures:
+                log.warning("subscription lost, subscribing until it is there again", error=str(error))
+            failures += 1
         await asyncio.sleep(next(pauses))

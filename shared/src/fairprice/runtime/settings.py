@@ -22,6 +22,9 @@ TEST_PREFIX = "FAIRPRICE_TEST_"
 
 VARIABLES = (
     "FAIRPRICE_BOOK_LEVELS",
+    "FAIRPRICE_BROKER_PASSWORD",
+    "FAIRPRICE_BROKER_URL",
+    "FAIRPRICE_BROKER_USER",
     "FAIRPRICE_DEPTH_BPS",
     "FAIRPRICE_ESTIMATOR",
     "FAIRPRICE_EXCHANGE_REST_URL",
@@ -49,7 +52,7 @@ VARIABLES = (
 )
 """Every variable that some service knows."""
 
-SECRETS = ("FAIRPRICE_STORE_TOKEN",)
+SECRETS = ("FAIRPRICE_BROKER_PASSWORD", "FAIRPRICE_STORE_TOKEN")
 """Those of them whose value is a secret; for each there is one with `_FILE` behind it."""
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -135,6 +138,18 @@ class BookSettings(ServiceSettings):
     """What services that make, price or store books have to agree on; four columns a level, and SQLite allows 2,000."""
 
     book_levels: int = Field(20, ge=1, le=400, description="levels a side in a book event")
+
+
+class HttpSettings(ServiceSettings):
+    """Where a service answers about its health; the gateway's page is there, too."""
+
+    http_host: str = Field("127.0.0.1", description="address that is served; 0.0.0.0 opens it to the network")
+    http_port: int = Field(
+        8000,
+        ge=0,
+        le=65535,
+        description="port of the page; health of crawler, converter, storer is on 8001, 8002, 8003",
+    )
 
 
 def _file_variable(name: str) -> str:

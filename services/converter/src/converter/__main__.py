@@ -1,0 +1,60 @@
+"""`python -m converter`: price books over RabbitMQ; `python -m converter check`: say whether it could."""
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Mapping
+from functools import partial
+from random import Random
+
+from converter.app import Counters, run
+from converter.settings import ConverterSettings
+from fairprice.runtime import lifecycle, logging
+from fairprice.runtime.process import BrokerSettings, connected, first_problem, healthy, told, until
+
+PORT = 8002
+
+
+def main() -> int:
+    """Run the command line and return the exit code."""
+    command = _check if _parser().parse_args().command == "check" else _run
+    return lifecycle.run(partial(command, os.environ))
+
+
+async def _run(environ: Mapping[str, str], stop: asyncio.Event) -> int:
+    settings = ConverterSettings.load(environ)
+    logging.configure(settings.log_level, settings.log_format, "converter")
+    counters = Counters()
+    async with (
+        connected("converter", BrokerSettings.load(environ)) as broker,
+        healthy(environ, PORT, broker.checks(), counters.samples, broker.samples),
+    ):
+        await until(stop, run(settings, broker, clock=_wall_clock, random=Random(), counters=counters))  # noqa: S311
+    return lifecycle.EXIT_OK
+
+
+async def _check(environ: Mapping[str, str], _stop: asyncio.Event) -> int:
+    settings = ConverterSettings.load(environ)
+    logging.configure("error", settings.log_format, "converter")
+    async with connected("converter check", BrokerSettings.load(environ)) as broker:
+        problem = await first_problem(broker.problem)
+    print(told({"settings": None, "broker": problem}))
+    return 1 if problem else lifecycle.EXIT_OK
+
+
+def _wall_clock() -> int:
+    return time.time_ns() // 1000
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="converter", description="Turns books into fair prices, over RabbitMQ.")
+    parser.add_argument(
+        "command", nargs="?", choices=["check"], help="check: say whether settings and servers are all right"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""`python -m gateway`: page, JSON and websocket over RabbitMQ; `python -m gateway check`: say whether it could."""
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Mapping
+from functools import partial
+
+from prometheus_client import CollectorRegistry
+
+from fairprice.runtime import lifecycle, logging
+from fairprice.runtime.metrics import Exporter
+from fairprice.runtime.process import BrokerSettings, connected, first_problem, told, until
+from gateway.app import run
+from gateway.settings import GatewaySettings
+
+
+def main() -> int:
+    """Run the command line and return the exit code."""
+    command = _check if _parser().parse_args().command == "check" else _run
+    return lifecycle.run(partial(command, os.environ))
+
+
+async def _run(environ: Mapping[str, str], stop: asyncio.Event) -> int:
+    settings = GatewaySettings.load(environ)
+    logging.configure(settings.log_level, settings.log_format, "gateway")
+    registry = CollectorRegistry()
+    async with connected("gateway", BrokerSettings.load(environ)) as broker:
+        registry.register(Exporter(broker.samples))
+        serving = run(settings, broker, clock=_wall_clock, registry=registry, checks=broker.checks())
+        await until(stop, serving)
+    return lifecycle.EXIT_OK
+
+
+async def _check(environ: Mapping[str, str], _stop: asyncio.Event) -> int:
+    settings = GatewaySettings.load(environ)
+    logging.configure("error", settings.log_format, "gateway")
+    async with connected("gateway check", BrokerSettings.load(environ)) as broker:
+        problem = await first_problem(broker.problem)
+    print(told({"settings": None, "broker": problem}))
+    return 1 if problem else lifecycle.EXIT_OK
+
+
+def _wall_clock() -> int:
+    return time.time_ns() // 1000
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gateway", description="Shows fair prices: page, JSON, websocket.")
+    parser.add_argument(
+        "command", nargs="?", choices=["check"], help="check: say whether settings and servers are all right"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""RabbitMQ as the broker, by aio-pika.
+
+A publish is persistent, mandatory and confirmed. The promises of `fairprice.broker.port` outlast restarts, kills and
+freezes of the broker, alarms, deleted queues, changed passwords and missing rights: calls fail with `BrokerUnavailable`
+until the cause is gone, and work again afterwards.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+from aio_pika.exceptions import ChannelClosed, DeliveryError, PublishError
+from aiormq.abc import AbstractChannel
+
+from fairprice.broker.amqp_connections import ANSWER_TIMEOUT, CLOSE_TIMEOUT, Connections, answered
+from fairprice.broker.amqp_delivery import AmqpSubscription, AmqpTap, to_amqp
+from fairprice.broker.port import Message
+from fairprice.broker.retry import BackOff
+from fairprice.errors import BrokerUnavailable
+from fairprice.runtime.health import Check
+from fairprice.runtime.metrics import Sample
+from fairprice.topology import DEAD_LETTERS, EXCHANGES, Exchange
+
+
+class AmqpBroker:
+    """RabbitMQ; `run` has to be running for anything to be connected.
+
+    `url`, like `amqp://user:password@host:5672/`, is asked before each attempt to connect: a new password is found
+    without a restart. `name` is what RabbitMQ lists the connections under. `back_off` makes the pauses between attempts
+    to connect, and between those to publish while a queue is full. A publish waits `publish_timeout` seconds in all,
+    for a connection, for room and for its confirmation.
+    """
+
+    def __init__(
+        self,
+        url: Callable[[], str],
+        *,
+        name: str,
+        back_off: BackOff,
+        publish_timeout: float = 30.0,
+        exchanges: Iterable[Exchange] = EXCHANGES,
+    ) -> None:
+        self._connections = Connections(url, name, back_off, tuple(exchanges))
+        self._back_off = back_off
+        self._publish_timeout = publish_timeout
+        self._channel: AbstractChannel | None = None
+        self._opening = asyncio.Lock()
+        self._problems: dict[str, str] = {}
+        self._attempts: dict[_Attempt, None] = {}
+        self._published: Counter[tuple[str, str]] = Counter()
+        self._delivered: Counter[tuple[str, str]] = Counter()
+
+    async def run(self) -> NoReturn:
+        """Keep the connections until cancelled, then close them."""
+        await self._connections.run()
+
+    async def publish(self, exchange: str, message: Message) -> None:
+        """See `Broker.publish`."""
+        attempt = _Attempt(exchange, asyncio.get_running_loop().time())
+        self._attempts[attempt] = None
+        try:
+            async with self._asking(f"publishing to {exchange!r}", self._publish_timeout):
+                await self._until_accepted(attempt, message)
+        except BrokerUnavailable:
+            self._published[exchange, "unknown"] += 1
+            raise
+        finally:
+            del self._attempts[attempt]
+        self._published[exchange, "confirmed"] += 1
+
+    @asynccontextmanager
+    async def subscribe(self, queue: str, prefetch: int) -> AsyncIterator[AmqpSubscription]:
+        """See `Broker.subscribe`."""
+        doing = f"consuming {queue!r}"
+        async with self._consuming(doing) as channel:
+            subscription = AmqpSubscription(channel, queue, self._dead_letter, self._delivered)
+            async with self._asking(doing):
+                await channel.basic_qos(prefetch_count=prefetch)
+                await subscription.begin(queue)
+            try:
+                yield subscription
+            finally:
+                subscription.end("left")
+
+    @asynccontextmanager
+    async def tap(self, exchange: str, capacity: int) -> AsyncIterator[AmqpTap]:
+        """See `Broker.tap`; the queue is the connection's own and named by the broker (`amq.gen-...`)."""
+        doing = f"tapping {exchange!r}"
+        async with self._consuming(doing) as channel:
+            tap = AmqpTap(channel, f"tap of {exchange}", self._dead_letter, self._delivered, capacity)
+            async with self._asking(doing):
+                declared = await channel.queue_declare(
+                    exclusive=True,
+                    auto_delete=True,
+                    arguments={"x-max-length": capacity, "x-overflow": "drop-head"},
+                )
+                queue = declared.queue or ""
+                await channel.queue_bind(queue, exchange)
+                await tap.begin(queue)
+            try:
+                yield tap
+            finally:
+                tap.end("left")
+                with suppress(BrokerUnavailable):
+                    async with answered("deleting the queue of a tap", CLOSE_TIMEOUT):
+                        await channel.queue_delete(queue)
+
+    def problem(self) -> str | None:
+        """Say in words what keeps messages from passing, or None."""
+        problems = list(self._reasons())
+        if self._connections.is_connected:
+            problems += self._problems.values()
+        return "; ".join(problems) or None
+
+    def checks(self) -> Mapping[str, Check]:
+        """Return what `/readyz` asks."""
+        return {"broker": self.problem}
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield the metrics."""
+        yield "broker_connected", (), int(self._connections.is_connected)
+        yield "broker_blocked", (), int(self._connections.is_blocked)
+        yield "broker_missing_objects", (), len(self._connections.missing)
+        yield "broker_lost_connections_total", (), self._connections.losses
+        for labels, count in self._published.items():
+            yield "broker_publishes_total", labels, count
+        for labels, count in self._delivered.items():
+            yield "broker_deliveries_total", labels, count
+        yield "broker_unconfirmed_messages", (), len(self._attempts)
+        now = asyncio.get_running_loop().time()
+        yield "broker_unconfirmed_seconds", (), now - min((attempt.began for attempt in self._attempts), default=now)
+
+    async def _until_accepted(self, attempt: "_Attempt", message: Message) -> None:
+        """Publish until every queue has taken it; a full one refuses, and the broker does not say when it has room."""
+        properties = to_amqp(message)
+        for pause in self._back_off():
+            channel = await self._publishing()
+            try:
+                await channel.basic_publish(
+                    message.body,
+                    exchange=attempt.exchange,
+                    routing_key=message.routing_key,
+                    properties=properties,
+                    mandatory=True,
+                )
+            except PublishError:  # a DeliveryError as well: nothing is bound
+                self._connections.check_soon()
+                raise
+            except DeliveryError:
+                attempt.is_refused = True
+                self._published[attempt.exchange, "rejected"] += 1
+                await asyncio.sleep(pause)
+            else:
+                return
+
+    async def _publishing(self) -> AbstractChannel:
+        """Return the one channel to publish on, made anew when it or its connection was lost; wait while blocked."""
+        session = await self._connections.session()
+        await session.publishing.ready()
+        async with self._opening:
+            if not self._channel or self._channel.is_closed or self._channel.connection is not session.publishing:
+                self._channel = await session.publishing.channel(publisher_confirms=True, on_return_raises=True)
+        return self._channel
+
+    @asynccontextmanager
+    async def _consuming(self, doing: str) -> AsyncIterator[AbstractChannel]:
+        """Open a channel to consume on; closing it returns to the broker what is unsettled."""
+        async with self._asking(doing):
+            session = await self._connections.session()
+            channel = await session.consuming.channel(publisher_confirms=False)
+        try:
+            yield channel
+        finally:
+            with suppress(BrokerUnavailable):
+                async with answered("closing a channel", CLOSE_TIMEOUT):
+                    await channel.close()
+
+    @asynccontextmanager
+    async def _asking(self, doing: str, seconds: float = ANSWER_TIMEOUT) -> AsyncIterator[None]:
+        """Bound it in time, raise `BrokerUnavailable` with all that is known, and remember it until it works again."""
+        try:
+            async with answered(doing, seconds):
+                yield
+        except BrokerUnavailable as error:
+            if isinstance(error.__cause__, ChannelClosed):
+                self._connections.check_soon()
+            self._problems[doing] = str(error)
+            raise BrokerUnavailable("; ".join([str(error), *self._reasons()])) from error
+        self._problems.pop(doing, None)
+
+    def _reasons(self) -> Iterator[str]:
+        """Yield what is known to be wrong, whatever was asked."""
+        yield from self._connections.problems()
+        for exchange in {attempt.exchange for attempt in self._attempts if attempt.is_refused}:
+            yield f"a queue of exchange {exchange!r} is full; are its consumers alive?"
+
+    async def _dead_letter(self, message: Message, queue: str) -> None:
+        headers = {**message.headers, "reason": "rejected", "origin": queue}
+        await self.publish(DEAD_LETTERS, replace(message, headers=headers))
+
+
+@dataclass(slots=True, eq=False)
+class _Attempt:
+    """A publish that is under way, begun at a time of the loop; refused means that a queue was full."""
+
+    exchange: str
+    began: float
+    is_refused: bool = False

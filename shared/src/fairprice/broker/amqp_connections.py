@@ -1,0 +1,309 @@
+"""Keeps the connections to RabbitMQ: makes them again without end, never in a storm, with one log line an outage.
+
+A service has two, since an alarm of the broker blocks a connection that publishes as a whole. They live and die
+together. Their channels are those of aiormq, the lower half of aio-pika: a channel of aio-pika 10.2.1 leaves 3 to 4 kB
+behind on its connection when it is closed (measured; aio-pika #490), one of aiormq nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import NoReturn
+
+import structlog
+from aio_pika import Connection
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, InvalidFrameError, ProbableAuthenticationError, PublishError
+from aiormq.abc import AbstractConnection
+from yarl import URL
+
+from fairprice.broker.amqp_topology import Restored, restore
+from fairprice.broker.retry import BackOff
+from fairprice.errors import BrokerUnavailable, SettingsError
+from fairprice.topology import Exchange
+
+HEARTBEAT = 10
+"""Seconds; a broker that is silent for (10 + 1) x 3 of them is gone, see `HEARTBEAT_GRACE_MULTIPLIER` of aiormq."""
+
+ANSWER_TIMEOUT = 15.0
+"""Seconds that the broker has for everything but the confirmation of a publish."""
+
+CLOSE_TIMEOUT = 5.0
+CHECK_INTERVAL = 15.0
+"""Seconds between two looks at the topology: a fanout that lost one of its queues gives no other sign."""
+
+log = structlog.get_logger(__name__)
+for library in ("aiormq", "aio_pika"):  # they call each attempt an error; here an outage is told once
+    logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+@asynccontextmanager
+async def answered(doing: str, seconds: float) -> AsyncIterator[None]:
+    """Bound a talk with the broker in time and turn its many ways to fail into `BrokerUnavailable`.
+
+    aiormq mixes up errors and cancellation. It ends what is under way on a connection that it gives up, a frozen
+    broker's, by `CancelledError`; and a cancellation that meets the end of a channel comes out as the channel's error
+    (aiormq 7.2.4, `TaskWrapper`). So what counts is whether somebody has asked this task to end meanwhile.
+    """
+    task = asyncio.current_task()
+    asked = task.cancelling() if task else 0
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except asyncio.CancelledError as error:
+        _end_if_asked(task, asked)
+        raise BrokerUnavailable(f"{doing}: the connection was lost") from error
+    except TimeoutError as error:
+        _end_if_asked(task, asked)
+        raise BrokerUnavailable(f"{doing}: no answer within {seconds:g} s") from error
+    except CONNECTION_EXCEPTIONS as error:
+        _end_if_asked(task, asked)
+        raise BrokerUnavailable(f"{doing}: {words(error)}") from error
+    _end_if_asked(task, asked)
+
+
+def _end_if_asked(task: asyncio.Task[object] | None, before: int) -> None:
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
+
+
+def words(error: BaseException | None) -> str:
+    """Say what the broker or the network said, without the library's wrapping; never nothing."""
+    if isinstance(error, asyncio.CancelledError):
+        return "no sign of life"
+    if isinstance(error, PublishError):
+        return "no queue takes it"
+    said = " ".join(str(part) for part in error.args) if error else ""
+    return said or type(error).__name__
+
+
+@dataclass(slots=True)
+class Session:
+    """The two connections while both are there; `lost` says why one is not any more."""
+
+    publishing: AbstractConnection
+    consuming: AbstractConnection
+    lost: str | None = None
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether an alarm keeps the broker from taking what is published.
+
+        aiormq keeps its flag to itself, but its `ready` comes back at once unless the connection is blocked.
+        """
+        waiting = self.publishing.ready()
+        try:
+            waiting.send(None)
+        except StopIteration:
+            return False
+        waiting.close()
+        return True
+
+
+@dataclass(slots=True)
+class _Outage:
+    """The time without a session; `told` is the kind of failure that was logged."""
+
+    began: float
+    lost: str | None = None
+    attempts: int = 0
+    told: type | None = None
+
+
+class Connections:
+    """The two connections; `run` has to be running for them to be there. `url` is asked before each attempt."""
+
+    def __init__(self, url: Callable[[], str], name: str, back_off: BackOff, exchanges: tuple[Exchange, ...]) -> None:
+        _address(url())
+        self._url = url
+        self._name = name
+        self._back_off = back_off
+        self._exchanges = exchanges
+        self._pauses: Iterator[float] = back_off()
+        self._session: Session | None = None
+        self._connected = asyncio.Event()
+        self._awake = asyncio.Event()
+        self._outage: _Outage | None = None
+        self._why_not = "not connected to the broker yet"
+        self._has_declared = False
+        self.missing: tuple[str, ...] = ()
+        self.losses = 0
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether both connections are there."""
+        return self._session is not None
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the broker takes nothing from this service because of an alarm."""
+        return self._session is not None and self._session.is_blocked
+
+    def problems(self) -> Iterator[str]:
+        """Yield in words what is wrong with the connections and with what the broker holds."""
+        if self._session is None:
+            yield self._why_not
+            return
+        if self._session.is_blocked:
+            yield "the broker accepts nothing because of an alarm: free memory or disk space on its machine"
+        yield from self.missing
+
+    async def session(self) -> Session:
+        """Return the connections, waiting for them if need be; whoever calls bounds the wait."""
+        while self._session is None:
+            await self._connected.wait()
+        return self._session
+
+    def check_soon(self) -> None:
+        """Have the topology looked at: something was not there."""
+        self._awake.set()
+
+    async def run(self) -> NoReturn:
+        """Connect, and connect again whenever a connection is lost, until cancelled."""
+        while True:
+            try:
+                async with self._opened() as session:
+                    await self._keep(session)
+            except BrokerUnavailable as error:
+                self._tell(error)
+            await asyncio.sleep(next(self._pauses))
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Session]:
+        address = self._read_address()
+        async with AsyncExitStack() as stack:
+            publishing, consuming = [
+                await stack.enter_async_context(_connection(address, f"{self._name} {use}"))
+                for use in ("publishes", "consumes")
+            ]
+            session = Session(_underlay(publishing), _underlay(consuming))
+
+            def on_close(_connection: object, error: BaseException | None) -> None:
+                session.lost = session.lost or words(error)
+                self._awake.set()
+
+            publishing.close_callbacks.add(on_close)
+            consuming.close_callbacks.add(on_close)
+            yield session
+
+    def _read_address(self) -> URL:
+        try:
+            return _address(self._url())
+        except (OSError, SettingsError) as error:  # at the start it was right, so it may be being changed
+            raise BrokerUnavailable(f"cannot read the broker's address or password: {error}") from error
+
+    async def _keep(self, session: Session) -> NoReturn:
+        """Let the session be used until it is lost, which raises `BrokerUnavailable`."""
+        try:
+            await self._watch(session)
+        except BrokerUnavailable as error:
+            self._end(session, str(error))
+            raise
+        finally:
+            self._end(session, "it was closed")
+
+    async def _watch(self, session: Session) -> NoReturn:
+        """Look after exchanges and queues from time to time, and at once when something was not there."""
+        while not session.lost:
+            self._awake.clear()
+            async with answered("looking at exchanges and queues", ANSWER_TIMEOUT):
+                self._note(await restore(session.consuming, self._exchanges))
+            self._begin(session)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_INTERVAL):
+                    await self._awake.wait()
+                continue
+            self._pauses = self._back_off()  # it has held for a while
+        raise BrokerUnavailable(session.lost)
+
+    def _begin(self, session: Session) -> None:
+        if self._session is session:
+            return
+        self._session = session
+        self._connected.set()
+        if outage := self._outage:
+            seconds = round(asyncio.get_running_loop().time() - outage.began, 1)
+            log.info("connected to the broker again", seconds=seconds, attempts=outage.attempts + 1, lost=outage.lost)
+            self._outage = None
+
+    def _end(self, session: Session, why: str) -> None:
+        if self._session is not session:
+            return
+        self._session = None
+        self._connected.clear()
+        self._why_not = f"lost the connection to the broker: {why}"
+        self._outage = _Outage(asyncio.get_running_loop().time(), why)
+        self.losses += 1
+
+    def _tell(self, error: BrokerUnavailable) -> None:
+        """Log the first failed attempt of an outage, and a later one only if it failed in another way."""
+        outage = self._outage = self._outage or _Outage(asyncio.get_running_loop().time())
+        if str(error) == outage.lost and not outage.attempts:
+            return  # that was the loss itself; often the next attempt heals it
+        outage.attempts += 1
+        self._why_not = str(error)
+        if outage.told is not (kind := type(error.__cause__)):
+            outage.told = kind
+            log.error("no broker; trying until there is one", problem=str(error), lost=outage.lost)
+
+    def _note(self, restored: Restored) -> None:
+        if restored.declared:
+            log.info("declared what the broker did not have", objects=restored.declared)
+        if restored.declared and not self._has_declared:
+            self._has_declared = True
+            log.warning(
+                "this broker has no limits for queues and no dead-lettering after many deliveries, which only policies "
+                "give: import rabbitmq/definitions.json for anything but development"
+            )
+        if restored.missing and restored.missing != self.missing:
+            log.error("the broker lacks what messages need", missing=restored.missing)
+        if self.missing and not restored.missing:
+            log.info("the broker has all exchanges and queues again")
+        self.missing = restored.missing
+
+
+@asynccontextmanager
+async def _connection(address: URL, name: str) -> AsyncIterator[Connection]:
+    server = f"{address.host}:{address.port or 'default port'}"
+    connection = Connection(address, client_properties={"connection_name": name})
+    try:
+        async with answered(f"cannot connect to the broker at {server}", ANSWER_TIMEOUT):
+            try:
+                await connection.connect()
+            except (ProbableAuthenticationError, InvalidFrameError) as error:
+                raise BrokerUnavailable(f"the broker at {server} {_refusal(error, address)}") from error
+        yield connection
+    finally:
+        with suppress(BrokerUnavailable):
+            async with answered("closing a connection", CLOSE_TIMEOUT):
+                await connection.close()
+
+
+def _refusal(error: Exception, address: URL) -> str:
+    """Say who or what is refused; of a refused virtual host aiormq 7.2.4 tells only which answer it had hoped for."""
+    if isinstance(error, ProbableAuthenticationError):
+        return f"refuses the password of user {address.user!r}; set the right one"
+    if "Connection.OpenOk" in str(error):
+        return f"refuses the virtual host {address.path!r}; create it, or grant it to user {address.user!r}"
+    return f"does not speak AMQP 0-9-1: {words(error)}"
+
+
+def _underlay(connection: Connection) -> AbstractConnection:
+    if connection.transport is None:
+        raise BrokerUnavailable("the connection was lost while it was made")
+    return connection.transport.connection
+
+
+def _address(text: str) -> URL:
+    """Return the address with user and heartbeat in it, guest and `HEARTBEAT` unless it says otherwise."""
+    try:
+        address = URL(text)
+    except ValueError as error:
+        raise SettingsError(f"the broker's address cannot be read: {error}") from error
+    if address.scheme not in ("amqp", "amqps") or not address.host:
+        shown = text.rpartition("@")[2]
+        raise SettingsError(f"the broker's address must look like amqp://host:5672, not {shown!r}")
+    if address.user is None:
+        address = address.with_user("guest").with_password("guest")
+    return address if "heartbeat" in address.query else address.update_query(heartbeat=HEARTBEAT)

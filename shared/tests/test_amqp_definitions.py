@@ -1,0 +1,283 @@
+"""The files that RabbitMQ boots from: the topology, limits that lose nothing, and users who can do their work only."""
+
+import asyncio
+import base64
+import hashlib
+import importlib.util
+import io
+import json
+import re
+from contextlib import asynccontextmanager, redirect_stdout
+from functools import partial
+from itertools import product
+from pathlib import Path
+from random import Random
+
+import aiormq
+import pytest
+from broker_steps import message, soon
+from rabbitmq_nodes import PROGRAMS, Node, programs_of, running, until
+
+from fairprice.broker.amqp import AmqpBroker
+from fairprice.errors import BrokerUnavailable
+from fairprice.runtime.backoff import delays
+from fairprice.topology import (
+    BOOKS,
+    BOOKS_CONVERTER,
+    BOOKS_STORER,
+    DEAD_LETTERS,
+    EXCHANGES,
+    PRICES,
+    PRICES_STORER,
+    UNROUTED,
+)
+
+FOLDER = Path(__file__).parents[2] / "rabbitmq"
+DEFINITIONS = json.loads((FOLDER / "definitions.json").read_text())
+QUEUES = [queue for exchange in EXCHANGES for queue in exchange.queues]
+
+WORK = {
+    "crawler": ({BOOKS}, set(), set()),
+    "converter": ({PRICES, DEAD_LETTERS}, {BOOKS_CONVERTER}, set()),
+    "storer": ({DEAD_LETTERS}, {BOOKS_STORER, PRICES_STORER}, set()),
+    "gateway": (set(), set(), {BOOKS, PRICES}),
+}
+"""What a service publishes to, consumes and taps, and nothing else."""
+
+
+def by_name(kind):
+    return {each["name"]: each for each in DEFINITIONS[kind]}
+
+
+def policy_of(queue):
+    (policy,) = [
+        policy
+        for policy in DEFINITIONS["policies"]
+        if policy["apply-to"] == "queues" and re.search(policy["pattern"], queue)
+    ]
+    return policy
+
+
+def limits_of(queue):
+    return policy_of(queue)["definition"]
+
+
+# ---- as files
+
+
+def test_the_definitions_hold_the_exchanges_queues_and_bindings_of_the_topology():
+    assert by_name("exchanges").keys() == {exchange.name for exchange in EXCHANGES}
+    assert all(each["type"] == "fanout" and each["durable"] for each in DEFINITIONS["exchanges"])
+    assert sorted(by_name("queues")) == sorted(QUEUES)
+    assert {(each["source"], each["destination"]) for each in DEFINITIONS["bindings"]} == {
+        (exchange.name, queue) for exchange in EXCHANGES for queue in exchange.queues
+    }
+
+
+def test_what_no_queue_takes_goes_where_the_topology_says():
+    for exchange in EXCHANGES:
+        alternates = [
+            policy["definition"]["alternate-exchange"]
+            for policy in DEFINITIONS["policies"]
+            if policy["apply-to"] == "exchanges" and re.search(policy["pattern"], exchange.name)
+        ]
+        assert alternates == ([exchange.alternate] if exchange.alternate else [])
+
+
+def test_every_queue_is_a_quorum_queue_and_has_no_other_argument():
+    assert all(each["arguments"] == {"x-queue-type": "quorum"} and each["durable"] for each in DEFINITIONS["queues"])
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_every_queue_is_bounded_refuses_when_full_and_lets_a_consumer_die_often(queue):
+    limits = limits_of(queue)
+    assert limits["overflow"] == "reject-publish"
+    assert limits["max-length-bytes"] > 0
+    assert limits["delivery-limit"] >= 1000
+
+
+@pytest.mark.parametrize("queue", [BOOKS_CONVERTER, BOOKS_STORER, PRICES_STORER])
+def test_what_is_delivered_too_often_ends_in_the_dead_letters_and_on_the_way_nowhere(queue):
+    assert limits_of(queue)["dead-letter-exchange"] == DEAD_LETTERS
+    assert limits_of(queue)["dead-letter-strategy"] == "at-least-once"
+
+
+def test_there_is_no_guest_and_no_password():
+    assert by_name("users").keys() == {*WORK, "operator"}
+    assert all(each.keys() == {"name", "tags"} for each in DEFINITIONS["users"])
+
+
+def test_every_user_has_rights_and_every_right_a_user():
+    assert sorted(each["user"] for each in DEFINITIONS["permissions"]) == sorted(by_name("users"))
+
+
+@pytest.fixture(scope="session")
+def users():
+    specification = importlib.util.spec_from_file_location("users", FOLDER / "users.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_the_hash_of_a_password_is_the_documented_one(users):
+    """The example of https://www.rabbitmq.com/docs/passwords: test12 with the salt 90 8D C6 0A."""
+    hashed = users.password_hash("test12", bytes.fromhex("908DC60A"))
+    assert hashed == "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR"
+
+
+def test_the_users_file_has_the_hash_of_each_password_and_not_the_password(users, tmp_path, capsys):
+    (tmp_path / "storer").write_text("s3cret\n")
+    assert users.main([f"storer={tmp_path}/storer"]) == 0
+    printed = capsys.readouterr().out
+    (user,) = json.loads(printed)["users"]
+    raw = base64.b64decode(user["password_hash"])
+    assert raw[4:] == hashlib.sha256(raw[:4] + b"s3cret").digest()
+    assert "s3cret" not in printed
+
+
+@pytest.mark.parametrize(
+    ("argument", "reason"),
+    [("guest=x", "'guest' is no user"), ("storer=nowhere", "cannot be read"), ("storer=/dev/null", "is empty")],
+)
+def test_a_password_that_is_not_there_is_told(users, capsys, argument, reason):
+    assert users.main([argument]) == 2
+    assert reason in capsys.readouterr().err
+
+
+# ---- as a node has them that booted from them
+
+
+@pytest.fixture(scope="module", params=PROGRAMS, ids=str)
+def node(request, tmp_path_factory, users):
+    """A node that boots from the files as they are, with the password of each user being his name backwards."""
+    folder = programs_of(request.param)
+    home = tmp_path_factory.mktemp("definitions")
+    files = tmp_path_factory.mktemp("files")
+    (files / "10-definitions.json").write_text((FOLDER / "definitions.json").read_text())
+    passwords = tmp_path_factory.mktemp("passwords")
+    for name in by_name("users"):
+        (passwords / name).write_text(name[::-1])
+    with redirect_stdout(io.StringIO()) as printed:
+        assert users.main([f"{name}={passwords / name}" for name in by_name("users")]) == 0
+    (files / "20-users.json").write_text(printed.getvalue())
+    configuration = (FOLDER / "rabbitmq.conf").read_text().replace("/etc/rabbitmq/definitions", str(files))
+    node = Node(folder, home, configuration=configuration)
+    try:
+        node.start()
+        node.files = files
+        yield node
+    finally:
+        node.destroy()
+
+
+def broker_of(node, user):
+    url = node.url_of(user, user[::-1])
+    return AmqpBroker(lambda: url, name=user, back_off=partial(delays, Random(1)), publish_timeout=2)
+
+
+@asynccontextmanager
+async def channel_of(node, user):
+    async with aiormq.connect(node.url_of(user, user[::-1])) as connection:
+        yield await connection.channel()
+
+
+async def may(doing):
+    """Tell whether the broker lets it be done; any other reason than a missing right fails the test."""
+    try:
+        await soon(doing)
+    except (BrokerUnavailable, aiormq.exceptions.ChannelAccessRefused) as error:
+        if "ACCESS_REFUSED" not in str(error):
+            raise
+        return False
+    return True
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.parametrize("user", WORK)
+async def test_a_service_can_do_its_work_and_nothing_else(node, user):
+    async def subscribe(queue):
+        async with broker.subscribe(queue, 1):
+            pass
+
+    async def tap(exchange):
+        async with broker.tap(exchange, 10) as tap:
+            await publish_as_operator(exchange)
+            await tap.receive(1)
+
+    async def publish_as_operator(exchange):
+        async with channel_of(node, "operator") as channel:
+            await channel.basic_publish(b"{}", exchange=exchange)
+
+    names = [exchange.name for exchange in EXCHANGES]
+    async with running(broker_of(node, user)) as broker:
+        assert {name for name in names if await may(broker.publish(name, message(1)))} == WORK[user][0]
+        assert {queue for queue in QUEUES if await may(subscribe(queue))} == WORK[user][1]
+        assert {name for name in names if await may(tap(name))} == WORK[user][2]
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.parametrize("user", WORK)
+async def test_a_service_can_declare_delete_and_empty_nothing(node, user):
+    attempts = [
+        lambda channel, name: channel.exchange_declare(name, exchange_type="fanout", durable=True),
+        lambda channel, name: channel.exchange_delete(name),
+        lambda channel, name: channel.queue_declare(name, durable=True, arguments={"x-queue-type": "quorum"}),
+        lambda channel, name: channel.queue_delete(name),
+        lambda channel, name: channel.queue_bind(name, UNROUTED),
+    ]
+    for attempt, name in product(attempts, (*QUEUES, "new")):
+        async with channel_of(node, user) as channel:
+            assert not await may(attempt(channel, name))
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.parametrize(("user", "password"), [("guest", "guest"), ("crawler", ""), ("storer", "storer")])
+async def test_nobody_gets_in_without_his_password(node, user, password):
+    with pytest.raises(aiormq.exceptions.ProbableAuthenticationError):
+        await soon(aiormq.connect(node.url_of(user, password)))
+
+
+@pytest.mark.rabbitmq
+async def test_the_policies_are_in_force(node):
+    listed = await asyncio.to_thread(node.ctl, "list_queues", "--no-table-headers", "name", "policy")
+    assert dict(line.split("\t") for line in listed.splitlines()) == {
+        queue: policy_of(queue)["name"] for queue in QUEUES
+    }
+    async with channel_of(node, "operator") as operator:
+        await operator.confirm_delivery()
+        too_long = b"x" * 1_100_000
+        with pytest.raises(aiormq.exceptions.ChannelPreconditionFailed, match="message size"):
+            await soon(operator.basic_publish(too_long, exchange=BOOKS))
+
+
+@pytest.mark.rabbitmq
+async def test_what_no_queue_takes_waits_in_unrouted(node):
+    async with channel_of(node, "operator") as operator:
+        await operator.queue_unbind(PRICES_STORER, PRICES)
+        try:
+            async with running(broker_of(node, "converter")) as broker:
+                await soon(broker.publish(PRICES, message(7)))
+            waiting = await operator.basic_get(UNROUTED, no_ack=True)
+        finally:
+            await operator.queue_bind(PRICES_STORER, PRICES)
+    assert waiting.header.properties.message_id == "id-7"
+
+
+@pytest.mark.rabbitmq
+async def test_a_deleted_queue_is_named_until_the_definitions_are_imported_again(node):
+    broker = broker_of(node, "storer")
+    async with running(broker):
+        async with channel_of(node, "operator") as operator:
+            await operator.queue_delete(PRICES_STORER)
+        with pytest.raises(BrokerUnavailable, match=r"no queue 'prices\.storer'"):
+            async with broker.subscribe(PRICES_STORER, 1):
+                pass
+        await until(lambda: "queue prices.storer is missing" in (broker.problem() or ""))
+        for file in ("10-definitions.json", "20-users.json"):
+            await asyncio.to_thread(node.ctl, "import_definitions", str(node.files / file))
+        await until(lambda: broker._connections.check_soon() or "is missing" not in (broker.problem() or ""))
+        async with broker.subscribe(PRICES_STORER, 1):
+            pass
+        assert broker.problem() is None
+    async with running(broker_of(node, "storer")):
+        pass  # the passwords are those of before
