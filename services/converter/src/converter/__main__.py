@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import os
 import sys
-import time
 from collections.abc import Mapping
 from functools import partial
 from random import Random
@@ -12,7 +11,8 @@ from random import Random
 from converter.app import Counters, run
 from converter.settings import ConverterSettings
 from fairprice.runtime import lifecycle, logging
-from fairprice.runtime.process import BrokerSettings, connected, first_problem, healthy, told, until
+from fairprice.runtime.clock import wall_clock
+from fairprice.runtime.process import BrokerSettings, broker_problem, connected, healthy, told, until
 
 PORT = 8002
 
@@ -31,21 +31,16 @@ async def _run(environ: Mapping[str, str], stop: asyncio.Event) -> int:
         connected("converter", BrokerSettings.load(environ)) as broker,
         healthy(environ, PORT, broker.checks(), counters.samples, broker.samples),
     ):
-        await until(stop, run(settings, broker, clock=_wall_clock, random=Random(), counters=counters))  # noqa: S311
+        await until(stop, run(settings, broker, clock=wall_clock, random=Random(), counters=counters))  # noqa: S311
     return lifecycle.EXIT_OK
 
 
 async def _check(environ: Mapping[str, str], _stop: asyncio.Event) -> int:
     settings = ConverterSettings.load(environ)
     logging.configure("error", settings.log_format, "converter")
-    async with connected("converter check", BrokerSettings.load(environ)) as broker:
-        problem = await first_problem(broker.problem)
+    problem = await broker_problem("converter", BrokerSettings.load(environ))
     print(told({"settings": None, "broker": problem}))
     return 1 if problem else lifecycle.EXIT_OK
-
-
-def _wall_clock() -> int:
-    return time.time_ns() // 1000
 
 
 def _parser() -> argparse.ArgumentParser:

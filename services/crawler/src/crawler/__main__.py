@@ -21,7 +21,8 @@ from crawler.capture import Capture, open_recording
 from crawler.settings import CrawlerSettings
 from fairprice.errors import ExchangeUnavailable, InvalidMarketData, StartupError
 from fairprice.runtime import lifecycle, logging
-from fairprice.runtime.process import BrokerSettings, connected, first_problem, healthy, told
+from fairprice.runtime.clock import wall_clock
+from fairprice.runtime.process import BrokerSettings, broker_problem, connected, healthy, told
 
 PORT = 8001
 
@@ -37,7 +38,7 @@ async def _run(_options: argparse.Namespace, environ: Mapping[str, str], stop: a
     settings = CrawlerSettings.load(environ)
     logging.configure(settings.log_level, settings.log_format, "crawler")
     async with connected("crawler", BrokerSettings.load(environ)) as broker:
-        crawler = Crawler(settings, broker, name=socket.gethostname(), random=Random(), wall_clock=_wall_clock)  # noqa: S311  jitter
+        crawler = Crawler(settings, broker, name=socket.gethostname(), random=Random(), wall_clock=wall_clock)  # noqa: S311  jitter
         checks = {**broker.checks(), **crawler.checks()}
         async with healthy(environ, PORT, checks, crawler.samples, broker.samples):
             await crawler.run(stop)
@@ -47,11 +48,14 @@ async def _run(_options: argparse.Namespace, environ: Mapping[str, str], stop: a
 async def _check(_options: argparse.Namespace, environ: Mapping[str, str], _stop: asyncio.Event) -> int:
     settings = CrawlerSettings.load(environ)
     logging.configure("error", settings.log_format, "crawler")
-    async with connected("crawler check", BrokerSettings.load(environ)) as broker, aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession() as session:
         exchange_problem = await _exchange_problem(_rest(session, settings), settings.symbols)
-        broker_problem = await first_problem(broker.problem)
-    print(told({"settings": None, "exchange": exchange_problem, "broker": broker_problem}))
-    return 1 if exchange_problem or broker_problem else lifecycle.EXIT_OK
+    problems = {
+        "exchange": exchange_problem,
+        "broker": await broker_problem("crawler", BrokerSettings.load(environ)),
+    }
+    print(told({"settings": None, **problems}))
+    return 1 if any(problems.values()) else lifecycle.EXIT_OK
 
 
 async def _exchange_problem(rest: RestClient, symbols: tuple[str, ...]) -> str | None:
@@ -63,7 +67,7 @@ async def _exchange_problem(rest: RestClient, symbols: tuple[str, ...]) -> str |
 
 
 def _rest(session: aiohttp.ClientSession, settings: CrawlerSettings) -> RestClient:
-    return RestClient(session, settings.exchange_rest_url, Governor(), monotonic=time.monotonic, wall_clock=_wall_clock)
+    return RestClient(session, settings.exchange_rest_url, Governor(), monotonic=time.monotonic, wall_clock=wall_clock)
 
 
 async def _record(options: argparse.Namespace, environ: Mapping[str, str], stop: asyncio.Event) -> int:
@@ -81,10 +85,6 @@ async def _record(options: argparse.Namespace, environ: Mapping[str, str], stop:
                 raise StartupError(f"recording ended after {capture.lines} lines: {errors.exceptions[0]}") from errors
     print(f"{capture.lines} lines in {options.output}.", file=sys.stderr)
     return lifecycle.EXIT_OK
-
-
-def _wall_clock() -> int:
-    return time.time_ns() // 1000
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,15 +4,15 @@ import argparse
 import asyncio
 import os
 import sys
-import time
 from collections.abc import Mapping
 from functools import partial
 
 from prometheus_client import CollectorRegistry
 
 from fairprice.runtime import lifecycle, logging
+from fairprice.runtime.clock import wall_clock
 from fairprice.runtime.metrics import Exporter
-from fairprice.runtime.process import BrokerSettings, connected, first_problem, told, until
+from fairprice.runtime.process import BrokerSettings, broker_problem, connected, told, until
 from gateway.app import run
 from gateway.settings import GatewaySettings
 
@@ -29,7 +29,7 @@ async def _run(environ: Mapping[str, str], stop: asyncio.Event) -> int:
     registry = CollectorRegistry()
     async with connected("gateway", BrokerSettings.load(environ)) as broker:
         registry.register(Exporter(broker.samples))
-        serving = run(settings, broker, clock=_wall_clock, registry=registry, checks=broker.checks())
+        serving = run(settings, broker, clock=wall_clock, registry=registry, checks=broker.checks())
         await until(stop, serving)
     return lifecycle.EXIT_OK
 
@@ -37,14 +37,9 @@ async def _run(environ: Mapping[str, str], stop: asyncio.Event) -> int:
 async def _check(environ: Mapping[str, str], _stop: asyncio.Event) -> int:
     settings = GatewaySettings.load(environ)
     logging.configure("error", settings.log_format, "gateway")
-    async with connected("gateway check", BrokerSettings.load(environ)) as broker:
-        problem = await first_problem(broker.problem)
+    problem = await broker_problem("gateway", BrokerSettings.load(environ))
     print(told({"settings": None, "broker": problem}))
     return 1 if problem else lifecycle.EXIT_OK
-
-
-def _wall_clock() -> int:
-    return time.time_ns() // 1000
 
 
 def _parser() -> argparse.ArgumentParser:

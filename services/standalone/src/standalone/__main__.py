@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -13,6 +12,7 @@ import orjson
 
 from fairprice.errors import StartupError
 from fairprice.runtime import lifecycle, logging
+from fairprice.runtime.clock import wall_clock
 from simulator import Exchange, Playback, PortInUse, RecordingError, SimulatorServer
 from standalone.app import Pipeline, Summary
 from standalone.settings import Options, Settings, load
@@ -43,17 +43,13 @@ async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Even
             settings,
             store,
             random=Random(),  # noqa: S311  jitter
-            wall_clock=_wall_clock,
+            wall_clock=wall_clock,
             replay=source is not None,
             finite=options.once,
             on_serving=partial(_greet, options, settings),
         )
         summary = await pipeline.run(stop)
     return _finish(options, summary)
-
-
-def _wall_clock() -> int:
-    return time.time_ns() // 1000
 
 
 def _playback(options: Options) -> Playback | None:
@@ -68,7 +64,7 @@ def _symbols(source: Playback | None) -> Sequence[str]:
 
 
 def _market(settings: Settings, options: Options) -> Exchange:
-    return Exchange(settings.crawler.symbols, options.seed, start_us=_wall_clock())
+    return Exchange(settings.crawler.symbols, options.seed, start_us=wall_clock())
 
 
 async def _entered(stack: AsyncExitStack, server: SimulatorServer) -> SimulatorServer:

@@ -13,7 +13,7 @@ import aiohttp
 
 from fairprice.errors import SettingsError, StoreUnavailable
 from fairprice.runtime import lifecycle, logging
-from fairprice.runtime.process import BrokerSettings, connected, first_problem, healthy, told, until
+from fairprice.runtime.process import BrokerSettings, broker_problem, connected, healthy, told, until
 from storer.app import Counters, run
 from storer.influx_api import InfluxApi
 from storer.provisioning import Credentials, provision
@@ -58,10 +58,9 @@ async def _check(_options: argparse.Namespace, environ: Mapping[str, str], _stop
         store_problem = str(error)
     finally:
         await store.close()
-    async with connected("storer check", BrokerSettings.load(environ)) as broker:
-        broker_problem = await first_problem(broker.problem)
-    print(told({"settings": None, "broker": broker_problem, "store": store_problem}))
-    return 1 if broker_problem or store_problem else lifecycle.EXIT_OK
+    problems = {"broker": await broker_problem("storer", BrokerSettings.load(environ)), "store": store_problem}
+    print(told({"settings": None, **problems}))
+    return 1 if any(problems.values()) else lifecycle.EXIT_OK
 
 
 async def _provision(options: argparse.Namespace, environ: Mapping[str, str], _stop: asyncio.Event) -> int:

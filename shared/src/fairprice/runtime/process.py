@@ -89,11 +89,13 @@ async def until(stop: asyncio.Event, work: Coroutine[Any, Any, object]) -> None:
         stopped.cancel()
 
 
-async def first_problem(check: Check, seconds: float = CHECK_TIMEOUT) -> str | None:
-    """Wait for a check to find nothing wrong, at most so long; return what is wrong then."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while (problem := check()) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110  a check has no event
-        await asyncio.sleep(0.1)
+async def broker_problem(name: str, settings: BrokerSettings) -> str | None:
+    """Connect, and return what is wrong with the broker after some seconds, or None as soon as nothing is."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + CHECK_TIMEOUT
+    async with connected(f"{name} check", settings) as broker:
+        while (problem := broker.problem()) and clock() < deadline:  # noqa: ASYNC110  a check has no event
+            await asyncio.sleep(0.1)
     return problem
 
 
