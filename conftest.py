@@ -1,6 +1,7 @@
 """Applies to every test of the workspace."""
 
 import os
+from collections import Counter
 from collections.abc import Generator
 from typing import Any
 
@@ -22,6 +23,14 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped although {NO_SKIPS} is set: {_reason(report.longrepr)}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line what was skipped and how to enable it."""
+    reasons = Counter(_reason(report.longrepr) for report in terminalreporter.stats.get("skipped", []))
+    if reasons:
+        told = "; ".join(f"{reason.removeprefix('Skipped: ')} ({count})" for reason, count in reasons.items())
+        terminalreporter.write_line(f"Skipped {reasons.total()} tests: {told}")
 
 
 def _reason(longrepr: Any) -> str:
