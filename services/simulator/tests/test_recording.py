@@ -40,12 +40,23 @@ def test_snapshots_of_several_symbols_are_wrapped(tmp_path):
     assert symbols_of(path) == ("BTCUSDT", "ETHUSDT")
 
 
-def test_a_bare_snapshot_among_several_symbols_is_an_error(tmp_path):
-    path = written(tmp_path, DIFF % b"btcusdt", SNAPSHOT, DIFF % b"ethusdt")
-    with pytest.raises(
-        RecordingError, match="line 2: a snapshot without a symbol, but the recording is of BTCUSDT, ETHUSDT"
-    ):
-        contents(path)
+def test_a_bare_snapshot_among_several_symbols_belongs_to_the_one_whose_ids_it_fits(tmp_path):
+    path = tmp_path / "bare"
+    diff = '{{"stream":"{0}@depth@100ms","data":{{"e":"depthUpdate","s":"{1}","U":{2},"u":{3},"b":[],"a":[]}}}}'
+    lines = [
+        diff.format("btcusdt", "BTCUSDT", 500, 510),
+        diff.format("ethusdt", "ETHUSDT", 90, 95),
+        '{"lastUpdateId":92,"bids":[],"asks":[["1","1"]]}',
+        '{"lastUpdateId":515,"bids":[],"asks":[["2","1"]]}',
+        diff.format("btcusdt", "BTCUSDT", 511, 512),
+        diff.format("ethusdt", "ETHUSDT", 96, 99),
+    ]
+    path.write_text("".join(f"{number} {line}\n" for number, line in enumerate(lines, 1)))
+    found = contents(path)
+
+    assert found.snapshot_symbols == {3: "ETHUSDT", 4: "BTCUSDT"}
+    assert b'"lastUpdateId":92' in found.first_snapshots["ETHUSDT"]
+    assert b'"lastUpdateId":515' in found.first_snapshots["BTCUSDT"]
 
 
 def test_frames_written_with_blanks_and_escapes_are_understood(tmp_path):

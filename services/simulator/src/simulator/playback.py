@@ -127,7 +127,7 @@ class Playback:
         """Whether the client should have asked for the snapshot before this event, as the recorder had."""
         symbol, kind = line.channel.symbol, line.channel.kind
         if kind == "snapshot":
-            self._expected.update({symbol} if symbol else self._books)
+            self._expected.add(self.contents.snapshot_symbols[line.number])
         elif kind == "depth" and symbol in self._expected and symbol in self._begun:
             self._expected.discard(symbol)
             return not self._asked[symbol].is_set()
@@ -187,12 +187,10 @@ class Playback:
                     audience.pass_on(frame, connection)
 
     def _fold(self, line: Line) -> None:
-        symbol, kind = line.channel.symbol, line.channel.kind
-        if kind == "snapshot":
-            for name in [symbol] if symbol else list(self._books):
-                self._books[name].add(line.data, is_snapshot=True)
+        if line.channel.kind == "snapshot":
+            self._books[self.contents.snapshot_symbols[line.number]].add(line.data, is_snapshot=True)
         elif line.channel.stream in self._names:
-            self._books[symbol].add(line.data, is_snapshot=False)
+            self._books[line.channel.symbol].add(line.data, is_snapshot=False)
 
     def _depth_names(self) -> frozenset[str]:
         return frozenset((*self._names, *(name for names in self._names.values() for name in names)))

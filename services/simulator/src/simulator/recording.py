@@ -1,7 +1,7 @@
 """Recordings: `<receive time, ns since epoch> <JSON>` a line, gzip or plain; read line by line, never held whole.
 
-The JSON is a combined-stream frame `{"stream":...,"data":{...}}` or the body of a REST depth snapshot. A bare body
-belongs to the recording's only symbol; among several symbols it is wrapped: `{"stream":"<symbol>@snapshot","data":..}`.
+The JSON is a combined-stream frame `{"stream":...,"data":{...}}` or the body of a REST depth snapshot. A bare body names
+no symbol: it belongs to the one whose update ids it fits. Wrapped it does: `{"stream":"<symbol>@snapshot","data":..}`.
 """
 
 import gzip
@@ -57,11 +57,15 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a recording holds: symbols and streams in order of appearance, and each symbol's first snapshot."""
+    """What a recording holds: symbols and streams in order of appearance, each symbol's first snapshot, whose they are.
+
+    `snapshot_symbols` tells the symbol of each snapshot by the number of its line.
+    """
 
     symbols: tuple[str, ...]
     streams: tuple[str, ...]
     first_snapshots: dict[str, bytes]
+    snapshot_symbols: dict[int, str]
     lines: int
 
 
@@ -112,38 +116,55 @@ def contents(path: Path) -> Contents:
     """Reads a recording once, without decoding its events, and says what is in it.
 
     Raises:
-        RecordingError: as `read`; also when the recording is empty, or a bare snapshot could be of several symbols.
+        RecordingError: as `read`; also when the recording is empty.
     """
-    symbols: dict[str, None] = {}
-    streams: dict[str, None] = {}
-    snapshots: dict[str, bytes] = {}
-    bare: Line | None = None
+    streams: dict[str, Channel] = {}
+    snapshots: list[Line] = []
+    diffs: dict[str, list[bytes]] = {}
     number = 0
-    ordinary: set[bytes] = set()
+    ordinary: dict[bytes, list[bytes]] = {}
     for number, text in _texts(path):
         opening = _opening(text)
         if opening in ordinary and text.endswith(b"}}"):
+            ordinary[opening][-1] = text
             continue
         line = _line(path, number, text)
-        channel = line.channel
-        if channel is BARE_SNAPSHOT:
-            bare = bare or line
-            continue
-        streams[channel.stream] = None
-        if channel.symbol:
-            symbols[channel.symbol] = None
-        if channel.kind == "snapshot":
-            snapshots.setdefault(channel.symbol, line.data)
+        if line.channel is not BARE_SNAPSHOT:
+            streams[line.channel.stream] = line.channel
+        if line.channel.kind == "snapshot":
+            snapshots.append(line)
         elif opening:
-            ordinary.add(opening)
+            ordinary[opening] = [text, text]
+            if line.channel.kind == "depth":
+                diffs[line.channel.symbol] = ordinary[opening]
+    symbols = tuple(dict.fromkeys(channel.symbol for channel in streams.values() if channel.symbol))
     if not symbols:
         raise RecordingError(path, number, "no market events up to here, the end; is this a recording?")
-    if bare:
-        if len(symbols) > 1:
-            problem = f"a snapshot without a symbol, but the recording is of {', '.join(symbols)}"
-            raise RecordingError(path, bare.number, problem)
-        snapshots.setdefault(next(iter(symbols)), bare.data)
-    return Contents(tuple(symbols), tuple(streams), snapshots, number)
+    spans = {symbol: _span(first, last) for symbol, (first, last) in diffs.items()}
+    first_snapshots: dict[str, bytes] = {}
+    owners: dict[int, str] = {}
+    for line in snapshots:
+        owners[line.number] = line.channel.symbol or _owner(line, symbols, spans)
+        first_snapshots.setdefault(owners[line.number], line.data)
+    return Contents(symbols, tuple(streams), first_snapshots, owners, number)
+
+
+def _span(first: bytes, last: bytes) -> tuple[int, int]:
+    """The update ids from the first diff of a recording to the last, of one symbol."""
+    ids = [re.search(name + rb":([0-9]+)", text) for name, text in ((rb'"U"', first), (rb'"u"', last))]
+    low, high = (int(found[1]) if found else 0 for found in ids)
+    return low, high
+
+
+def _owner(line: Line, symbols: tuple[str, ...], spans: dict[str, tuple[int, int]]) -> str:
+    """The symbol of a bare snapshot: the one whose diffs' ids it is among, or nearest to."""
+    update_id = int(orjson.loads(line.data)["lastUpdateId"])
+
+    def distance(symbol: str) -> int:
+        low, high = spans[symbol]
+        return max(low - update_id, update_id - high, 0)
+
+    return min(spans, key=distance) if spans else symbols[0]
 
 
 def symbols_of(path: Path) -> tuple[str, ...]:
