@@ -1,7 +1,7 @@
 """Recordings: `<receive time, ns since epoch> <JSON>` a line, gzip or plain; read line by line, never held whole.
 
-The JSON is a combined-stream frame `{"stream":...,"data":{...}}` or the body of a REST depth snapshot. A bare body names
-no symbol: it belongs to the one whose update ids it fits. Wrapped it does: `{"stream":"<symbol>@snapshot","data":..}`.
+The JSON is a combined-stream frame `{"stream":...,"data":{...}}` or the body of a REST depth snapshot. A bare body
+names no symbol: it is of the one whose update ids it fits. Wrapped it does: `{"stream":"<symbol>@snapshot","data":..}`.
 """
 
 import gzip
