@@ -13,8 +13,8 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 from fairprice.broker.amqp_connections import ANSWER_TIMEOUT, answered, words
 from fairprice.broker.port import Delivery, Message
 from fairprice.errors import BrokerUnavailable
+from fairprice.messages import CONTENT_TYPE
 
-CONTENT_TYPE = "application/x-ndjson"
 PERSISTENT = 2
 SYMBOLS = "symbols"
 MICROSECONDS = "timestamp_us"
