@@ -203,6 +203,50 @@ class BrokerContract:
         with pytest.raises(BrokerUnavailable):
             await soon(subscription.receive(1))
 
+    async def test_a_finished_subscription_hands_over_what_was_delivered_and_takes_no_more(self, broker):
+        await publish(broker, *range(5))
+        async with broker.subscribe(BOOKS_STORER, 2) as subscription:
+            seen = numbers(deliveries := await soon(subscription.receive(1)))
+            await soon(subscription.finish())
+            while more := await soon(subscription.receive(1)):
+                seen += numbers(deliveries := more)
+            await deliveries[-1].ack(multiple=True)
+            assert await soon(subscription.receive(1)) == []
+        async with broker.subscribe(BOOKS_STORER, 10) as subscription:
+            rest = await take(subscription, 5 - len(seen))
+            assert seen + numbers(rest) == list(range(5))
+            assert not any(delivery.redelivered for delivery in rest)
+
+    async def test_finishing_ends_a_receive_that_waits(self, broker):
+        async with broker.subscribe(BOOKS_STORER, 1) as subscription:
+            receiving = asyncio.create_task(subscription.receive(1))
+            await asyncio.sleep(A_WHILE)
+            await soon(subscription.finish())
+            assert await soon(receiving) == []
+        await publish(broker, 1)
+        assert await settle_all(broker, BOOKS_STORER, 1) == [1]
+
+    async def test_nothing_is_lost_or_comes_twice_when_subscribers_finish_under_load(self, broker):
+        seen: list[int] = []
+
+        async def consume() -> None:
+            async with broker.subscribe(BOOKS_STORER, 20) as subscription:
+                (first,) = await soon(subscription.receive(1))
+                await first.ack()
+                seen.extend(numbers([first]))
+                finishing = asyncio.create_task(subscription.finish())
+                while deliveries := await soon(subscription.receive(5)):
+                    assert not any(delivery.redelivered for delivery in deliveries)
+                    seen.extend(numbers(deliveries))
+                    await deliveries[-1].ack(multiple=True)
+                await finishing
+
+        publishing = asyncio.create_task(publish(broker, *range(300)))
+        while len(seen) < 300:
+            await consume()
+        await publishing
+        assert seen == list(range(300))
+
     # ---- settling
 
     async def test_what_was_acknowledged_never_comes_again(self, broker):

@@ -4,7 +4,7 @@ import pytest
 
 from fairprice.errors import SettingsError
 from fairprice.runtime import process
-from fairprice.runtime.process import BrokerSettings, broker_problem, healthy, told, until
+from fairprice.runtime.process import BrokerSettings, broker_problem, drained, healthy, told
 
 
 def test_user_and_password_may_be_apart_from_the_address():
@@ -47,7 +47,22 @@ def test_what_was_looked_at_is_told_line_by_line():
     assert told({"settings": None, "broker": "not there"}) == "settings   all right\nbroker     not there"
 
 
-async def test_work_ends_when_it_is_to_stop():
+async def test_work_that_is_told_to_stop_may_end_by_itself():
+    stop, ended = asyncio.Event(), asyncio.Event()
+
+    async def work():
+        await stop.wait()
+        await asyncio.sleep(0.01)
+        ended.set()
+
+    asyncio.get_running_loop().call_later(0.01, stop.set)
+    await drained(stop, work())
+
+    assert ended.is_set()
+
+
+async def test_work_that_does_not_end_in_time_is_cancelled(monkeypatch):
+    monkeypatch.setattr(process, "DRAIN_TIMEOUT", 0.02)
     stop, cancelled = asyncio.Event(), asyncio.Event()
 
     async def work():
@@ -57,7 +72,7 @@ async def test_work_ends_when_it_is_to_stop():
             cancelled.set()
 
     asyncio.get_running_loop().call_later(0.01, stop.set)
-    await until(stop, work())
+    await drained(stop, work())
 
     assert cancelled.is_set()
 
@@ -67,7 +82,7 @@ async def test_an_error_in_the_work_is_raised():
         raise ValueError("broken")
 
     with pytest.raises(ExceptionGroup) as raised:
-        await until(asyncio.Event(), work())
+        await drained(asyncio.Event(), work())
 
     assert [str(error) for error in raised.value.exceptions] == ["broken"]
 

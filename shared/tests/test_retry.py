@@ -2,13 +2,16 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import chain, repeat
 
 import pytest
 from broker_steps import message
 
+from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.retry import consume, publish_until_confirmed
 from fairprice.errors import BrokerUnavailable, StoreUnavailable
+from fairprice.topology import PRICES, PRICES_STORER
 
 
 class FailingBroker:
@@ -92,9 +95,10 @@ async def test_a_lost_subscription_is_left_and_made_again(error):
             raise ZeroDivisionError
         if len(seen) % 2 == 0:
             raise error("lost")
+        return True
 
     with pytest.raises(ZeroDivisionError):
-        await consume(subscriptions.subscribe, work, Delays())
+        await consume(subscriptions.subscribe, work, Delays(), asyncio.Event())
     assert seen == [1, 1, 2, 2, 3, 3, 4]
     assert subscriptions.ended == [1, 2, 3, 4]
 
@@ -109,9 +113,10 @@ async def test_pauses_grow_while_nothing_works_and_begin_anew_once_something_did
             raise ZeroDivisionError
         if not outcome:
             raise BrokerUnavailable("lost")
+        return True
 
     with pytest.raises(ZeroDivisionError):
-        await consume(Subscriptions().subscribe, work, back_off)
+        await consume(Subscriptions().subscribe, work, back_off, asyncio.Event())
     assert back_off.taken == [3, 3]
 
 
@@ -130,7 +135,7 @@ async def test_subscribing_itself_is_tried_again_too():
         raise ZeroDivisionError(subscription)
 
     with pytest.raises(ZeroDivisionError, match="3"):
-        await consume(subscribe, work, Delays())
+        await consume(subscribe, work, Delays(), asyncio.Event())
 
 
 async def test_cancelling_ends_the_work_and_leaves_the_subscription():
@@ -139,9 +144,84 @@ async def test_cancelling_ends_the_work_and_leaves_the_subscription():
     async def work(_subscription):
         await asyncio.sleep(10)
 
-    task = asyncio.create_task(consume(subscriptions.subscribe, work, Delays()))
+    task = asyncio.create_task(consume(subscriptions.subscribe, work, Delays(), asyncio.Event()))
     await asyncio.sleep(0.01)
     task.cancel()
     await asyncio.wait({task}, timeout=1)
     assert task.cancelled()
     assert subscriptions.ended == [1]
+
+
+async def test_a_stop_lets_what_is_being_worked_on_end_and_takes_no_more():
+    broker, stop, begun, done = MemoryBroker(), asyncio.Event(), asyncio.Event(), []
+
+    async def work(subscription):
+        deliveries = await subscription.receive(1)
+        if deliveries:
+            begun.set()
+            await asyncio.sleep(0.02)
+            await deliveries[-1].ack()
+            done.append(deliveries)
+        return bool(deliveries)
+
+    for number in range(3):
+        await broker.publish(PRICES, message(number))
+    consuming = asyncio.create_task(consume(partial(broker.subscribe, PRICES_STORER, 10), work, Delays(), stop))
+    await begun.wait()
+    stop.set()
+    await asyncio.wait_for(consuming, 1)
+    assert len(done) == 1
+    assert broker.depths()[PRICES_STORER] == 2
+
+
+async def test_a_stop_ends_the_wait_for_a_message():
+    stop = asyncio.Event()
+
+    async def work(subscription):
+        return bool(await subscription.receive(1))
+
+    subscribe = partial(MemoryBroker().subscribe, PRICES_STORER, 10)
+    consuming = asyncio.create_task(consume(subscribe, work, Delays(), stop))
+    await asyncio.sleep(0.01)
+    stop.set()
+    await asyncio.wait_for(consuming, 1)
+
+
+@pytest.mark.parametrize("where", ["subscribing", "pausing"])
+async def test_a_stop_does_not_wait_for_a_broker_that_is_away(where):
+    stop = asyncio.Event()
+
+    @asynccontextmanager
+    async def subscribe():
+        if where == "subscribing":
+            await asyncio.sleep(10)
+        raise BrokerUnavailable("away")
+        yield
+
+    consuming = asyncio.create_task(consume(subscribe, None, lambda: repeat(10.0), stop))
+    await asyncio.sleep(0.01)
+    stop.set()
+    await asyncio.wait_for(consuming, 1)
+
+
+async def test_a_subscription_lost_while_it_is_finished_is_not_made_again():
+    stop, subscriptions = asyncio.Event(), Subscriptions()
+
+    class Lost:
+        async def finish(self):
+            raise BrokerUnavailable("lost")
+
+    @asynccontextmanager
+    async def subscribe():
+        async with subscriptions.subscribe():
+            yield Lost()
+
+    async def work(_subscription):
+        await stop.wait()
+        raise BrokerUnavailable("lost")
+
+    consuming = asyncio.create_task(consume(subscribe, work, lambda: repeat(0.0), stop))
+    await asyncio.sleep(0.01)
+    stop.set()
+    await asyncio.wait_for(consuming, 1)
+    assert subscriptions.made == 1

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from random import Random
 
@@ -50,17 +50,24 @@ class FlakyBroker(MemoryBroker):
 
 
 @asynccontextmanager
-async def running(broker, *, replay=False, counters=None, **settings):
+async def running(broker, *, clock=lambda: 77, stop=None, replay=False, counters=None, **settings):
     task = asyncio.create_task(
         app.run(
-            ConverterSettings(**settings), broker, clock=lambda: 77, replay=replay, random=Random(1), counters=counters
+            ConverterSettings(**settings),
+            broker,
+            clock=clock,
+            replay=replay,
+            random=Random(1),
+            stop=stop or asyncio.Event(),
+            counters=counters,
         )
     )
     try:
         yield task
     finally:
+        ended = task.done()
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with nullcontext() if ended else pytest.raises(asyncio.CancelledError):
             await task
 
 
@@ -95,11 +102,36 @@ async def test_every_book_becomes_one_price_and_gaps_pass_by():
     assert (one.update_id, one.status, one.price, one.priced_time) == (1, "ok", 100.75, 77)
     assert (two.update_id, two.status, two.price, two.estimator) == (2, "no_asks", None, "weighted_mid")
     assert broker.depths()[DEAD_LETTERS] == 0
-    assert set(counters.samples()) == {
+    assert {sample for sample in counters.samples() if sample[0] != "converter_latency_seconds"} == {
         ("converter_prices_total", ("ok",), 1),
         ("converter_prices_total", ("no_asks",), 1),
         ("converter_invalid_lines_total", (), 0),
     }
+
+
+async def test_the_time_from_event_to_price_is_counted():
+    broker, counters = MemoryBroker(), Counters()
+    async with running(broker, counters=counters, clock=lambda: 5_000):
+        await broker.publish(BOOKS, message(encode(book(1)), encode(book(3))))
+        await settled(broker)
+    assert counters.latency.total == 0.006
+    assert sum(counters.latency.counts) == 2
+
+
+async def test_a_stop_lets_the_prices_that_were_begun_get_out_and_leaves_the_rest_unseen():
+    broker, stop = FlakyBroker(2), asyncio.Event()
+    async with running(broker, stop=stop) as task:
+        for number in range(1, 5):
+            await broker.publish(BOOKS, message(encode(book(number)), identity=str(number)))
+        await eventually(lambda: bool(broker.attempts))
+        await broker.publish(BOOKS, message(encode(book(5)), identity="5"))
+        stop.set()
+        async with asyncio.timeout(10):
+            await asyncio.wait({task})
+    assert [price.update_id for price in await prices(broker)] == [1, 2, 3, 4]
+    async with broker.subscribe(BOOKS_CONVERTER, 10) as subscription:
+        (rest,) = await subscription.receive(10)
+    assert (rest.message.message_id, rest.redelivered) == ("5", False)
 
 
 async def test_a_replay_has_no_time_of_pricing():

@@ -134,6 +134,7 @@ async def _serving(*, clock=None, expected=(), registry=None, checks=MappingProx
             GatewaySettings(**{"http_port": 0, **settings}),
             broker,
             clock=clock,
+            stop=asyncio.Event(),
             expected=expected,
             registry=registry,
             checks=checks,

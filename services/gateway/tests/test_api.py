@@ -168,6 +168,7 @@ async def test_a_broker_that_breaks_is_watched_again(make):
             GatewaySettings(http_port=0),
             broker,
             clock=lambda: 0,
+            stop=asyncio.Event(),
             on_serving=lambda _: served.set(),
             back_off=lambda: iter([0.0] * 1000),
         )

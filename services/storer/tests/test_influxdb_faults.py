@@ -58,7 +58,8 @@ async def storing(broker: MemoryBroker, org: Org, token: SecretStr | None = None
     counters = Counters()
     options = StorerSettings(store_book_interval=0.0, book_levels=LEVELS)
     store = open_influxdb(org.address, token or SecretStr(org.make_token("write")), timeout=0.5)
-    task = asyncio.create_task(app.run(options, broker, store, random=Random(1), counters=counters))
+    storing = app.run(options, broker, store, clock=None, random=Random(1), stop=asyncio.Event(), counters=counters)
+    task = asyncio.create_task(storing)
     try:
         yield counters
     finally:

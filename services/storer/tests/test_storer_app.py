@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from random import Random
@@ -87,13 +87,24 @@ async def settled(broker: MemoryBroker) -> None:
 
 
 @asynccontextmanager
-async def running(broker, store, *, counters=None, **options):
-    task = asyncio.create_task(app.run(StorerSettings(**options), broker, store, random=Random(1), counters=counters))
+async def running(broker, store, *, clock=None, stop=None, counters=None, **options):
+    task = asyncio.create_task(
+        app.run(
+            StorerSettings(**options),
+            broker,
+            store,
+            clock=clock,
+            random=Random(1),
+            stop=stop or asyncio.Event(),
+            counters=counters,
+        )
+    )
     try:
         yield task
     finally:
+        ended = task.done()
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with nullcontext() if ended else pytest.raises(asyncio.CancelledError):
             await task
 
 
@@ -129,6 +140,39 @@ async def test_prices_gaps_and_sampled_books_reach_the_store():
         ("storer_invalid_lines_total", (), 0),
         ("storer_failures_total", (), 0),
     }
+
+
+async def test_the_time_from_event_to_row_is_counted_and_a_gap_has_none():
+    broker, counters = MemoryBroker(), Counters()
+    async with running(broker, FakeStore(), counters=counters, clock=lambda: 20 * MS):
+        await broker.publish(BOOKS, message(book(8, None), GAP))
+        await broker.publish(PRICES, message(price(8), price(9)))
+        await settled(broker)
+    seconds = {labels: value.total for name, labels, value in counters.samples() if name == "storer_latency_seconds"}
+    assert seconds == {("fair_price",): pytest.approx(0.023), ("order_book",): 0.012}
+
+
+async def test_a_stop_lets_everything_that_was_taken_be_stored_and_leaves_the_rest_unseen(fast_retries):
+    broker, store, stop = MemoryBroker(), FakeStore(failures=3), asyncio.Event()
+    store.gate.clear()
+    async with running(broker, store, stop=stop) as task:
+        for number in range(3):
+            await broker.publish(PRICES, message(price(number), identity=str(number)))
+        await eventually(lambda: store.calls == 1)
+        for number in range(3, 6):
+            await broker.publish(PRICES, message(price(number), identity=str(number)))
+        await eventually(lambda: broker.depths()[PRICES_STORER] == 6)
+        await asyncio.sleep(0.01)
+        stop.set()
+        await asyncio.sleep(0.01)
+        await broker.publish(PRICES, message(price(6), identity="6"))
+        store.gate.set()
+        async with asyncio.timeout(10):
+            await asyncio.wait({task})
+    assert store.ids == list(range(6))
+    async with broker.subscribe(PRICES_STORER, 10) as subscription:
+        (rest,) = await subscription.receive(10)
+    assert (rest.message.message_id, rest.redelivered) == ("6", False)
 
 
 async def test_an_interval_of_zero_stores_every_book():
@@ -383,7 +427,10 @@ async def stored(path, messages: list[tuple[str, Message]], replicas: int) -> di
         await broker.publish(exchange, each)
     async with asyncio.TaskGroup() as group:
         options = StorerSettings(store_book_interval="3ms", store_batch_rows=5, book_levels=1)
-        tasks = [group.create_task(app.run(options, broker, store, random=Random(r))) for r in range(replicas)]
+        tasks = [
+            group.create_task(app.run(options, broker, store, clock=None, random=Random(r), stop=asyncio.Event()))
+            for r in range(replicas)
+        ]
         await settled(broker)
         for task in tasks:
             task.cancel()

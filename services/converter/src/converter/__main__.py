@@ -12,7 +12,7 @@ from converter.app import Counters, run
 from converter.settings import ConverterSettings
 from fairprice.runtime import lifecycle, logging
 from fairprice.runtime.clock import wall_clock
-from fairprice.runtime.process import BrokerSettings, broker_problem, connected, healthy, told, until
+from fairprice.runtime.process import BrokerSettings, broker_problem, connected, drained, healthy, told
 
 PORT = 8002
 
@@ -31,7 +31,8 @@ async def _run(environ: Mapping[str, str], stop: asyncio.Event) -> int:
         connected("converter", BrokerSettings.load(environ)) as broker,
         healthy(environ, PORT, broker.checks(), counters.samples, broker.samples),
     ):
-        await until(stop, run(settings, broker, clock=wall_clock, random=Random(), counters=counters))  # noqa: S311
+        random = Random()  # noqa: S311  jitter
+        await drained(stop, run(settings, broker, clock=wall_clock, random=random, stop=stop, counters=counters))
     return lifecycle.EXIT_OK
 
 

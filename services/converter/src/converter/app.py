@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from typing import NoReturn
 
 from converter.pricing import Pricer
 from converter.settings import ConverterSettings
@@ -17,7 +16,7 @@ from fairprice.broker.retry import consume
 from fairprice.errors import InvalidError, InvalidLine
 from fairprice.messages import PRICES_TYPE, Book, Event, Gap, Price, decode_line
 from fairprice.runtime.backoff import delays
-from fairprice.runtime.metrics import Sample
+from fairprice.runtime.metrics import Histogram, Sample
 from fairprice.topology import BOOKS_CONVERTER, PRICES
 
 APP_ID = "converter"
@@ -33,12 +32,14 @@ class Counters:
 
     prices: Counter[str] = field(default_factory=Counter)
     invalid_lines: int = 0
+    latency: Histogram = field(default_factory=Histogram)
 
     def samples(self) -> Iterator[Sample]:
         """Yield the metrics."""
         for status, count in self.prices.items():
             yield "converter_prices_total", (status,), count
         yield "converter_invalid_lines_total", (), self.invalid_lines
+        yield "converter_latency_seconds", (), self.latency
 
 
 async def run(
@@ -48,18 +49,20 @@ async def run(
     clock: Callable[[], int],
     replay: bool = False,
     random: Random,
+    stop: asyncio.Event,
     counters: Counters | None = None,
-) -> NoReturn:
-    """Price every book of `books.converter` until cancelled; cancelling loses nothing, since nothing is acknowledged.
+) -> None:
+    """Price every book of `books.converter` until `stop` is set and what was delivered by then is done.
 
-    `clock` returns microseconds since the epoch. The prices of a replay carry no time of their own.
+    Cancelling loses nothing either, since what is not done is not acknowledged. `clock` returns microseconds since the
+    epoch. The prices of a replay carry no time of their own.
     """
     converter = _Converter(settings, broker, clock, random, counters or Counters(), replay=replay)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(converter.outbox.run())
+        publishing = tasks.create_task(converter.outbox.run())
         subscribe = partial(broker.subscribe, BOOKS_CONVERTER, PREFETCH)
-        tasks.create_task(consume(subscribe, converter.work, converter.back_off))
-    raise AssertionError("consuming ends only by an exception")
+        await consume(subscribe, converter.work, converter.back_off, stop)
+        publishing.cancel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +94,11 @@ class _Converter:
         self._clock = None if replay else clock
         self._counters = counters
 
-    async def work(self, subscription: Subscription) -> None:
-        """Turn what has come into prices; acknowledge it once the broker holds them."""
+    async def work(self, subscription: Subscription) -> bool:
+        """Turn what has come into prices; acknowledge it once the broker holds them. Return whether anything came."""
         deliveries = await subscription.receive(BATCH)
+        if not deliveries:
+            return False
         prices, invalid = self._price(deliveries)
         for price in prices:
             self.outbox.put(price)
@@ -109,7 +114,11 @@ class _Converter:
             )
         await deliveries[-1].ack(multiple=True)
         self._counters.prices.update(price.status for price in prices)
+        for price in prices:
+            if price.priced_time is not None:
+                self._counters.latency.observe(price.priced_time - price.event_time)
         self._counters.invalid_lines += len(invalid)
+        return True
 
     def _price(self, deliveries: list[Delivery]) -> tuple[list[Price], list[_Invalid]]:
         prices: list[Price] = []

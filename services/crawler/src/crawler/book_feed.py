@@ -12,7 +12,7 @@ from crawler.market_data import Diff, Snapshot
 from crawler.state import Confirmed
 from fairprice.errors import InvalidMarketData
 from fairprice.messages import Book, Gap
-from fairprice.runtime.metrics import Sample
+from fairprice.runtime.metrics import Histogram, Sample
 
 VENUE = "binance"
 
@@ -36,6 +36,7 @@ class BookFeed:
         self._frames: Counter[str] = Counter()
         self._gaps: Counter[tuple[str, str]] = Counter()
         self._missing: Counter[str] = Counter()
+        self._latency = Histogram()
 
     @property
     def books(self) -> int:
@@ -85,13 +86,13 @@ class BookFeed:
     def samples(self) -> Iterator[Sample]:
         """Yield the metrics."""
         yield "crawler_frames_total", ("ticker",), self._ticker_frames
+        yield "crawler_latency_seconds", (), self._latency
         for kind, count in self._frames.items():
             yield "crawler_frames_total", (kind,), count
         for (symbol, reason), count in self._gaps.items():
             yield "crawler_gaps_total", (symbol, reason), count
-        for symbol, count in self._missing.items():
-            yield "crawler_missing_updates_total", (symbol,), count
         for symbol, sync in self._syncs.items():
+            yield "crawler_missing_updates_total", (symbol,), self._missing[symbol]
             yield "crawler_in_sync", (symbol,), sync.in_sync
             yield "crawler_books_total", (symbol,), sync.books
             for outcome, count in sync.counts.items():
@@ -104,6 +105,7 @@ class BookFeed:
     def _checked(self, symbol: str, outputs: list[Output]) -> list[Output]:
         for output in outputs:
             if type(output) is Book:
+                self._latency.observe(output.received_time - output.event_time)
                 self._audit(symbol, output)
             elif type(output) is Gap:
                 self._count(output)

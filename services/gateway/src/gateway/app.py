@@ -1,4 +1,4 @@
-"""The gateway's life: watches the broker's exchanges and serves what it saw until cancelled."""
+"""The gateway's life: watches the broker's exchanges and serves what it saw."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -38,13 +38,14 @@ async def run(
     broker: Broker,
     *,
     clock: Callable[[], int],
+    stop: asyncio.Event,
     registry: CollectorRegistry | None = None,
     checks: Mapping[str, Check] = MappingProxyType({}),
     expected: Iterable[str] = (),
     on_serving: Callable[[str], None] = lambda _url: None,
     back_off: BackOff = lambda: delays(Random()),  # noqa: S311  jitter
 ) -> None:
-    """Serve the page, `/api`, `/ws` and the health routes until cancelled; `on_serving` is called with the address.
+    """Serve the page, `/api`, `/ws` and the health routes until `stop` is set; `on_serving` is called with the address.
 
     `clock` returns microseconds. `expected` are symbols that are shown as waiting before their first event.
     `registry` and `checks` are what `/metrics` and `/readyz` tell beside the gateway's own.
@@ -57,11 +58,13 @@ async def run(
     async with serve(routes, settings.http_host, settings.http_port) as url:
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_watch(broker, PRICES, gateway.take_prices, back_off))
-                tasks.create_task(_watch(broker, BOOKS, gateway.take_books, back_off))
-                tasks.create_task(gateway.stream.beat())
+                tasks.create_task(_watch(broker, PRICES, gateway.take_prices, back_off, stop))
+                tasks.create_task(_watch(broker, BOOKS, gateway.take_books, back_off, stop))
+                beating = tasks.create_task(gateway.stream.beat())
                 log.info("gateway serves", url=url)
                 on_serving(url)
+                await stop.wait()
+                beating.cancel()
         finally:
             gateway.audience.close()
 
@@ -120,12 +123,16 @@ class Gateway:
         return None
 
 
-async def _watch(broker: Broker, exchange: str, take: Callable[[Message], None], back_off: BackOff) -> None:
+async def _watch(
+    broker: Broker, exchange: str, take: Callable[[Message], None], back_off: BackOff, stop: asyncio.Event
+) -> None:
     """Hand each message of an exchange to `take`; a tap that breaks is made again."""
 
-    async def work(tap: Subscription) -> None:
-        for delivery in await tap.receive(AT_ONCE):
+    async def work(tap: Subscription) -> bool:
+        deliveries = await tap.receive(AT_ONCE)
+        for delivery in deliveries:
             take(delivery.message)
         await asyncio.sleep(0)
+        return bool(deliveries)
 
-    await consume(partial(broker.tap, exchange, TAP_CAPACITY), work, back_off)
+    await consume(partial(broker.tap, exchange, TAP_CAPACITY), work, back_off, stop)

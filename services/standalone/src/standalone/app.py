@@ -76,40 +76,47 @@ class Pipeline:
     async def run(self, stop: asyncio.Event) -> Summary:
         """Run until `stop` is set or a finite stream has ended, store what is under way, and sum up."""
         began = time.monotonic()
+        stop_services = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            services = [
-                tasks.create_task(self._convert()),
-                tasks.create_task(self._keep()),
-                tasks.create_task(self._serve()),
-                tasks.create_task(self._watch_dead_letters(DEAD_LETTERS)),
-                tasks.create_task(self._watch_dead_letters(UNROUTED)),
-            ]
+            tasks.create_task(self._convert(stop_services))
+            tasks.create_task(self._keep(stop_services))
+            tasks.create_task(self._serve(stop_services))
+            watching = [tasks.create_task(self._watch_dead_letters(queue)) for queue in (DEAD_LETTERS, UNROUTED)]
             await self._crawler.run(stop)
             await self._drain()
-            for service in services:
-                service.cancel()
+            stop_services.set()
+            for watch in watching:
+                watch.cancel()
         return self._summary(time.monotonic() - began)
 
-    async def _convert(self) -> None:
+    async def _convert(self, stop: asyncio.Event) -> None:
         await converter.app.run(
             self._settings.converter,
             self._broker,
             clock=self._wall_clock,
             replay=self._replay,
             random=self._random,
+            stop=stop,
             counters=self._priced,
         )
 
-    async def _keep(self) -> None:
+    async def _keep(self, stop: asyncio.Event) -> None:
         await storer.app.run(
-            self._settings.storer, self._broker, self._store, random=self._random, counters=self._stored
+            self._settings.storer,
+            self._broker,
+            self._store,
+            clock=None if self._replay else self._wall_clock,
+            random=self._random,
+            stop=stop,
+            counters=self._stored,
         )
 
-    async def _serve(self) -> None:
+    async def _serve(self, stop: asyncio.Event) -> None:
         await gateway.app.run(
             self._settings.gateway,
             self._broker,
             clock=self._wall_clock,
+            stop=stop,
             registry=self._registry,
             checks=self._crawler.checks(),
             expected=self._settings.crawler.symbols,

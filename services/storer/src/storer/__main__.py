@@ -13,7 +13,8 @@ import aiohttp
 
 from fairprice.errors import SettingsError, StoreUnavailable
 from fairprice.runtime import lifecycle, logging
-from fairprice.runtime.process import BrokerSettings, broker_problem, connected, healthy, told, until
+from fairprice.runtime.clock import wall_clock
+from fairprice.runtime.process import BrokerSettings, broker_problem, connected, drained, healthy, told
 from storer.app import Counters, run
 from storer.influx_api import InfluxApi
 from storer.provisioning import Credentials, provision
@@ -41,7 +42,10 @@ async def _run(_options: argparse.Namespace, environ: Mapping[str, str], stop: a
         async with connected("storer", BrokerSettings.load(environ)) as broker:
             checks = {**broker.checks(), "store": lambda: counters.trouble}
             async with healthy(environ, PORT, checks, counters.samples, broker.samples):
-                await until(stop, run(settings, broker, store, random=Random(), counters=counters))  # noqa: S311  jitter
+                random = Random()  # noqa: S311  jitter
+                await drained(
+                    stop, run(settings, broker, store, clock=wall_clock, random=random, stop=stop, counters=counters)
+                )
     finally:
         await store.close()
     return lifecycle.EXIT_OK

@@ -1,13 +1,13 @@
 """The storer's life: two queues in, points into the store, at least once."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from typing import Any, NoReturn
+from typing import Any
 
 import structlog
 
@@ -18,9 +18,9 @@ from fairprice.broker.retry import BackOff, consume
 from fairprice.errors import InvalidLine, StoreUnavailable
 from fairprice.messages import Book, Gap, Price, decode_line, decode_wanted
 from fairprice.runtime.backoff import delays
-from fairprice.runtime.metrics import Sample
+from fairprice.runtime.metrics import Histogram, Sample
 from fairprice.topology import BOOKS_STORER, PRICES_STORER
-from storer.measurements import Point, fair_price_point, gap_point, is_sampled, order_book_point
+from storer.measurements import GAP, Point, fair_price_point, gap_point, is_sampled, order_book_point
 from storer.settings import StorerSettings
 from storer.stores.port import Store
 
@@ -44,6 +44,7 @@ class Counters:
     batches: Counter[str] = field(default_factory=Counter)
     invalid_lines: int = 0
     failures: int = 0
+    latency: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
     trouble: str | None = None
     """Why the store takes nothing at present, in words for a person; None while it does."""
 
@@ -51,6 +52,8 @@ class Counters:
         """Yield the metrics."""
         for measurement, count in self.rows.items():
             yield "storer_rows_total", (measurement,), count
+        for measurement, latency in self.latency.items():
+            yield "storer_latency_seconds", (measurement,), latency
         for queue, count in self.batches.items():
             yield "storer_batches_total", (queue,), count
         yield "storer_invalid_lines_total", (), self.invalid_lines
@@ -58,17 +61,24 @@ class Counters:
 
 
 async def run(
-    settings: StorerSettings, broker: Broker, store: Store, *, random: Random, counters: Counters | None = None
-) -> NoReturn:
-    """Store what `books.storer` and `prices.storer` bring until cancelled.
+    settings: StorerSettings,
+    broker: Broker,
+    store: Store,
+    *,
+    clock: Callable[[], int] | None,
+    random: Random,
+    stop: asyncio.Event,
+    counters: Counters | None = None,
+) -> None:
+    """Store what `books.storer` and `prices.storer` bring until `stop` is set and what was delivered by then is stored.
 
-    Nothing is acknowledged before the store holds it, so cancelling loses nothing.
+    Nothing is acknowledged before the store holds it, so cancelling loses nothing either. `clock` returns microseconds
+    since the epoch; in a replay there is none, since its events are not late.
     """
-    storer = partial(_Storer, settings, broker, store, partial(delays, random), counters or Counters())
+    storer = partial(_Storer, settings, broker, store, clock, partial(delays, random), counters or Counters())
     async with asyncio.TaskGroup() as consumers:
-        consumers.create_task(storer(BOOKS_STORER, partial(_book_or_gap_point, settings)).run())
-        consumers.create_task(storer(PRICES_STORER, _price_point).run())
-    raise AssertionError("consumers end only by an exception")
+        consumers.create_task(storer(BOOKS_STORER, partial(_book_or_gap_point, settings)).run(stop))
+        consumers.create_task(storer(PRICES_STORER, _price_point).run(stop))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,50 +125,55 @@ class _Storer:
     settings: StorerSettings
     broker: Broker
     store: Store
+    clock: Callable[[], int] | None
     back_off: BackOff
     counters: Counters
     queue: str
     translate: Translate
     collected: _Batch = field(default_factory=_Batch)
 
-    async def run(self) -> NoReturn:
+    async def run(self, stop: asyncio.Event) -> None:
         """Store what the queue brings."""
-        await consume(partial(self.broker.subscribe, self.queue, PREFETCH), self._turn, self.back_off)
+        await consume(partial(self.broker.subscribe, self.queue, PREFETCH), self._turn, self.back_off, stop)
 
-    async def _turn(self, subscription: Subscription) -> None:
-        """Settle a batch, which begins with what has collected since the last turn."""
+    async def _turn(self, subscription: Subscription) -> bool:
+        """Settle a batch, which begins with what has collected since the last turn; return whether there was one."""
         batch, self.collected = self.collected, _Batch()
         await self._fill(batch, subscription)
+        if not batch.deliveries:
+            return False
         settling = asyncio.create_task(self._settle(batch))
         try:
             collected = _Batch()
             async with _until_done(settling):
-                while self._has_room(collected):
-                    await self._receive(collected, subscription)
+                more = True
+                while more and self._has_room(collected):
+                    more = await self._receive(collected, subscription)
                     await asyncio.sleep(0)  # let the write go on
             await settling
             self.collected = collected
         finally:
             settling.cancel()
             await asyncio.gather(settling, return_exceptions=True)
+        return True
 
     async def _fill(self, batch: _Batch, subscription: Subscription) -> None:
         """Wait for a first message, then take what is there or comes in time, until the batch is full."""
-        if not batch.deliveries:
-            await self._receive(batch, subscription)
-        while self._has_room(batch):
+        more = bool(batch.deliveries) or await self._receive(batch, subscription)
+        while more and self._has_room(batch):
             try:
                 async with asyncio.timeout_at(batch.since + self.settings.store_batch_age):
-                    await self._receive(batch, subscription)
+                    more = await self._receive(batch, subscription)
             except TimeoutError:
                 break
             await asyncio.sleep(0)  # let the other queue have its turn
 
-    async def _receive(self, batch: _Batch, subscription: Subscription) -> None:
-        """Add what has come, a few messages at most, as far as there is room for full ones."""
+    async def _receive(self, batch: _Batch, subscription: Subscription) -> bool:
+        """Add what has come, a few messages at most, as far as there is room for full ones; return whether any came."""
         room = (self.settings.store_batch_rows - len(batch.points)) // MAX_LINES
         deliveries = await subscription.receive(min(max(1, room), AT_ONCE))
         batch.add(deliveries, self.translate, asyncio.get_running_loop().time())
+        return bool(deliveries)
 
     def _has_room(self, batch: _Batch) -> bool:
         return len(batch.points) < self.settings.store_batch_rows and len(batch.deliveries) < PREFETCH
@@ -199,8 +214,13 @@ class _Storer:
             log.info("the store works again", failures=self.counters.failures)
 
     def _count(self, batch: _Batch, rejected: dict[int, str], invalid: int) -> None:
-        stored = (point.measurement for index, point in enumerate(batch.points) if index not in rejected)
-        self.counters.rows.update(stored)
+        stored = [point for index, point in enumerate(batch.points) if index not in rejected]
+        self.counters.rows.update(point.measurement for point in stored)
+        if self.clock:
+            now = self.clock()
+            for point in stored:
+                if point.measurement != GAP:
+                    self.counters.latency[point.measurement].observe(now - point.time)
         self.counters.batches[self.queue] += bool(batch.points)
         self.counters.invalid_lines += invalid
 

@@ -74,6 +74,8 @@ class AmqpSubscription:
         self._open: dict[int, Message] = {}
         self._ready: deque[_Delivery] = deque(maxlen=capacity)
         self._changed = asyncio.Event()
+        self._consumer_tag = ""
+        self._finished = False
         self._ended: str | None = None
 
     async def begin(self, queue: str) -> None:
@@ -82,7 +84,8 @@ class AmqpSubscription:
             lambda closing: self.end("it was closed" if closing.cancelled() else words(closing.exception()))
         )
         self._channel.on_consumer_cancel_callbacks.add(lambda _frame: self.end("the broker ended it; queue deleted?"))
-        await self._channel.basic_consume(queue, self._deliver, no_ack=self.no_ack)
+        consuming = await self._channel.basic_consume(queue, self._deliver, no_ack=self.no_ack)
+        self._consumer_tag = consuming.consumer_tag or ""
 
     def end(self, why: str) -> None:
         """Refuse everything from now on."""
@@ -96,9 +99,21 @@ class AmqpSubscription:
         while not self._ready:
             if self._ended:
                 raise BrokerUnavailable(f"the subscription to {self._name!r} has ended: {self._ended}")
+            if self._finished:
+                return []
             self._changed.clear()
             await self._changed.wait()
         return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
+
+    async def finish(self) -> None:
+        """See `Subscription.finish`; deliveries still come until the broker has answered."""
+        try:
+            async with answered(f"leaving {self._name!r}", ANSWER_TIMEOUT):
+                await self._channel.basic_cancel(self._consumer_tag)
+                await asyncio.sleep(0)  # for the deliveries that came before the answer, each in a task of its own
+        finally:
+            self._finished = True
+            self._changed.set()
 
     async def ack(self, tag: int, *, multiple: bool) -> None:
         """Settle a delivery, or all up to it."""

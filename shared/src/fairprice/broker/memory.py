@@ -132,6 +132,7 @@ class _Subscription:
         self._dead_letter = dead_letter
         self._open: dict[int, Message] = {}
         self._next_tag = 1
+        self._finished = False
         self._closed = False
 
     async def receive(self, limit: int) -> list[Delivery]:
@@ -139,10 +140,17 @@ class _Subscription:
         while True:
             if self._closed:
                 raise BrokerUnavailable(f"the subscription to {self._queue.name!r} has ended")
+            if self._finished:
+                return []
             count = min(limit, len(self._queue.ready), self._prefetch - len(self._open))
             if count > 0:
                 return [self._deliver() for _ in range(count)]
             await self._queue.changed()
+
+    async def finish(self) -> None:
+        """See `Subscription.finish`; nothing is delivered here before it is received."""
+        self._finished = True
+        self._queue.notify()
 
     def settle(self, tag: int, *, multiple: bool = False) -> list[Message]:
         """Take a delivery, or all up to it, off the open ones."""

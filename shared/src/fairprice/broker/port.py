@@ -59,7 +59,14 @@ class Subscription(Protocol):
     async def receive(self, limit: int) -> list[Delivery]:
         """Wait for at least one delivery, then return all that have arrived, at most `limit`, in the queue's order.
 
-        Cancelling the wait loses nothing. Raises `BrokerUnavailable` when the subscription has ended.
+        Cancelling the wait loses nothing. Returns none when the subscription is finished and has none left.
+        Raises `BrokerUnavailable` when the subscription has ended.
+        """
+
+    async def finish(self) -> None:
+        """Take no more from the queue: `receive` still returns what has been delivered, then nothing.
+
+        Raises `BrokerUnavailable` when the broker did not confirm it; the subscription is finished all the same.
         """
 
 

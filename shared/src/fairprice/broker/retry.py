@@ -1,14 +1,13 @@
 """Goes on until the broker has done its part: a publish is repeated, a lost subscription made again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
-from typing import NoReturn
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 import structlog
 
 from fairprice.broker.port import Broker, Message, Subscription
-from fairprice.errors import TransientError
+from fairprice.errors import BrokerUnavailable, TransientError
 
 BackOff = Callable[[], Iterator[float]]
 """Makes a fresh, endless series of delays in seconds, see `fairprice.runtime.backoff`."""
@@ -39,25 +38,69 @@ async def publish_until_confirmed(broker: Broker, exchange: str, message: Messag
 
 async def consume(
     subscribe: Callable[[], AbstractAsyncContextManager[Subscription]],
-    work: Callable[[Subscription], Awaitable[None]],
+    work: Callable[[Subscription], Awaitable[bool]],
     back_off: BackOff,
-) -> NoReturn:
+    stop: asyncio.Event,
+) -> None:
     """Call `work` with a subscription again and again; subscribe anew, after a pause, whenever the broker lost it.
 
-    Logs the loss and the recovery, nothing in between.
+    `work` returns whether anything was received. Once `stop` is set nothing more is taken from the queue, `work` is
+    given what was delivered before, and then this returns. Logs a loss and the recovery, nothing in between.
     """
-    pauses = back_off()
-    failures = 0
-    while True:
-        try:
-            async with subscribe() as subscription:
-                while True:
-                    await work(subscription)
-                    if failures:
-                        log.info("consuming again", failures=failures)
-                        pauses, failures = back_off(), 0
-        except TransientError as error:
-            if not failures:
-                log.warning("subscription lost, subscribing until it is there again", error=str(error))
-            failures += 1
-        await asyncio.sleep(next(pauses))
+    consumer = _Consumer(subscribe, work, back_off)
+    consuming, stopping = asyncio.create_task(consumer.run(stop)), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if subscription := consumer.subscription:
+            with suppress(BrokerUnavailable):  # then the broker gives to others what it has not handed over
+                await subscription.finish()
+            await asyncio.wait({consuming})
+        if consuming.done():
+            consuming.result()
+    finally:
+        for task in (consuming, stopping):
+            task.cancel()
+        await asyncio.gather(consuming, stopping, return_exceptions=True)
+
+
+class _Consumer:
+    """The subscription, while there is one, and the work on it."""
+
+    def __init__(
+        self,
+        subscribe: Callable[[], AbstractAsyncContextManager[Subscription]],
+        work: Callable[[Subscription], Awaitable[bool]],
+        back_off: BackOff,
+    ) -> None:
+        self.subscription: Subscription | None = None
+        self._subscribe = subscribe
+        self._work = work
+        self._back_off = back_off
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work on one subscription after the other, until one is finished, or lost when it was to be finished."""
+        pauses = self._back_off()
+        failures = 0
+        while not stop.is_set():
+            try:
+                async with self._subscribed() as subscription:
+                    while await self._work(subscription):
+                        if failures:
+                            log.info("consuming again", failures=failures)
+                            pauses, failures = self._back_off(), 0
+            except TransientError as error:
+                if not failures:
+                    log.warning("subscription lost, subscribing until it is there again", error=str(error))
+                failures += 1
+            else:
+                return
+            await asyncio.sleep(next(pauses))
+
+    @asynccontextmanager
+    async def _subscribed(self) -> AsyncIterator[Subscription]:
+        async with self._subscribe() as subscription:
+            self.subscription = subscription
+            try:
+                yield subscription
+            finally:
+                self.subscription = None

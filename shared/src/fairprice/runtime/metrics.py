@@ -3,18 +3,24 @@
 Services count in plain attributes on their hot paths; the exporter reads those when it is scraped.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric's name without the prefix `fairprice_`, its help text and its labels; `_total` makes it a counter."""
+    """A metric's name without the prefix `fairprice_`, its help text and its labels.
+
+    `_total` makes it a counter, `_latency_seconds` a histogram, whose samples are `Histogram`s.
+    """
 
     name: str
     help: str
@@ -36,11 +42,14 @@ METRICS = (
     Metric("crawler_snapshots_total", "Snapshot requests", ("outcome",)),
     Metric("crawler_request_weight", "REST weight used in the current minute, as the exchange reports it"),
     Metric("crawler_unconfirmed_events", "Events waiting for the broker"),
+    Metric("crawler_latency_seconds", "Time from the exchange's event to the frame's arrival"),
     Metric("converter_prices_total", "Prices published", ("status",)),
     Metric("converter_invalid_lines_total", "Lines sent to the dead letters"),
+    Metric("converter_latency_seconds", "Time from the exchange's event to the price"),
     Metric("storer_rows_total", "Rows written", ("measurement",)),
     Metric("storer_batches_total", "Batches written", ("queue",)),
     Metric("storer_invalid_lines_total", "Lines sent to the dead letters"),
+    Metric("storer_latency_seconds", "Time from the exchange's event to the stored row", ("measurement",)),
     Metric("storer_failures_total", "Writes that the store did not take and that were repeated"),
     Metric("gateway_clients", "Open websocket connections"),
     Metric("gateway_dropped_messages_total", "Messages that slow websocket clients lost"),
@@ -56,7 +65,25 @@ METRICS = (
     Metric("broker_unconfirmed_seconds", "Age of the oldest publish that waits for RabbitMQ"),
 )
 
-Sample = tuple[str, tuple[str, ...], float]
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
+"""Seconds up to which each bucket of a histogram counts; one more counts the rest."""
+
+
+@dataclass(slots=True, eq=False)
+class Histogram:
+    """How many times took how many seconds."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+    total: float = 0.0
+
+    def observe(self, microseconds: int) -> None:
+        """Count a time; less than none is what two clocks differ by, and counts as none."""
+        seconds = max(0, microseconds) / 1_000_000
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.total += seconds
+
+
+Sample = tuple[str, tuple[str, ...], float | Histogram]
 """Name without prefix, label values in the table's order, value."""
 
 
@@ -71,7 +98,7 @@ class Exporter(Collector):
 
         A name outside the table is a bug and raises `KeyError`, other labels than the table's `ValueError`.
         """
-        samples: defaultdict[str, list[tuple[tuple[str, ...], float]]] = defaultdict(list)
+        samples: defaultdict[str, list[tuple[tuple[str, ...], float | Histogram]]] = defaultdict(list)
         for name, labels, value in self._read():
             samples[name].append((labels, value))
         known = {metric.name: metric for metric in METRICS}
@@ -79,11 +106,24 @@ class Exporter(Collector):
             yield _family(known[name], rows)
 
 
-def _family(metric: Metric, rows: list[tuple[tuple[str, ...], float]]) -> Family:
+def _family(metric: Metric, rows: list[tuple[tuple[str, ...], float | Histogram]]) -> Family:
+    if metric.name.endswith("_latency_seconds"):
+        histograms = HistogramMetricFamily(f"fairprice_{metric.name}", metric.help, labels=metric.labels)
+        for labels, histogram in _checked(metric, rows):
+            counts = zip((*map(str, BOUNDS), "+Inf"), accumulate(histogram.counts), strict=True)
+            histograms.add_metric(labels, list(counts), histogram.total)
+        return histograms
     kind = CounterMetricFamily if metric.name.endswith("_total") else GaugeMetricFamily
     family = kind(f"fairprice_{metric.name}", metric.help, labels=metric.labels)
+    for labels, value in _checked(metric, rows):
+        family.add_metric(labels, value)
+    return family
+
+
+def _checked(
+    metric: Metric, rows: list[tuple[tuple[str, ...], float | Histogram]]
+) -> Iterator[tuple[tuple[str, ...], Any]]:
     for labels, value in rows:
         if len(labels) != len(metric.labels):
             raise ValueError(f"a sample of {metric.name} has the labels {labels}, the table {metric.labels}")
-        family.add_metric(labels, value)
-    return family
+        yield labels, value

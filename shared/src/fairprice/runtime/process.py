@@ -12,7 +12,8 @@ from random import Random
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from prometheus_client import CollectorRegistry
+import structlog
+from prometheus_client import CollectorRegistry, ProcessCollector
 from pydantic import Field, SecretStr, field_validator
 
 from fairprice.broker.amqp import AmqpBroker
@@ -23,6 +24,11 @@ from fairprice.runtime.settings import HttpSettings, ServiceSettings
 
 CHECK_TIMEOUT = 10.0
 """Seconds that `check` gives a server to answer."""
+
+DRAIN_TIMEOUT = 15.0
+"""Seconds after SIGTERM for what was begun; whoever kills a service should wait longer."""
+
+log = structlog.get_logger(__name__)
 
 
 class BrokerSettings(ServiceSettings):
@@ -74,18 +80,24 @@ async def healthy(
     """Serve `/livez`, `/readyz` and `/metrics` on the usual port, or where the environment says; yield the URL."""
     settings = HttpSettings.load({"FAIRPRICE_HTTP_PORT": str(port), **environ})
     registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
     registry.register(Exporter(lambda: chain.from_iterable(read() for read in samples)))
     async with serve(health_routes(checks, registry), settings.http_host, settings.http_port) as url:
         yield url
 
 
-async def until(stop: asyncio.Event, work: Coroutine[Any, Any, object]) -> None:
-    """Do the work until `stop` is set, then cancel it; raises what it raises."""
+async def drained(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work, which is told to end by `stop`, and cancel it if it has not ended `DRAIN_TIMEOUT` seconds later."""
     async with asyncio.TaskGroup() as tasks:
         working = tasks.create_task(work)
         stopped = tasks.create_task(stop.wait())
         await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        working.cancel()
+        _, undone = await asyncio.wait({working}, timeout=DRAIN_TIMEOUT)
+        if undone:
+            log.warning(
+                "not everything was done in time; the broker keeps it for the next start", seconds=DRAIN_TIMEOUT
+            )
+            working.cancel()
         stopped.cancel()
 
 
