@@ -3,11 +3,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := shared services/crawler services/converter services/storer services/gateway services/simulator services/standalone
-MODULES := fairprice crawler converter storer gateway simulator standalone
+MODULES := fairprice crawler converter storer gateway simulator standalone grafana
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
+COMPOSE := docker compose
+PROJECTS := $(COMPOSE) ls --quiet --filter name='^fairprice(-simulated)?$$'
+
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo live services test check format bench bench-peers lock clean
+.PHONY: help install install-dev demo live services up up-simulated down passwords test check format bench bench-peers lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +27,22 @@ live: install ## the whole pipeline on Binance itself
 
 services: install ## the services as processes, over the RabbitMQ and the InfluxDB that the settings name
 	@trap : INT TERM; for service in storer converter gateway crawler; do $(BIN)/python -m $$service & done; wait; wait
+
+up: ## everything in containers on Binance, with Grafana, Prometheus, RabbitMQ, InfluxDB; needs only Docker
+up-simulated: ## the same without internet: on a simulated market, with stored data of its own
+up-simulated: COMPOSE += $(strip $(if $(wildcard .env),--env-file .env) --env-file deploy/simulated.env)
+up up-simulated:
+	@$(COMPOSE) up --build --detach --wait --wait-timeout 300 || { \
+		for service in crawler converter storer gateway; do echo "$$service: $$($(COMPOSE) exec -T $$service ready 2>&1)"; done; \
+		echo "Not everything is up; what runs goes on trying. More tell: $(COMPOSE) ps -a; $(COMPOSE) logs SERVICE"; exit 1; }
+	@$(COMPOSE) run --rm passwords tell
+
+down: ## stop the containers; everything stored is kept
+	@for project in $$($(PROJECTS) --all); do $(COMPOSE) --project-name $$project --profile '*' down; done
+
+passwords: ## where to log in to the containers, as whom and with what
+	@project=$$($(PROJECTS) | tail -n 1); test "$$project" || { echo "Nothing is up. Start it with: make up"; exit 1; }; \
+		$(COMPOSE) --project-name $$project run --rm passwords
 
 test: install-dev ## every test that needs no server
 	@$(BIN)/python -m pytest -q

@@ -1,0 +1,198 @@
+"""The containers as a person starts them, on a real engine: from nothing to prices, killed, restarted, scaled.
+
+One stack on the simulated market serves all tests, in this order; each leaves it running and healthy.
+"""
+
+import importlib.util
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from compose_stack import SERVICES, Stack, eventually, get, run
+
+WANTED = "FAIRPRICE_TEST_COMPOSE"
+HERE = Path(__file__).parent
+GRACE_SECONDS = 30
+SIGKILLED = 137
+
+pytestmark = [pytest.mark.compose, pytest.mark.may_skip, pytest.mark.timeout(400)]
+
+
+@pytest.fixture(scope="module")
+def stack():
+    if not os.environ.get(WANTED):
+        pytest.skip(f"needs a Docker engine, and {WANTED}=1, since it builds images and runs containers for minutes")
+    run("docker", "compose", "version")
+    stack = Stack("fairprice-test")
+    stack.down("--volumes")
+    try:
+        stack.compose("--profile", "*", "build", "--quiet", seconds=600)
+        stack.up()
+        yield stack
+    finally:
+        stack.down("--volumes")
+
+
+@pytest.fixture(autouse=True)
+def _told_what_was_wrong(stack, request):
+    """Show on a failure what the containers said."""
+    failures = request.session.testsfailed
+    yield
+    if request.session.testsfailed > failures:
+        print(stack.story())  # noqa: T201
+
+
+def test_all_of_it_becomes_healthy_from_nothing(stack):
+    containers = {each["Config"]["Labels"]["com.docker.compose.service"]: each for each in stack.containers()}
+
+    states = {name: each["State"].get("Health", {}).get("Status") for name, each in containers.items()}
+    ended = {name for name, each in containers.items() if each["State"]["Status"] == "exited"}
+    assert ended == {"credentials", "provisioner"}
+    assert {states[name] for name in states.keys() - ended} == {"healthy"}
+    assert {containers[name]["State"]["ExitCode"] for name in ended} == {0}
+
+
+def test_prices_are_stored_and_shown(stack):
+    eventually(lambda: stack.flows(time.time() - 5), why="nothing flows")
+
+    row = stack.rows("SELECT * FROM fair_price ORDER BY time DESC LIMIT 1")[0]
+    assert row["bid"] <= row["price"] <= row["ask"]
+    assert stack.rows("SELECT * FROM order_book ORDER BY time DESC LIMIT 1")
+    assert "<title>" in get(stack.url("FAIRPRICE_HTTP_PORT", "/"))[1]
+
+
+def test_every_target_of_prometheus_is_up(stack):
+    stand_in = {"grafana"} if get(stack.url("GRAFANA_PORT", "/metrics"))[0] == 404 else set()
+
+    def missing():
+        """Return who is not up: a target that is down, or one that was not even found."""
+        targets = {
+            result["metric"]["job"]: result["value"][1] == "1" for result in stack.prometheus("min by (job) (up)")
+        }
+        expected = {*SERVICES, "rabbitmq", "influxdb", "grafana", "prometheus"} - stand_in
+        return {name for name in expected if not targets.get(name)}
+
+    eventually(lambda: not missing(), why=lambda: f"not up: {missing()}")
+
+
+def test_what_is_killed_comes_back_and_nothing_is_lost(stack):
+    for name in ("crawler", "converter", "storer", "gateway", "rabbitmq", "influxdb", "prometheus", "grafana"):
+        (before,) = stack.containers(name)
+        stack.kill(before)
+        killed = time.time()
+        eventually(lambda name=name, before=before: has_restarted(stack, name, before), why=f"{name} stays away")
+        eventually(lambda killed=killed: stack.flows(killed + 1), why=lambda name=name: f"no prices after {name} died")
+    eventually(lambda: not stack.unhealthy(), why=lambda: f"not healthy: {stack.unhealthy()}")
+    newest = stack.newest()
+    eventually(lambda: not hole(stack, newest), why=lambda: hole(stack, newest))
+
+
+def has_restarted(stack, name, before):
+    (now,) = stack.containers(name)
+    return now["State"]["Running"] and now["RestartCount"] > before["RestartCount"]
+
+
+def test_a_stop_drains_and_a_new_start_finds_everything(stack, tmp_path):
+    stored, secrets = stack.newest(), stack.secrets()
+    begun = time.monotonic()
+    stack.compose("stop", seconds=120)
+
+    took = time.monotonic() - begun
+    ends = {each["Name"]: each["State"]["ExitCode"] for each in stack.containers()}
+    stack.compose("cp", "crawler:/var/lib/fairprice/confirmed.json", str(tmp_path))
+    last = json.loads((tmp_path / "confirmed.json").read_text())["BTCUSDT"]
+    assert SIGKILLED not in ends.values(), ends
+    assert {ends[name] for name in ends if any(f"-{service}-" in name for service in SERVICES)} == {0}, ends
+    assert took < GRACE_SECONDS
+    stack.down()
+    stack.up()
+
+    assert stack.secrets() == secrets
+    assert last["event_time"] > stored
+    eventually(lambda: stack.rows(f"SELECT update_id FROM fair_price WHERE time = {last['event_time']}u"))
+    eventually(lambda: not hole(stack, last["event_time"]), why=lambda: hole(stack, last["event_time"]))
+
+
+def hole(stack, until):
+    """Return which update ids from the first row up to that time are in no row and in no gap."""
+    when = f"WHERE symbol = 'BTCUSDT' AND time <= {until}u"
+    ranges = [
+        (row["first_update_id"], row["update_id"])
+        for row in stack.rows(f"SELECT first_update_id, update_id FROM fair_price {when}")
+    ]
+    reached = min(ranges)[0] - 1
+    ranges += [
+        (row["from_update_id"], row["to_update_id"])
+        for row in stack.rows(f"SELECT from_update_id, to_update_id FROM gap {when}")
+    ]
+    for first, last in sorted(ranges):
+        if first > reached + 1:
+            return f"{reached + 1} to {first - 1} are in no row and in no gap"
+        reached = max(reached, last)
+    return None
+
+
+def test_converters_and_storers_can_be_many(stack):
+    stack.up("--scale", "converter=3", "--scale", "storer=2")
+
+    eventually(lambda: stack.queue("books.converter").get("consumers") == 3)
+    eventually(lambda: [stack.queue(f"{kind}.storer").get("consumers") for kind in ("books", "prices")] == [2, 2])
+    scaled = time.time()
+    eventually(lambda: stack.flows(scaled))
+    stack.up("--scale", "converter=1", "--scale", "storer=1")
+
+
+def test_an_exchange_that_dies_is_followed_again(stack):
+    stack.kill(stack.containers("simulator")[0])
+    killed = time.time()
+
+    eventually(lambda: stack.flows(killed + 1))
+    assert "id_reset" in {row["reason"] for row in stack.rows("SELECT reason FROM gap")}
+
+
+def test_only_the_crawler_finds_a_way_out(stack):
+    attempt = "import socket; socket.create_connection(('1.1.1.1', 443), timeout=1)"
+
+    for name in ("converter", "storer", "gateway"):
+        with pytest.raises(AssertionError, match=r"Network is unreachable|timed out"):
+            stack.exec(name, "python", "-c", attempt)
+    (networks,) = ({*each["NetworkSettings"]["Networks"]} for each in stack.containers("crawler"))
+    assert networks == {f"{stack.project}_{name}" for name in ("bus", "exchange")}
+
+
+def test_every_query_of_dashboards_and_alerts_finds_something(stack):
+    dashboards = load(HERE / "dashboards.py")
+    empty_is_right = dashboards.rightly_empty() if hasattr(dashboards, "rightly_empty") else {}
+
+    def failing():
+        return {
+            (dashboard, panel): query
+            for dashboard, panel, source, query in dashboards.queries()
+            if not answer(stack, source, query) and (dashboard, panel) not in empty_is_right
+        }
+
+    eventually(lambda: not failing(), seconds=100, why=lambda: f"nothing comes of {failing()}")
+
+
+def load(path):
+    if not path.exists():
+        pytest.skip("there are no dashboards yet")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def answer(stack, source, query):
+    return stack.influxdb(query) if source == "influxdb" else stack.prometheus(query)
+
+
+def test_no_secret_is_in_a_log_or_in_what_the_engine_shows(stack):
+    secrets = stack.secrets()
+    stack.remember()
+
+    assert len(secrets) == 12
+    assert sum(map(len, stack.seen)) > 10_000
+    assert not [secret for secret in secrets if any(secret in text for text in stack.seen)]
