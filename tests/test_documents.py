@@ -41,11 +41,13 @@ def test_the_documented_default_and_meaning_are_those_of_the_code(variable):
     assert example()[variable] == default
 
 
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("document", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=lambda path: path.name)
 def test_links_lead_somewhere(document):
-    targets = re.findall(r"\]\(([^)#]+)\)", (ROOT / document).read_text())
+    targets = re.findall(r"\]\(([^)#]+)\)", document.read_text())
 
-    assert [target for target in targets if not target.startswith("http") and not (ROOT / target).exists()] == []
+    assert [
+        target for target in targets if not re.match(r"https?:", target) and not (document.parent / target).exists()
+    ] == []
 
 
 def test_every_target_of_the_makefile_that_is_documented_exists():
