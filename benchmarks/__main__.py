@@ -1,39 +1,69 @@
-"""`python -m benchmarks [book|pipeline] [--rounds N]`: prints one line a figure."""
+"""`python -m benchmarks [NAME] [--rounds N] [--seconds N] [--minutes N]`: prints one line a figure."""
 
 import argparse
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks import bench_book_engine, bench_pipeline, recording
+from benchmarks import (
+    bench_book_engine,
+    bench_broker,
+    bench_chain,
+    bench_latency,
+    bench_pipeline,
+    bench_soak,
+    bench_storer,
+    recording,
+    servers,
+)
 
-PACKAGES = ("orjson", "aiohttp", "uvloop", "cryptofeed")
+PACKAGES = ("orjson", "aiohttp", "uvloop", "aio-pika", "cryptofeed")
 
+ROUNDS, ROUNDS_ON_SERVERS = 9, 5
+"""How often a comparison is repeated unless told otherwise; one on servers takes ten to thirty seconds."""
 
-def main() -> None:
-    arguments = _parser().parse_args()
-    if arguments.rounds < 1:
-        _parser().error("--rounds has to be 1 or more")
-    print(_machine(), flush=True)
-    material = recording.load()
-    for line in _figures(arguments, material):
-        print(line, flush=True)
-
-
-def _figures(arguments: argparse.Namespace, material: recording.Recording) -> Iterator[str]:
-    if arguments.only in {None, "book"}:
-        peers = _peers(material) if arguments.cryptofeed else {}
-        yield from bench_book_engine.report(material, arguments.rounds, peers)
-    if arguments.only in {None, "pipeline"}:
-        yield from bench_pipeline.report(material, arguments.rounds)
+Report = Callable[[argparse.Namespace], Iterator[str]]
 
 
 def _peers(material: recording.Recording) -> bench_book_engine.Prepared:
     from benchmarks import peer_cryptofeed  # noqa: PLC0415  only the environment of `benchmarks.peers` has the library
 
     return peer_cryptofeed.works(material)
+
+
+def _book(options: argparse.Namespace) -> Iterator[str]:
+    material = recording.load()
+    peers = _peers(material) if options.cryptofeed else {}
+    return bench_book_engine.report(material, options.rounds or ROUNDS, peers)
+
+
+IN_PROCESS: dict[str, Report] = {
+    "book": _book,
+    "pipeline": lambda options: bench_pipeline.report(recording.load(), options.rounds or ROUNDS),
+}
+ON_SERVERS: dict[str, Report] = {
+    "broker": lambda options: bench_broker.report(options.rounds or ROUNDS_ON_SERVERS),
+    "storer": lambda options: bench_storer.report(options.rounds or ROUNDS_ON_SERVERS),
+    "chain": lambda options: bench_chain.report(options.seconds),
+    "latency": lambda options: bench_latency.report(options.seconds),
+    "soak": lambda options: bench_soak.report(options.minutes),
+}
+ONLY_BY_NAME = ("soak",)
+"""Takes too long to be run with the others."""
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    print(_machine(), flush=True)
+    reports = {**IN_PROCESS, **ON_SERVERS}
+    for name in [options.only] if options.only else [name for name in reports if name not in ONLY_BY_NAME]:
+        if name in ON_SERVERS and (problem := servers.missing()):
+            print(f"{name}: skipped, {problem}", flush=True)
+            continue
+        for line in reports[name](options):
+            print(line, flush=True)
 
 
 def _machine() -> str:
@@ -59,10 +89,35 @@ def _versions() -> Iterator[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks", description="How fast Fairprice is; see benchmarks/README.md.")
-    parser.add_argument("only", nargs="?", choices=("book", "pipeline"), help="run only this one")
-    parser.add_argument("--rounds", type=int, default=9, metavar="N", help="rounds of each comparison (default: 9)")
+    parser.add_argument("only", nargs="?", choices=(*IN_PROCESS, *ON_SERVERS), help="run only this one")
+    parser.add_argument(
+        "--rounds",
+        type=_positive(int),
+        metavar="N",
+        help=f"rounds of each comparison (default: {ROUNDS}, on servers {ROUNDS_ON_SERVERS})",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=_positive(float),
+        default=30.0,
+        metavar="N",
+        help="length of chain, and of latency at each rate (default: 30)",
+    )
+    parser.add_argument(
+        "--minutes", type=_positive(float), default=15.0, metavar="N", help="length of soak (default: 15)"
+    )
     parser.add_argument("--cryptofeed", action="store_true", help="beside the book engine; needs benchmarks.peers")
     return parser
+
+
+def _positive(number: type[int] | type[float]) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = number(text)
+        if not 0 < value < 1_000_000:
+            raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        return value
+
+    return parse
 
 
 if __name__ == "__main__":
