@@ -27,6 +27,7 @@ SECRETS = (
     "rabbitmq-converter",
     "rabbitmq-storer",
     "rabbitmq-gateway",
+    "rabbitmq-consumer",
     "rabbitmq-operator",
     "influxdb-admin",
     "influxdb-operator-token",
@@ -40,6 +41,7 @@ HANDED_OUT = {
     "converter": (OWN, {"broker-password": "rabbitmq-converter"}),
     "storer": (OWN, {"broker-password": "rabbitmq-storer"}),
     "gateway": (OWN, {"broker-password": "rabbitmq-gateway"}),
+    "consumer": (OWN, {"broker-password": "rabbitmq-consumer"}),
     "provisioner": (OWN, {"operator-token": "influxdb-operator-token", "grafana-password": "influxdb-grafana"}),
     "store-token": (OWN, {}),  # the server chooses it, the provisioner puts it there
     "influxdb": (INFLUXDB, {"admin-password": "influxdb-admin", "operator-token": "influxdb-operator-token"}),

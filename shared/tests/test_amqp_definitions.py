@@ -41,8 +41,9 @@ WORK = {
     "converter": ({PRICES, DEAD_LETTERS}, {BOOKS_CONVERTER}, set()),
     "storer": ({DEAD_LETTERS}, {BOOKS_STORER, PRICES_STORER}, set()),
     "gateway": (set(), set(), {BOOKS, PRICES}),
+    "consumer": (set(), set(), set()),
 }
-"""What a service publishes to, consumes and taps, and nothing else."""
+"""What a service publishes to, consumes and taps, and nothing else; `consumer` is for consumers of a reader's own."""
 
 
 def by_name(kind):
@@ -228,6 +229,20 @@ async def test_a_service_can_declare_delete_and_empty_nothing(node, user):
     for attempt, name in product(attempts, (*QUEUES, "new")):
         async with channel_of(node, user) as channel:
             assert not await may(attempt(channel, name))
+
+
+@pytest.mark.rabbitmq
+async def test_a_consumer_of_ones_own_may_have_queues_of_its_own_that_forget_the_oldest(node):
+    async with channel_of(node, "consumer") as channel:
+        await channel.queue_declare("own.test", durable=True, arguments={"x-queue-type": "quorum"})
+        try:
+            for exchange in (BOOKS, PRICES):
+                assert await may(channel.queue_bind("own.test", exchange))
+            listed = await asyncio.to_thread(node.ctl, "list_queues", "--no-table-headers", "name", "policy")
+            assert "own.test\town" in listed
+        finally:
+            await channel.queue_delete("own.test")
+    assert limits_of("own.test")["overflow"] == "drop-head"
 
 
 @pytest.mark.rabbitmq

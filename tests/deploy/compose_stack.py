@@ -115,11 +115,13 @@ class Stack:
         cat = ("--rm", "--user", "0", "--network", "none", "--entrypoint", "cat", *mount)
         return run("docker", "run", *cat, "fairprice/storer", f"/volume/{file}")
 
-    def queue(self, name):
+    def queue(self, name, missing=None):
         """Return what RabbitMQ's management tells of a queue to the user whom `make passwords` names."""
         shown = self.compose("run", "--rm", "--no-TTY", "passwords")
         password = next(line.split()[-1] for line in shown.splitlines() if line.startswith("RabbitMQ"))
         status, body = get(self.url("RABBITMQ_PORT", f"/api/queues/%2F/{name}"), "operator", password)
+        if status == 404 and missing is not None:
+            return missing
         assert status == 200, body
         return json.loads(body)
 

@@ -23,7 +23,7 @@ CREDENTIALS = runpy.run_path(str(ROOT / "deploy" / "credentials.py"))
 
 OURS = {"crawler": CRAWLER_PORT, "converter": CONVERTER_PORT, "storer": STORER_PORT, "gateway": 8000}
 ONE_SHOT = {"credentials", "passwords", "provisioner"}
-DRAIN_SECONDS = 20
+DRAIN_SECONDS = 15
 
 SET_BY_THE_IMAGE = {"FAIRPRICE_HTTP_HOST", "FAIRPRICE_STATE_DIR"}
 FILE_VARIABLES = {f"{name}_FILE" for name in SECRETS}

@@ -250,12 +250,9 @@ def _decode_price(fields: dict[str, Any]) -> Price:
     if (price is not None) != (status in PRICED):
         raise ValueError(f"field 'price' is {price} although 'status' is {status!r}")
     values = {
-        name: value if type(value) is float or value is None else _number(fields, name)
-        for name, value in fields.items()
-        if len(name) <= MAX_NAME and _is_value(name)
+        name: value if type(value := fields[name]) is float or value is None else _number(fields, name)
+        for name in _value_names(tuple(fields))
     }
-    if missing := _PRICE_VALUES - values.keys():
-        raise KeyError(min(missing))
     return Price(
         _name(fields, "venue"),
         _name(fields, "symbol"),
@@ -278,9 +275,16 @@ _DECODERS: dict[str, Callable[[dict[str, Any]], Event]] = {
 }
 
 
-@lru_cache(maxsize=4096)
-def _is_value(name: str) -> bool:
-    return name in _PRICE_VALUES or CONFIGURED_VALUE.fullmatch(name) is not None
+@lru_cache(maxsize=64)
+def _value_names(fields: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the fields of a price event that hold its values; raises `KeyError` when one is missing."""
+    if missing := _PRICE_VALUES - set(fields):
+        raise KeyError(min(missing))
+    return tuple(name for name in fields if name in _PRICE_VALUES or _is_configured_value(name))
+
+
+def _is_configured_value(name: str) -> bool:
+    return len(name) <= MAX_NAME and CONFIGURED_VALUE.fullmatch(name) is not None
 
 
 @lru_cache(maxsize=4096)

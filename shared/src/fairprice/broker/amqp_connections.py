@@ -250,7 +250,7 @@ class Connections:
     def _note(self, restored: Restored) -> None:
         if restored.declared:
             log.info("declared what the broker did not have", objects=restored.declared)
-        if restored.declared and not self._has_declared:
+        if not self._has_declared and any(name.startswith("exchange ") for name in restored.declared):
             self._has_declared = True
             log.warning(
                 "this broker has no limits for queues and no dead-lettering after many deliveries, which only policies "

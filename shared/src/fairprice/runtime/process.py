@@ -21,6 +21,7 @@ from fairprice.runtime.backoff import delays
 from fairprice.runtime.health import Check, health_routes, serve
 from fairprice.runtime.metrics import Exporter, Sample
 from fairprice.runtime.settings import HttpSettings, ServiceSettings
+from fairprice.topology import EXCHANGES, Exchange
 
 CHECK_TIMEOUT = 10.0
 """Seconds that `check` gives a server to answer."""
@@ -58,10 +59,15 @@ class BrokerSettings(ServiceSettings):
 
 
 @asynccontextmanager
-async def connected(name: str, settings: BrokerSettings) -> AsyncIterator[AmqpBroker]:
-    """Keep a broker connected for as long as the block runs; RabbitMQ lists it as `fairprice <name>`."""
+async def connected(
+    name: str, settings: BrokerSettings, exchanges: Iterable[Exchange] = EXCHANGES
+) -> AsyncIterator[AmqpBroker]:
+    """Keep a broker connected for as long as the block runs; RabbitMQ lists it as `fairprice <name>`.
+
+    `exchanges` and their queues are looked after, and declared where they are missing and the user may.
+    """
     back_off = partial(delays, Random())  # noqa: S311  jitter
-    broker = AmqpBroker(settings.address, name=f"fairprice {name}", back_off=back_off)
+    broker = AmqpBroker(settings.address, name=f"fairprice {name}", back_off=back_off, exchanges=exchanges)
     async with asyncio.TaskGroup() as tasks:
         connection = tasks.create_task(broker.run())
         try:
