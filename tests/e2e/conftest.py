@@ -1,0 +1,86 @@
+"""Lets these tests share modules, and gives them real servers: private ones where the programs are on PATH."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+sys.path += [str(HERE), str(ROOT / "shared" / "tests"), str(ROOT / "services" / "storer" / "tests")]
+pytest.register_assert_rewrite("brokers", "databases", "ledger", "pipeline", "processes")
+
+from brokers import Broker, PrivateBroker, given_broker, is_rabbitmq_on_path  # noqa: E402
+from databases import PrivateDatabase, given_database, is_influxd_on_path  # noqa: E402
+from influx_server import Server  # noqa: E402
+from pipeline import Pipeline  # noqa: E402
+
+PROGRAMS = "private servers, which it stops and kills: put rabbitmq-server and influxd on PATH"
+ADDRESSES = (
+    "FAIRPRICE_TEST_RABBITMQ_URL with FAIRPRICE_TEST_RABBITMQ_MANAGEMENT_URL, and FAIRPRICE_TEST_INFLUXDB_URL, set"
+)
+
+
+@pytest.fixture(scope="session")
+def private_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateBroker]:
+    if not is_rabbitmq_on_path():
+        pytest.skip(f"needs {PROGRAMS}")
+    broker = PrivateBroker(tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        broker.node.start()
+        yield broker
+    finally:
+        broker.node.destroy()
+
+
+@pytest.fixture(scope="session")
+def private_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateDatabase]:
+    if not is_influxd_on_path():
+        pytest.skip(f"needs {PROGRAMS}")
+    database = PrivateDatabase(tmp_path_factory.mktemp("influxdb"))
+    try:
+        yield database
+    finally:
+        database.kill()
+
+
+@pytest.fixture(scope="session")
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """A broker that need not be killed."""
+    if is_rabbitmq_on_path():
+        return request.getfixturevalue("private_broker")
+    return given_broker() or pytest.skip(f"needs {PROGRAMS}, or {ADDRESSES}")
+
+
+@pytest.fixture(scope="session")
+def database(request: pytest.FixtureRequest) -> Server:
+    """A database that need not be killed."""
+    if is_influxd_on_path():
+        return request.getfixturevalue("private_database")
+    return given_database() or pytest.skip(f"needs {PROGRAMS}, or {ADDRESSES}")
+
+
+@pytest.fixture
+def make_pipeline(
+    tmp_path: Path, database: Server, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[[Broker], Pipeline]]:
+    """Make a pipeline in a virtual host and a bucket of its own; afterwards its queues hold nothing unexpected."""
+    pipelines = []
+
+    def make(broker: Broker) -> Pipeline:
+        pipelines.append(Pipeline(broker, database, tmp_path / f"pipeline-{len(pipelines)}", capsys))
+        return pipelines[-1]
+
+    try:
+        yield make
+        for pipeline in pipelines:
+            pipeline.assert_clean()
+    finally:
+        for pipeline in pipelines:
+            pipeline.close()
+
+
+@pytest.fixture
+def pipeline(make_pipeline: Callable[[Broker], Pipeline], broker: Broker) -> Pipeline:
+    return make_pipeline(broker)

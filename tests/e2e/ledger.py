@@ -1,0 +1,174 @@
+"""What was published, as an independent witness saw it, and its comparison with what is stored.
+
+The witness is a durable queue of its own at each exchange. What the broker has confirmed is in there, and what was
+published twice is in there twice.
+"""
+
+import asyncio
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from itertools import chain
+
+from aiormq import spec
+
+EXCHANGES = ("books", "prices")
+WITNESS = {"x-queue-type": "quorum"}
+LEVELS = 20
+POISON = "POISON"
+"""The symbol of lines that are bad on purpose and no events."""
+
+TRUTHS = 20
+"""Books compared with the exchange's own, which tell all levels and are slow to make."""
+
+
+def queue_of(exchange):
+    return f"ledger.{exchange}"
+
+
+async def witness(host):
+    """Begin to witness what passes the exchanges of a virtual host."""
+    async with host.channel() as channel:
+        for exchange in EXCHANGES:
+            await channel.queue_declare(queue_of(exchange), durable=True, arguments=WITNESS)
+            await channel.queue_bind(queue_of(exchange), exchange)
+
+
+async def messages_of(host, queue):
+    """Take everything that a queue holds."""
+    taken = []
+    async with host.channel() as channel:
+        declared = await channel.queue_declare(queue, passive=True)
+        all_taken = asyncio.Event()
+
+        async def take(message):
+            taken.append(message)
+            if len(taken) == declared.message_count:
+                all_taken.set()
+
+        if declared.message_count:
+            await channel.basic_consume(queue, take, no_ack=True)
+            await all_taken.wait()
+    return taken
+
+
+async def publish(host, exchange, *bodies, **properties):
+    """Publish messages as anybody might, whatever is in them."""
+    async with host.channel() as channel:
+        for number, body in enumerate(bodies):
+            await channel.basic_publish(
+                body,
+                exchange=exchange,
+                properties=spec.Basic.Properties(delivery_mode=2, message_id=f"raw-{number}", **properties),
+            )
+
+
+@dataclass
+class Ledger:
+    """Events by exchange identity: symbol and time; prices may have been made twice, at different times."""
+
+    books: dict = field(default_factory=dict)
+    gaps: dict = field(default_factory=dict)
+    prices: dict = field(default_factory=lambda: defaultdict(list))
+    repeated: int = 0
+
+    @classmethod
+    async def read(cls, host):
+        """Take all that the witness has seen; lines that are no events are left out."""
+        ledger = cls()
+        for exchange in EXCHANGES:
+            messages = await messages_of(host, queue_of(exchange))
+            times = Counter(message.header.properties.message_id for message in messages)
+            ledger.repeated += times.total() - len(times)
+            for line in chain.from_iterable(message.body.splitlines() for message in messages):
+                ledger._note(line)
+        return ledger
+
+    def _note(self, line):
+        try:
+            event = json.loads(line, parse_constant=lambda _name: None)
+        except ValueError:
+            return
+        match event:
+            case {"symbol": str(symbol)} if symbol == POISON:
+                pass
+            case {"type": "book", "symbol": symbol, "event_time": time}:
+                assert self.books.setdefault((symbol, time), event)["update_id"] == event["update_id"]
+            case {"type": "gap", "symbol": symbol, "from_time": time}:
+                self.gaps[symbol, time] = event
+            case {"type": "price", "symbol": symbol, "event_time": time}:
+                self.prices[symbol, time].append(event)
+
+    def compare(self, rows):
+        """Return how many events are stored and how many lost; fails on anything that is stored otherwise or extra.
+
+        `rows` returns the rows of a measurement. Every book has to be there as it was published, and its price.
+        """
+        stored = {name: _by_key(rows(name)) for name in ("fair_price", "order_book", "gap")}
+        expected = {"fair_price": {**self.books, **self.prices}, "order_book": self.books, "gap": self.gaps}
+        for measurement, events in expected.items():
+            assert stored[measurement].keys() <= events.keys(), f"{measurement} that nobody published"
+        for key, row in stored["fair_price"].items():
+            _assert_price(row, self.books.get(key), self.prices[key])
+        for key, row in stored["order_book"].items():
+            _assert_book(row, self.books[key])
+        for key, row in stored["gap"].items():
+            gap = self.gaps[key]
+            assert [row[name] for name in ("from_update_id", "to_update_id", "reason")] == [
+                gap[name] for name in ("from_update_id", "to_update_id", "reason")
+            ]
+        lost = sum(len(events.keys() - stored[measurement].keys()) for measurement, events in expected.items())
+        return len(stored["fair_price"]), lost
+
+    def assert_no_hole(self):
+        """Fail unless every update id from the first book on is in a book or in a gap."""
+        for symbol in {symbol for symbol, _ in self.books}:
+            books = [book for (name, _), book in self.books.items() if name == symbol]
+            gaps = [gap for (name, _), gap in self.gaps.items() if name == symbol]
+            ranges = [(book["first_update_id"], book["update_id"]) for book in books]
+            reached = min(ranges)[0] - 1
+            ranges += [(gap["from_update_id"], gap["to_update_id"]) for gap in gaps]
+            for first, last in sorted(ranges):
+                assert first <= reached + 1, f"{symbol}: {reached + 1} to {first - 1} are in no book and in no gap"
+                reached = max(reached, last)
+
+
+def assert_true(exchange, books):
+    """Fail unless stored books, some of the newest, are what the exchange's own were at the same id, level by level."""
+    newest = sorted(books, key=lambda row: row["time"])[-TRUTHS * 20 :: 20]
+    assert len(newest) == TRUTHS
+    for row in newest:
+        truth = exchange.book(row["symbol"], row["update_id"])
+        _assert_book(row, {**truth, "bids": truth["bids"][:LEVELS], "asks": truth["asks"][:LEVELS]})
+
+
+def _by_key(rows):
+    keyed = {(row["symbol"], row["time"]): row for row in rows}
+    assert len(keyed) == len(rows)
+    return keyed
+
+
+def _assert_price(row, book, prices):
+    """The row is one of the prices that were made of the book, field for field, and agrees with the book itself."""
+    fields = {name: value for name, value in row.items() if name not in ("time", "venue", "symbol")}
+    made = [_price_fields(price) for price in prices]
+    assert fields in made, (fields, made)
+    if book is None:
+        return
+    assert (row["first_update_id"], row["update_id"]) == (book["first_update_id"], book["update_id"])
+    tops = [*map(float, book["bids"][0]), *map(float, book["asks"][0])]
+    assert [row[name] for name in ("bid", "bid_size", "ask", "ask_size")] == tops
+
+
+def _price_fields(price):
+    latency = {"latency_ms": (price["priced_time"] - price["event_time"]) / 1000}
+    unstored = {"type", "venue", "symbol", "event_time", "received_time", "priced_time"}
+    return {name: value for name, value in price.items() if name not in unstored and value is not None} | latency
+
+
+def _assert_book(row, book):
+    assert row["update_id"] == book["update_id"]
+    for side, levels in (("bid", book["bids"]), ("ask", book["asks"])):
+        for position, (price, size) in enumerate(levels):
+            assert row[f"{side}_price_{position:02}"] == float(price)
+            assert row[f"{side}_size_{position:02}"] == float(size)

@@ -1,0 +1,53 @@
+"""RabbitMQ holds publishers back while its disk is full: everybody says so, waits, and goes on with everything."""
+
+import time
+
+import pytest
+from processes import eventually
+
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.timeout(120)]
+
+MORE_THAN_ANY_DISK = str(10**15)
+WINDOW = 4
+"""Messages that a crawler has under way; each tells once that it is not confirmed."""
+
+PUBLISH_TIMEOUT = 30
+"""Seconds until a publish counts as unconfirmed, which is logged."""
+
+
+@pytest.fixture
+def full_disk(private_broker):
+    """Fill the disk or make room again."""
+
+    def set_full(full):
+        private_broker.node.ctl("set_disk_free_limit", MORE_THAN_ANY_DISK if full else "50MB")
+
+    yield set_full
+    set_full(False)
+
+
+def test_a_full_disk_of_the_broker_is_told_and_loses_nothing(make_pipeline, private_broker, full_disk):
+    pipeline = make_pipeline(private_broker)
+    services = pipeline.start_chain()
+    crawler = services["crawler"]
+    full_disk(True)
+    began = time.monotonic()
+    eventually(lambda: "because of an alarm" in crawler.problems().get("broker", ""))
+    assert crawler.get("/readyz")[0] == 503
+    assert crawler.metric("broker_blocked") == 1
+    eventually(lambda: "because of an alarm" in crawler.log_text(), PUBLISH_TIMEOUT + 10)
+    time.sleep(3)
+    lines = crawler.log_lines("warning", "error")
+    assert len(lines) <= WINDOW
+    assert all("because of an alarm" in line["error"] for line in lines)
+    assert all(service.is_running for service in services.values())
+    full_disk(False)
+    healed = time.monotonic()
+    pipeline.wait_for_more(1)
+    times = f"away {healed - began:.1f} s, recovered after {time.monotonic() - healed:.1f} s"
+    pipeline.wait_for_more(200)
+    for service in services.values():
+        service.until_ready()
+    again = pipeline.redelivered()
+    pipeline.finish()
+    pipeline.assert_even("broker's disk full", times, again=again)

@@ -1,0 +1,88 @@
+"""RabbitMQ and InfluxDB go away, in every way, under the running chain: what was published is what is stored."""
+
+import time
+
+import pytest
+from ledger import assert_true
+from pipeline import ENOUGH
+
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.timeout(150)]
+
+IMPATIENT = "?heartbeat=4"
+"""With it a service gives up a frozen broker after (4 + 1) x 3 seconds; with the usual one the broker thaws earlier."""
+
+AWAY = 2
+"""Seconds between the end and the start."""
+
+
+def stop(server):
+    server.stop()
+    time.sleep(AWAY)
+    server.start()
+
+
+def kill(server):
+    """Freeze it before, so that what it is asked meanwhile is surely under way and lost with it."""
+    server.freeze()
+    time.sleep(AWAY / 2)
+    server.kill()
+    time.sleep(AWAY / 2)
+    server.start()
+
+
+def freeze(seconds):
+    def outage(server):
+        server.freeze()
+        try:
+            time.sleep(seconds)
+        finally:
+            server.thaw()
+
+    outage.__name__ = f"freeze {seconds} s"
+    return outage
+
+
+def go_through(pipeline, server, outage):
+    """Take the server away and give it back; return how long it took from then to the next row."""
+    before = time.monotonic()
+    outage(server)
+    healed = time.monotonic()
+    pipeline.wait_for_more(1)
+    recovery = time.monotonic() - healed
+    pipeline.wait_for_more(max(200, ENOUGH - pipeline.stored()))
+    return f"away {healed - before:.1f} s, recovered after {recovery:.1f} s"
+
+
+def assert_well(pipeline, services):
+    """Fail unless everybody is well, the newest price is shown, and the newest books are the exchange's own."""
+    for service in services.values():
+        service.until_ready()
+    services["crawler"].stop()
+    pipeline.wait_until_settled()
+    assert_true(pipeline.exchange, pipeline.rows("order_book"))
+    newest = pipeline.rows("fair_price")[-1]
+    assert services["gateway"].price(newest["symbol"])["update_id"] == newest["update_id"]
+
+
+@pytest.mark.parametrize("outage", [stop, kill, freeze(30)], ids=lambda outage: outage.__name__)
+def test_a_broker_that_comes_back_has_lost_nothing(make_pipeline, private_broker, outage):
+    pipeline = make_pipeline(private_broker)
+    services = pipeline.start_chain(storer={"FAIRPRICE_BROKER_URL": f"{pipeline.host.url}{IMPATIENT}"})
+    times = go_through(pipeline, private_broker.node, outage)
+    assert_well(pipeline, services)
+    assert services["storer"].metric("broker_lost_connections_total") >= 1
+    again = pipeline.redelivered()
+    pipeline.finish()
+    pipeline.assert_even(f"broker {outage.__name__}", times, again=again)
+
+
+@pytest.mark.parametrize("outage", [stop, kill, freeze(6)], ids=lambda outage: outage.__name__)
+def test_a_database_that_comes_back_gets_everything(make_pipeline, broker, private_database, outage):
+    pipeline = make_pipeline(broker)
+    services = pipeline.start_chain()
+    times = go_through(pipeline, private_database, outage)
+    assert_well(pipeline, services)
+    assert services["storer"].metric("storer_failures_total") >= 1
+    again = pipeline.redelivered()
+    pipeline.finish()
+    pipeline.assert_even(f"database {outage.__name__}", times, again=again)
