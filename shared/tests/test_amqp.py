@@ -185,6 +185,8 @@ async def test_every_metric_moves_when_it_should(server, make_broker):
     for _ in range(2):
         async with broker.subscribe(PRICES_STORER, 1) as subscription:
             await take(subscription, 1)
+            assert values()["broker_subscriptions", PRICES_STORER] == 1
+    assert values()["broker_subscriptions", PRICES_STORER] == 0
     assert values()["broker_deliveries_total", PRICES_STORER, "first"] == 1
     assert values()["broker_deliveries_total", PRICES_STORER, "again"] == 1
 

@@ -130,7 +130,7 @@ async def load(node, capsys, name, intact=QUEUES):
         print(  # noqa: T201
             f"\n{name}: sent {load.put}, received {[len(seen) for seen in load.received.values()]}, "
             f"lost {[len(numbers) for numbers in missing.values()]}, duplicates {list(duplicates.values())}, "
-            f"recovered after {recovery:.1f} s, retries {load.outbox.retries}, lines logged {len(told)}"
+            f"recovered after {recovery:.1f} s, lines logged {len(told)}"
         )
 
 

@@ -19,8 +19,6 @@ from raw_events import book, price
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.timeout(120)]
 
 EVENTS = 30
-WINDOW = 4
-"""Messages that a crawler has under way; each tells once that it is not confirmed."""
 
 SEVERAL_TRIES = 17
 """Seconds; when only a person can help, the storer asks the database every ten."""
@@ -136,7 +134,7 @@ UNREACHABLE = "cannot connect to the broker at 127.0.0.1:"
 CAUSES = [
     Cause(a_broker_that_is_not_there, "converter", UNREACHABLE, "broker_connected", 0, 0),
     Cause(a_wrong_password, "storer", "refuses the password of user", "broker_connected", 0, 0),
-    Cause(no_right_to_read, "converter", "refused for user 'converter'", "broker_deliveries_total", 0, 0),
+    Cause(no_right_to_read, "converter", "refused for user 'converter'", "broker_subscriptions", 0, 0),
     Cause(no_right_to_write, "converter", "refused for user 'converter'", "broker_publishes_total", 3, MANY),
     Cause(no_right_to_write, "crawler", "refused for user 'crawler'", "broker_publishes_total", 3, MANY),
     Cause(a_missing_queue, "storer", "queue books.storer is missing", "broker_missing_objects", 1, 1),
@@ -195,10 +193,9 @@ def test_what_is_wrong_is_told_in_words_a_metric_and_one_log_line(patient):
     assert cause.least <= patient.metric <= cause.most
     lines = [line for line in patient.told if line["level"] == "error"] or patient.told
     assert all(cause.words in str(line) for line in lines)
-    if cause.service != "crawler":
-        distinct = {(line["event"], line.get("error")) for line in patient.told}
-        assert len(distinct) == len(patient.told), "told again and again"
-    assert len(lines) <= (WINDOW if cause.service == "crawler" else 1)
+    distinct = {(line["event"], line.get("error")) for line in patient.told}
+    assert len(distinct) == len(patient.told), "told again and again"
+    assert len(lines) <= 1
 
 
 def test_it_heals_by_itself_and_nothing_is_lost(patient):

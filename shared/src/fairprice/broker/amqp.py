@@ -52,6 +52,7 @@ class AmqpBroker:
         self._attempts: dict[_Attempt, None] = {}
         self._published: Counter[tuple[str, str]] = Counter()
         self._delivered: Counter[tuple[str, str]] = Counter()
+        self._subscribed: dict[str, int] = {}
 
     async def run(self) -> NoReturn:
         """Keep the connections until cancelled, then close them."""
@@ -75,14 +76,17 @@ class AmqpBroker:
     async def subscribe(self, queue: str, prefetch: int) -> AsyncIterator[AmqpSubscription]:
         """See `Broker.subscribe`."""
         doing = f"consuming {queue!r}"
+        self._subscribed.setdefault(queue, 0)
         async with self._consuming(doing) as channel:
             subscription = AmqpSubscription(channel, queue, self._dead_letter, self._delivered)
             async with self._asking(doing):
                 await channel.basic_qos(prefetch_count=prefetch)
                 await subscription.begin(queue)
+            self._subscribed[queue] += 1
             try:
                 yield subscription
             finally:
+                self._subscribed[queue] -= 1
                 subscription.end("left")
 
     @asynccontextmanager
@@ -129,6 +133,8 @@ class AmqpBroker:
             yield "broker_publishes_total", labels, count
         for labels, count in self._delivered.items():
             yield "broker_deliveries_total", labels, count
+        for queue, count in self._subscribed.items():
+            yield "broker_subscriptions", (queue,), count
         yield "broker_unconfirmed_messages", (), len(self._attempts)
         now = asyncio.get_running_loop().time()
         yield "broker_unconfirmed_seconds", (), now - min((attempt.began for attempt in self._attempts), default=now)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fairprice.broker.port import Broker, Message
-from fairprice.broker.retry import BackOff, publish_until_confirmed
+from fairprice.broker.retry import BackOff, Unconfirmed, publish_until_confirmed
 from fairprice.messages import Event, encode, identity, join
 
 MAX_LINES = 100
@@ -51,7 +51,7 @@ class Outbox:
         self._unconfirmed: deque[_Batch] = deque()
         self._filled = asyncio.Event()
         self._moved = asyncio.Event()
-        self.retries = 0
+        self._repeated = Unconfirmed()
 
     def __len__(self) -> int:
         """Return the number of events that are not confirmed yet."""
@@ -109,7 +109,7 @@ class Outbox:
 
     async def _deliver(self, batch: "_Batch") -> None:
         message = _message(batch, self._message_type, self._app_id, self._wall_clock())
-        self.retries += await publish_until_confirmed(self._broker, self._exchange, message, self._back_off)
+        await publish_until_confirmed(self._broker, self._exchange, message, self._back_off, self._repeated)
         batch.is_confirmed = True
         self._slots.release()
         self._report()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
 
 import structlog
 
@@ -15,25 +16,50 @@ BackOff = Callable[[], Iterator[float]]
 log = structlog.get_logger(__name__)
 
 
-async def publish_until_confirmed(broker: Broker, exchange: str, message: Message, back_off: BackOff) -> int:
-    """Publish under the same `message_id` until the broker confirms; return how many times it did not.
+@dataclass(slots=True)
+class Unconfirmed:
+    """How many messages of one publisher are being repeated: their trouble is one, and told once for all of them."""
+
+    messages: int = 0
+    failures: int = 0
+
+    def begin(self, exchange: str, error: TransientError) -> None:
+        """Count one more message, and tell of the first."""
+        if not self.messages:
+            self.failures = 0
+            log.warning("publish unconfirmed, repeating it", exchange=exchange, error=str(error))
+        self.messages += 1
+
+    def end(self, exchange: str) -> None:
+        """Count one message less, and tell of the last."""
+        self.messages -= 1
+        if not self.messages:
+            log.info("publish confirmed again", exchange=exchange, failures=self.failures)
+
+
+async def publish_until_confirmed(
+    broker: Broker, exchange: str, message: Message, back_off: BackOff, unconfirmed: Unconfirmed | None = None
+) -> None:
+    """Publish under the same `message_id` until the broker confirms; `unconfirmed` is shared by whom one log line does.
 
     Logs the first failure and the recovery, nothing in between.
     """
-    failures = 0
+    unconfirmed = unconfirmed or Unconfirmed()
+    is_repeated = False
     pauses = back_off()
     while True:
         try:
             await broker.publish(exchange, message)
         except TransientError as error:
-            if not failures:
-                log.warning("publish unconfirmed, repeating it", exchange=exchange, error=str(error))
-            failures += 1
+            if not is_repeated:
+                unconfirmed.begin(exchange, error)
+                is_repeated = True
+            unconfirmed.failures += 1
             await asyncio.sleep(next(pauses))
         else:
-            if failures:
-                log.info("publish confirmed again", exchange=exchange, failures=failures)
-            return failures
+            if is_repeated:
+                unconfirmed.end(exchange)
+            return
 
 
 async def consume(

@@ -60,6 +60,7 @@ METRICS = (
     Metric("broker_missing_objects", "Exchanges and queues that RabbitMQ lacks"),
     Metric("broker_lost_connections_total", "Times that the connections to RabbitMQ were lost"),
     Metric("broker_publishes_total", "Publishes by what became of them", ("exchange", "outcome")),
+    Metric("broker_subscriptions", "Queues that are being read: 1, or 0 while that fails", ("queue",)),
     Metric("broker_deliveries_total", "Messages delivered, for the first time or again", ("queue", "time")),
     Metric("broker_unconfirmed_messages", "Publishes that wait for RabbitMQ"),
     Metric("broker_unconfirmed_seconds", "Age of the oldest publish that waits for RabbitMQ"),
