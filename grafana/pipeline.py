@@ -365,7 +365,7 @@ def _failures() -> TimeSeries:
         "none",
         promql(_a_minute("storer_failures"), "repeated writes"),
         promql(f"{_a_minute('storer_invalid_lines')} + {_a_minute('converter_invalid_lines')}", "dead letters"),
-        promql(_a_minute("crawler_invalid_frames"), "invalid frames"),
+        promql(f'60 * sum(rate(fairprice_crawler_frames_total{{kind="invalid"}}{RATE}))', "invalid frames"),
         colours={"repeated writes": ORANGE, "dead letters": VERMILION, "invalid frames": PURPLE},
     )
     return panel.draw_style(GraphDrawStyle.BARS).fill_opacity(60).min(0).axis_soft_max(1)

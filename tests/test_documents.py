@@ -7,6 +7,7 @@ import pytest
 
 from converter.settings import ConverterSettings
 from crawler.settings import CrawlerSettings
+from fairprice.runtime.metrics import METRICS
 from fairprice.runtime.process import BrokerSettings
 from fairprice.runtime.settings import PREFIX, VARIABLES
 from gateway.settings import GatewaySettings
@@ -55,3 +56,11 @@ def test_every_target_of_the_makefile_that_is_documented_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
     assert documented_targets <= targets
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_every_metric_of_the_table_is_counted_somewhere(metric):
+    sources = [*ROOT.glob("services/*/src/**/*.py"), *ROOT.glob("shared/src/**/*.py")]
+    counted = [path for path in sources if f'yield "{metric.name}", ' in path.read_text() and path.name != "metrics.py"]
+
+    assert counted

@@ -30,6 +30,7 @@ from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.outbox import Outbox
 from fairprice.errors import StartupError
 from fairprice.messages import Book, decode
+from fairprice.runtime.metrics import Histogram
 from simulator import Exchange, Fault, Knobs, Playback, SimulatorServer
 
 SCALE = 20.0
@@ -816,3 +817,73 @@ async def test_a_recording_can_be_played_and_gives_the_books_of_the_exchange(tmp
         assert len(run.books(symbol)) > 30
         assert run.last_ids()[symbol] == recorded[-1]
         require_true(server.source, symbol, run.events[symbol])
+
+
+# Metrics
+
+
+def metrics_of(run):
+    """Return the values by name and labels; a histogram's is how much it has observed."""
+    return {
+        (name, *labels): sum(value.counts) if isinstance(value, Histogram) else value
+        for name, labels, value in run.crawler.samples()
+    }
+
+
+def moved(before, after):
+    """Return the metrics that grew."""
+    return {key for key, value in after.items() if value > before.get(key, 0)}
+
+
+@pytest.mark.parametrize(
+    ("fault", "wanted"),
+    [
+        (None, [("crawler_frames_total", "ticker"), ("crawler_books_total", "BTCUSDT"), ("crawler_latency_seconds",),
+                ("crawler_audits_total", "BTCUSDT", "match")]),
+        (Fault("malformed", variant="bad_json"), [("crawler_frames_total", "invalid")]),
+        (Fault("drop"), [("crawler_gaps_total", "BTCUSDT", "missed_updates"),
+                         ("crawler_missing_updates_total", "BTCUSDT"),
+                         ("crawler_resyncs_total", "BTCUSDT", "missed_updates"),
+                         ("crawler_diffs_total", "BTCUSDT", "buffered"), ("crawler_snapshots_total", "fetched")]),
+        (Fault("disconnect"), [("crawler_reconnects_total",)]),
+        (Fault("ticker_mismatch", count=20), [("crawler_audits_total", "BTCUSDT", "mismatch")]),
+    ],
+    ids=["nothing", "malformed", "drop", "disconnect", "mismatch"],
+)  # fmt: skip
+async def test_a_metric_moves_when_it_should(fault, wanted):
+    async with exchange() as server, crawling(server) as run:
+        await run.for_books(10)
+        before = metrics_of(run)
+        assert before["crawler_connections",] == before["crawler_in_sync", "BTCUSDT"] == 1
+        assert before["crawler_request_weight",] > 0
+        if fault:
+            server.inject(fault)
+        await run.until(lambda: moved(before, metrics_of(run)) >= set(wanted))
+        if not fault:
+            troubles = {"gaps", "missing_updates", "resyncs", "reconnects"}
+            grown = moved(before, metrics_of(run))
+            assert not {key[0] for key in grown} & {f"crawler_{trouble}_total" for trouble in troubles}
+            assert ("crawler_frames_total", "invalid") not in grown
+
+
+async def test_failed_snapshots_a_lost_sync_and_waiting_events_are_seen_in_the_metrics():
+    async with exchange() as server, crawling(server) as run:
+        await run.for_books(10)
+        server.inject(Fault("fail_snapshot", count=3))
+        server.inject(Fault("drop"))
+        await run.until(lambda: metrics_of(run)["crawler_in_sync", "BTCUSDT"] == 0)
+        await run.until(lambda: metrics_of(run)["crawler_snapshots_total", "failed"] == 3)
+        await run.until(lambda: metrics_of(run)["crawler_in_sync", "BTCUSDT"] == 1)
+        server.inject(Fault("refuse", count=3))
+        server.inject(Fault("disconnect"))
+        await run.until(lambda: metrics_of(run)["crawler_connections",] == 0)
+        await run.until(lambda: metrics_of(run)["crawler_connections",] == 1)
+
+
+async def test_events_that_wait_for_the_broker_are_counted():
+    async with exchange() as server, crawling(server, capacity=5) as run:
+        await run.for_books(5)
+        run.taking.clear()
+        await run.until(lambda: metrics_of(run)["crawler_unconfirmed_events",] > 20)
+        run.taking.set()
+        await run.until(lambda: metrics_of(run)["crawler_unconfirmed_events",] < 5)

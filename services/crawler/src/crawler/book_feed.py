@@ -33,7 +33,7 @@ class BookFeed:
         self._audits = {symbol: TopAudit() for symbol in symbols}
         self._tickers = {f"{symbol.lower()}@bookTicker".encode(): audit for symbol, audit in self._audits.items()}
         self._ticker_frames = 0
-        self._frames: Counter[str] = Counter()
+        self._frames = Counter({"invalid": 0})
         self._gaps: Counter[tuple[str, str]] = Counter()
         self._missing: Counter[str] = Counter()
         self._latency = Histogram()

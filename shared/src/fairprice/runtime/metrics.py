@@ -28,8 +28,9 @@ class Metric:
 
 
 METRICS = (
-    Metric("crawler_frames_total", "Frames received from the exchange", ("kind",)),
-    Metric("crawler_invalid_frames_total", "Frames that contradict the protocol, quarantined"),
+    Metric(
+        "crawler_frames_total", "Frames received from the exchange; invalid are those that cannot be read", ("kind",)
+    ),
     Metric("crawler_connections", "Open stream connections"),
     Metric("crawler_reconnects_total", "Stream connections that were lost and made again"),
     Metric("crawler_diffs_total", "Diffs by what became of them", ("symbol", "outcome")),
