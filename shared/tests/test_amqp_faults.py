@@ -87,8 +87,9 @@ class Load:
             for delivery in deliveries:
                 self.received[queue].update(event.update_id for event in decode(delivery.message.body))
             await deliveries[-1].ack(multiple=True)
+            return True
 
-        await consume(partial(self.broker.subscribe, queue, 30), work, self.back_off)
+        await consume(partial(self.broker.subscribe, queue, 30), work, self.back_off, asyncio.Event())
 
     def _confirm(self, events):
         self.confirmed += len(events)
@@ -178,7 +179,7 @@ async def test_a_freeze_longer_than_the_heartbeat_allows(node, capsys):
     ids=["memory", "disk"],
 )  # fmt: skip
 async def test_an_alarm(node, capsys, alarm, healthy):
-    async with load(node, capsys, f"{alarm[0]} alarm for 10 s") as (loaded, _):
+    async with load(node, capsys, f"{alarm[0]} alarm for 10 s") as (loaded, logs):
         await asyncio.to_thread(node.ctl, *alarm)
         try:
             await until(lambda: "alarm" in (loaded.broker.problem() or ""))
@@ -189,6 +190,7 @@ async def test_an_alarm(node, capsys, alarm, healthy):
             assert len(loaded.outbox) >= CAPACITY
         finally:
             await asyncio.to_thread(node.ctl, *healthy)
+    assert len(lines(logs, "holding back")) == len(lines(logs, "accepts messages again")) == 1
 
 
 async def test_a_deleted_queue(node, capsys):

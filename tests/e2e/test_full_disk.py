@@ -8,8 +8,8 @@ from processes import eventually
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.timeout(120)]
 
 MORE_THAN_ANY_DISK = str(10**15)
-PUBLISH_TIMEOUT = 30
-"""Seconds until a publish counts as unconfirmed, which is logged."""
+A_WHILE = 10
+"""Seconds that it lasts, in which many publishes are held back."""
 
 
 @pytest.fixture
@@ -32,11 +32,10 @@ def test_a_full_disk_of_the_broker_is_told_and_loses_nothing(make_pipeline, priv
     eventually(lambda: "because of an alarm" in crawler.problems().get("broker", ""))
     assert crawler.get("/readyz")[0] == 503
     assert crawler.metric("broker_blocked") == 1
-    eventually(lambda: "because of an alarm" in crawler.log_text(), PUBLISH_TIMEOUT + 10)
-    time.sleep(3)
+    time.sleep(A_WHILE)
     lines = crawler.log_lines("warning", "error")
     assert len(lines) == 1
-    assert all("because of an alarm" in line["error"] for line in lines)
+    assert "because of an alarm" in lines[0]["problem"]
     assert all(service.is_running for service in services.values())
     full_disk(False)
     healed = time.monotonic()

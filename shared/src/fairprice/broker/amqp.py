@@ -165,7 +165,7 @@ class AmqpBroker:
     async def _publishing(self) -> AbstractChannel:
         """Return the one channel to publish on, made anew when it or its connection was lost; wait while blocked."""
         session = await self._connections.session()
-        await session.publishing.ready()
+        await session.unblocked()
         async with self._opening:
             if not self._channel or self._channel.is_closed or self._channel.connection is not session.publishing:
                 self._channel = await session.publishing.channel(publisher_confirms=True, on_return_raises=True)

@@ -33,6 +33,8 @@ CLOSE_TIMEOUT = 5.0
 CHECK_INTERVAL = 15.0
 """Seconds between two looks at the topology: a fanout that lost one of its queues gives no other sign."""
 
+ALARM = "the broker accepts nothing because of an alarm: free memory or disk space on its machine"
+
 log = structlog.get_logger(__name__)
 for library in ("aiormq", "aio_pika"):  # they call each attempt an error; here an outage is told once
     logging.getLogger(library).setLevel(logging.CRITICAL)
@@ -85,6 +87,8 @@ class Session:
     publishing: AbstractConnection
     consuming: AbstractConnection
     lost: str | None = None
+    is_told: bool = False
+    """Whether it was logged that an alarm holds publishes back."""
 
     @property
     def is_blocked(self) -> bool:
@@ -99,6 +103,18 @@ class Session:
             return False
         waiting.close()
         return True
+
+    async def unblocked(self) -> None:
+        """Wait while an alarm holds publishes back; that is told once, however many wait."""
+        if not self.is_blocked:
+            return
+        if not self.is_told:
+            self.is_told = True
+            log.error("holding back what is to be published", problem=ALARM)
+        await self.publishing.ready()
+        if self.is_told:
+            self.is_told = False
+            log.info("the broker accepts messages again")
 
 
 @dataclass(slots=True)
@@ -146,7 +162,7 @@ class Connections:
             yield self._why_not
             return
         if self._session.is_blocked:
-            yield "the broker accepts nothing because of an alarm: free memory or disk space on its machine"
+            yield ALARM
         yield from self.missing
 
     async def session(self) -> Session:
