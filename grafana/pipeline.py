@@ -365,7 +365,7 @@ def _failures() -> TimeSeries:
         "none",
         promql(_a_minute("storer_failures"), "repeated writes"),
         promql(f"{_a_minute('storer_invalid_lines')} + {_a_minute('converter_invalid_lines')}", "dead letters"),
-        promql(f'60 * sum(rate(fairprice_crawler_frames_total{{kind="invalid"}}{RATE}))', "invalid frames"),
+        promql(_a_minute("crawler_frames", '{kind="invalid"}'), "invalid frames"),
         colours={"repeated writes": ORANGE, "dead letters": VERMILION, "invalid frames": PURPLE},
     )
     return panel.draw_style(GraphDrawStyle.BARS).fill_opacity(60).min(0).axis_soft_max(1)
@@ -419,5 +419,5 @@ def _quantile(quantile: float, service: str) -> str:
     return f"histogram_quantile({quantile}, sum by (le) ({buckets}))"
 
 
-def _a_minute(counter: str) -> str:
-    return f"(60 * sum(rate(fairprice_{counter}_total{RATE})) or vector(0))"
+def _a_minute(counter: str, labels: str = "") -> str:
+    return f"(60 * sum(rate(fairprice_{counter}_total{labels}{RATE})) or vector(0))"
