@@ -7,12 +7,9 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-
 from fairprice.runtime import lifecycle, logging
 from fairprice.runtime.clock import wall_clock
-from fairprice.runtime.metrics import Exporter
-from fairprice.runtime.process import BrokerSettings, broker_problem, connected, drained, told
+from fairprice.runtime.process import BrokerSettings, broker_problem, connected, drained, process_registry, told
 from gateway.app import run
 from gateway.settings import GatewaySettings
 
@@ -26,10 +23,8 @@ def main() -> int:
 async def _run(environ: Mapping[str, str], stop: asyncio.Event) -> int:
     settings = GatewaySettings.load(environ)
     logging.configure(settings.log_level, settings.log_format, "gateway")
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
     async with connected("gateway", BrokerSettings.load(environ)) as broker:
-        registry.register(Exporter(broker.samples))
+        registry = process_registry(broker.samples)
         serving = run(settings, broker, clock=wall_clock, stop=stop, registry=registry, checks=broker.checks())
         await drained(stop, serving)
     return lifecycle.EXIT_OK

@@ -76,6 +76,14 @@ async def connected(
             connection.cancel()
 
 
+def process_registry(*samples: Callable[[], Iterable[Sample]]) -> CollectorRegistry:
+    """Return what `/metrics` tells of a process: its memory and processor time, and these samples."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    registry.register(Exporter(lambda: chain.from_iterable(read() for read in samples)))
+    return registry
+
+
 @asynccontextmanager
 async def healthy(
     environ: Mapping[str, str],
@@ -85,10 +93,7 @@ async def healthy(
 ) -> AsyncIterator[str]:
     """Serve `/livez`, `/readyz` and `/metrics` on the usual port, or where the environment says; yield the URL."""
     settings = HttpSettings.load({"FAIRPRICE_HTTP_PORT": str(port), **environ})
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    registry.register(Exporter(lambda: chain.from_iterable(read() for read in samples)))
-    async with serve(health_routes(checks, registry), settings.http_host, settings.http_port) as url:
+    async with serve(health_routes(checks, process_registry(*samples)), settings.http_host, settings.http_port) as url:
         yield url
 
 
