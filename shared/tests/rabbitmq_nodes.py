@@ -7,7 +7,6 @@ version to test; without it those on PATH are taken. A private node listens on l
 
 import asyncio
 import os
-import random
 import shutil
 import signal
 import socket
@@ -18,12 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 DEBIAN = "/usr/lib/rabbitmq/bin"
 """What Debian has on PATH changes the user; here are the programs themselves."""
-
-PORTS = range(20000, 31000)
-"""Below those that the kernel gives to outgoing connections, so that a stopped node's port stays free."""
 
 START_TIMEOUT = 50
 PLUGINS = "[]."
@@ -118,13 +115,6 @@ async def running(broker):
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-def free_port():
-    while True:
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port := random.choice(PORTS)))
-            return port
 
 
 class Node:

@@ -3,14 +3,14 @@
 import base64
 import json
 import os
-import socket
 import subprocess
-import time
 from functools import cached_property
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import ProxyHandler, Request, build_opener
+
+from ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("crawler", "converter", "storer", "gateway")
@@ -19,26 +19,11 @@ PORTS = ("FAIRPRICE_HTTP_PORT", "GRAFANA_PORT", "RABBITMQ_PORT", "INFLUXDB_PORT"
 opener = build_opener(ProxyHandler({}))
 
 
-def eventually(condition, seconds=60, why="it did not come true in time"):
-    """Wait until it is so, and return what it was."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, why() if callable(why) else why
-        time.sleep(0.25)
-    return found
-
-
 def run(*command, seconds=60, environ=None, check=True):
     """Run a command and return what it printed."""
     done = subprocess.run(command, cwd=ROOT, env=environ, check=False, capture_output=True, text=True, timeout=seconds)
     assert done.returncode == 0 or not check, f"{' '.join(command)}:\n{done.stdout[-1000:]}\n{done.stderr[-1000:]}"
     return done.stdout
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def get(url, user="", password=""):

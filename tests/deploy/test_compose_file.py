@@ -12,6 +12,7 @@ import yaml
 
 from converter.__main__ import PORT as CONVERTER_PORT
 from crawler.__main__ import PORT as CRAWLER_PORT
+from fairprice.runtime.process import DRAIN_TIMEOUT
 from fairprice.runtime.settings import SECRETS, VARIABLES
 from storer.__main__ import PORT as STORER_PORT
 
@@ -23,7 +24,6 @@ CREDENTIALS = runpy.run_path(str(ROOT / "deploy" / "credentials.py"))
 
 OURS = {"crawler": CRAWLER_PORT, "converter": CONVERTER_PORT, "storer": STORER_PORT, "gateway": 8000}
 ONE_SHOT = {"credentials", "passwords", "provisioner"}
-DRAIN_SECONDS = 15
 
 SET_BY_THE_IMAGE = {"FAIRPRICE_HTTP_HOST", "FAIRPRICE_STATE_DIR"}
 FILE_VARIABLES = {f"{name}_FILE" for name in SECRETS}
@@ -92,7 +92,7 @@ def test_its_version_is_pinned_in_one_place(name):
 
 @every_service
 def test_it_gets_time_to_drain(name):
-    assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > DRAIN_SECONDS
+    assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > DRAIN_TIMEOUT
 
 
 @every_service

@@ -9,7 +9,8 @@ import time
 
 import dashboards
 import pytest
-from compose_stack import SERVICES, Stack, eventually, get, run
+from compose_stack import SERVICES, Stack, get, run
+from waiting import eventually
 
 WANTED = "FAIRPRICE_TEST_COMPOSE"
 GRACE_SECONDS = 30

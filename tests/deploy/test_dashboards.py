@@ -15,6 +15,7 @@ from urllib.request import urlopen
 import dashboards
 import pytest
 import yaml
+from influx_server import ABSENT, PrivateServer, is_on_path, named_server, new_org
 from pydantic import SecretStr
 
 from converter.pricing import Pricer
@@ -183,9 +184,6 @@ def market(minutes: int):
 
 @pytest.fixture(scope="module")
 def org(tmp_path_factory):
-    sys.path.append(str(ROOT / "services" / "storer" / "tests"))
-    from influx_server import ABSENT, PrivateServer, is_on_path, named_server, new_org
-
     server = PrivateServer(tmp_path_factory.mktemp("influxdb")) if is_on_path() else named_server()
     try:
         with new_org(server or pytest.skip(ABSENT)) as org:

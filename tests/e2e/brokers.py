@@ -17,7 +17,8 @@ from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
 import aiormq
-from rabbitmq_nodes import PROGRAMS, Node, Programs, free_port
+from ports import free_port
+from rabbitmq_nodes import PROGRAMS, Node, Programs
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "rabbitmq"

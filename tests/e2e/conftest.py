@@ -8,8 +8,8 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-sys.path += [str(HERE), str(ROOT / "shared" / "tests"), str(ROOT / "services" / "storer" / "tests")]
-pytest.register_assert_rewrite("brokers", "databases", "ledger", "pipeline", "processes")
+sys.path += [str(HERE), str(HERE.parent), str(ROOT / "shared" / "tests"), str(ROOT / "services" / "storer" / "tests")]
+pytest.register_assert_rewrite("brokers", "databases", "ledger", "pipeline", "processes", "waiting")
 
 from brokers import Broker, PrivateBroker, given_broker, is_rabbitmq_on_path  # noqa: E402
 from databases import PrivateDatabase, given_database, is_influxd_on_path  # noqa: E402

@@ -10,7 +10,8 @@ from urllib.error import HTTPError
 from brokers import VirtualHost
 from influx_server import new_org
 from ledger import Ledger, witness
-from processes import Exchange, Service, eventually
+from processes import Exchange, Service
+from waiting import eventually
 
 CHAIN = ("storer", "converter", "gateway", "crawler")
 QUEUES = {"converter": ("books.converter",), "storer": ("books.storer", "prices.storer")}
@@ -36,7 +37,6 @@ class Pipeline:
         self.host = VirtualHost(broker, folder)
         self._stack.callback(self.host.close)
         self.org = self._stack.enter_context(new_org(database))
-        self._stack.callback(self._delete_tasks)
         self.token_file = folder / "token"
         self.provision()
         self.exchange = None
@@ -56,11 +56,6 @@ class Pipeline:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         self._reader = self.org.make_token("read")
-
-    def _delete_tasks(self):
-        """InfluxDB 2.7 does not start again where an organization was deleted and its tasks were not."""
-        for task in self.org.server.call("GET", "/api/v2/tasks", orgID=self.org.id)["tasks"]:
-            self.org.server.call("DELETE", f"/api/v2/tasks/{task['id']}")
 
     def environ(self, name):
         user, password = self.host.users[name]

@@ -6,23 +6,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from rabbitmq_nodes import free_port
-
-PATIENCE = 60
-
-
-def eventually(condition, seconds=PATIENCE, why="it did not come true in time", *, pause=0.1):
-    """Wait until it is so, and return what it was."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, why() if callable(why) else why
-        time.sleep(pause)
-    return found
+from ports import free_port
+from waiting import PATIENCE, eventually
 
 
 def spawn(arguments, environ, log):

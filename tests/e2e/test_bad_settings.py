@@ -13,7 +13,7 @@ import pytest
 from forwarder import forwarding
 from ledger import Ledger, publish
 from pipeline import SYMBOLS, Pipeline
-from rabbitmq_nodes import free_port
+from ports import free_port
 from raw_events import book, price
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.timeout(120)]
@@ -89,12 +89,20 @@ def a_missing_bucket(pipeline, _stack, name):
     pipeline.provision()
 
 
-def a_wrong_token(pipeline, _stack, name):
+def another_token(pipeline, name, token):
     bring(pipeline)
     right = pipeline.token_file.read_text()
-    pipeline.token_file.write_text("wrong\n")
+    pipeline.token_file.write_text(token)
     yield pipeline.start(name)
     pipeline.token_file.write_text(right)
+
+
+def a_wrong_token(pipeline, _stack, name):
+    yield from another_token(pipeline, name, "wrong\n")
+
+
+def a_token_without_the_right(pipeline, _stack, name):
+    yield from another_token(pipeline, name, pipeline.org.make_token("read"))
 
 
 def a_revoked_token(pipeline, _stack, name):
@@ -104,14 +112,6 @@ def a_revoked_token(pipeline, _stack, name):
             pipeline.org.server.call("DELETE", f"/api/v2/authorizations/{each['id']}")
     yield pipeline.start(name)
     pipeline.provision()
-
-
-def a_token_without_the_right(pipeline, _stack, name):
-    bring(pipeline)
-    right = pipeline.token_file.read_text()
-    pipeline.token_file.write_text(pipeline.org.make_token("read"))
-    yield pipeline.start(name)
-    pipeline.token_file.write_text(right)
 
 
 @dataclass

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 from forwarder import Handovers, forwarding
-from rabbitmq_nodes import free_port
+from ports import free_port
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.timeout(150)]
 

@@ -10,7 +10,7 @@ from itertools import islice
 import orjson
 import pytest
 from brokers import ROOT, VirtualHost
-from processes import eventually
+from waiting import eventually
 
 from fairprice.messages import PRICE_VALUES, Price, encode
 

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from processes import eventually
+from waiting import eventually
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.timeout(120)]
 

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from brokers import given_broker, is_rabbitmq_on_path
 from ledger import assert_true
-from processes import eventually
+from waiting import eventually
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.timeout(150)]
 

@@ -14,6 +14,7 @@ import urllib.request
 from contextlib import contextmanager
 
 import pytest
+from waiting import eventually
 
 from simulator import Exchange
 
@@ -43,13 +44,6 @@ def running(*arguments, **environ):
 def get(address):
     with urllib.request.urlopen(f"http://{address}", timeout=5) as answer:
         return json.load(answer)
-
-
-def eventually(condition, seconds=15):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def count(database, table):
@@ -216,7 +210,7 @@ def test_a_locked_database_is_said_to_be_so(standalone, tmp_path):
 def test_ctrl_c_stores_what_is_under_way_and_sums_up_in_one_line(tmp_path):
     database = tmp_path / "x.db"
     with running("standalone", "--port", 0, "--database", database) as (process, address):
-        eventually(lambda: all(price.get("price") for price in get(f"{address}/api/prices")))
+        eventually(lambda: all(price.get("price") for price in get(f"{address}/api/prices")), 15)
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         out = process.stdout.read()
@@ -239,12 +233,12 @@ def test_kill_9_leaves_a_whole_database_and_a_gap_at_the_next_start(rows_of, tmp
         }
         live = ("standalone", "--live", "--port", 0, "--database", database)
         with running(*live, **settings) as (process, _):
-            eventually(lambda: count(database, "fair_price") > 25)
+            eventually(lambda: count(database, "fair_price") > 25, 15)
             process.kill()
             process.wait()
         stored = count(database, "fair_price")
         with running(*live, **settings) as (process, _):
-            eventually(lambda: count(database, "fair_price") > stored + 10)
+            eventually(lambda: count(database, "fair_price") > stored + 10, 15)
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=10) == 0
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parents[2] / "shared" / "tests")]
 pytest.register_assert_rewrite("influx_server", "exchange_data")
 
 from influx_server import ABSENT, UNKILLABLE, Org, PrivateServer, Server, is_on_path, named_server, new_org  # noqa: E402

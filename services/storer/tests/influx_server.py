@@ -5,7 +5,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 import orjson
+from ports import free_port
 
 from storer.stores.address import InfluxAddress
 
@@ -53,9 +53,7 @@ class PrivateServer(Server):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         super().__init__(f"http://127.0.0.1:{self._port}", secrets.token_hex(16))
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -162,6 +160,8 @@ def new_org(server: Server) -> Iterator[Org]:
         yield org
     finally:
         with contextlib.suppress(HTTPError, URLError):
+            for task in server.call("GET", "/api/v2/tasks", orgID=org.id)["tasks"]:  # else 2.7 does not start again
+                server.call("DELETE", f"/api/v2/tasks/{task['id']}")
             for user in server.call("GET", "/private/legacy/authorizations", orgID=org.id)["authorizations"]:
                 server.call("DELETE", f"/private/legacy/authorizations/{user['id']}")
             server.call("DELETE", f"/api/v2/orgs/{org.id}")
