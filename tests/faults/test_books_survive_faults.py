@@ -11,10 +11,10 @@ from random import Random
 import pytest
 import structlog
 
-from crawler.binance.wire import decode_snapshot
+from crawler.book.depth_sync import SnapshotRequest
+from crawler.book.market_data import Diff
 from crawler.book_feed import BookFeed
-from crawler.depth_sync import SnapshotRequest
-from crawler.market_data import Diff
+from crawler.venues.binance.wire import decode_snapshot
 from fairprice.errors import InvalidMarketData
 from fairprice.messages import Book
 from simulator import Disconnect, Exchange, Fault

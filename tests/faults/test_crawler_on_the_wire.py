@@ -21,10 +21,10 @@ from aiohttp import web
 
 from crawler import app, capture, connections, state
 from crawler.app import Crawler
-from crawler.binance import rest
-from crawler.binance.governor import Governor
-from crawler.binance.rest import RestClient
 from crawler.settings import CrawlerSettings
+from crawler.venues.binance import rest
+from crawler.venues.binance.governor import Governor
+from crawler.venues.binance.rest import RestClient
 from fairprice import topology
 from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.outbox import Outbox

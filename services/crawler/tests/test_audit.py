@@ -2,8 +2,8 @@
 
 import pytest
 
-from crawler import audit as audit_module
-from crawler.audit import KEPT_TOPS, TOLERATED, TopAudit
+from crawler.book import audit as audit_module
+from crawler.book.audit import KEPT_TOPS, TOLERATED, TopAudit
 from fairprice.errors import InvalidMarketData
 from fairprice.messages import Book
 

@@ -4,11 +4,11 @@ import orjson
 import pytest
 import structlog
 
-from crawler.binance.wire import Reply, Shutdown, Unknown
+from crawler.book.depth_sync import SnapshotRequest
+from crawler.book.market_data import Diff, Snapshot
 from crawler.book_feed import BookFeed
-from crawler.depth_sync import SnapshotRequest
-from crawler.market_data import Diff, Snapshot
 from crawler.state import Confirmed
+from crawler.venues.binance.wire import Reply, Shutdown, Unknown
 from fairprice.messages import Book, Gap
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")

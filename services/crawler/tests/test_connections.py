@@ -11,8 +11,8 @@ import pytest
 import structlog
 
 from crawler import connections
-from crawler.binance.wire import Reply
 from crawler.connections import Connections
+from crawler.venues.binance.wire import Reply
 from fairprice.errors import ExchangeUnavailable
 from fairprice.runtime.backoff import delays
 

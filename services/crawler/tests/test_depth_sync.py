@@ -4,9 +4,9 @@ from random import Random
 
 import pytest
 
-from crawler import depth_sync
-from crawler.depth_sync import REFRESH_PAUSE, RESET_AFTER, RESET_TIME, DepthSync, SnapshotRequest
-from crawler.market_data import Diff, Snapshot
+from crawler.book import depth_sync
+from crawler.book.depth_sync import REFRESH_PAUSE, RESET_AFTER, RESET_TIME, DepthSync, SnapshotRequest
+from crawler.book.market_data import Diff, Snapshot
 from fairprice.messages import Book, Gap
 
 WINDOW = 100_000

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.binance.governor import SHARE, WINDOW, Governor
+from crawler.venues.binance.governor import SHARE, WINDOW, Governor
 
 LIMIT = 6000
 ALLOWED = LIMIT * SHARE

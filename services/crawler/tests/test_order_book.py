@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from crawler.order_book import WINDOW_SHARE, BookSide, OrderBook
+from crawler.book.order_book import WINDOW_SHARE, BookSide, OrderBook
 
 ZEROS = ("0", "0.0", "0.00000000", "0." + "0" * 40)
 

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 import structlog
 
-from crawler.depth_sync import SnapshotRequest
-from crawler.market_data import Snapshot
+from crawler.book.depth_sync import SnapshotRequest
+from crawler.book.market_data import Snapshot
 from crawler.snapshots import WORKERS, SnapshotQueue
 from fairprice.errors import ExchangeUnavailable, InvalidMarketData, StartupError
 

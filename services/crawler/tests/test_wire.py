@@ -9,7 +9,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from crawler.binance.wire import (
+from crawler.book.market_data import Diff, Snapshot, Ticker
+from crawler.venues.binance.wire import (
     FrameDecoder,
     Reply,
     Shutdown,
@@ -18,7 +19,6 @@ from crawler.binance.wire import (
     decode_ticker,
     ticker_update_id,
 )
-from crawler.market_data import Diff, Snapshot, Ticker
 from fairprice.errors import InvalidMarketData
 
 DIFF = {

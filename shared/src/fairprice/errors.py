@@ -7,7 +7,8 @@
     │   └── ExchangeUnavailable   keep the stream, back off; says how long to wait if the exchange said so
     ├── InvalidError              this input will never be right; dead-letter or quarantine it, go on
     │   ├── InvalidLine           a line of a message
-    │   └── InvalidMarketData     a frame or a snapshot of the exchange
+    │   ├── InvalidMarketData     a frame or a snapshot of the exchange
+    │   └── NoSnapshotLeft        a recording holds no further snapshot of a symbol
     └── FatalError                stop the process; the text says what to do
         ├── SettingsError
         └── StartupError
@@ -54,7 +55,15 @@ class InvalidLine(InvalidError):
 
 
 class InvalidMarketData(InvalidError):
-    """A frame or snapshot that contradicts the exchange's protocol."""
+    """A frame or snapshot that contradicts the exchange's protocol; `symbol` is whose it is, where that is known."""
+
+    def __init__(self, message: str, symbol: str | None = None) -> None:
+        super().__init__(message)
+        self.symbol = symbol
+
+
+class NoSnapshotLeft(InvalidError):
+    """There will be no further snapshot of a symbol: the exchange is a recording, and this is its end."""
 
 
 class FatalError(FairpriceError):

@@ -15,10 +15,10 @@ from random import Random
 import aiohttp
 
 from crawler.app import Crawler
-from crawler.binance.governor import Governor
-from crawler.binance.rest import RestClient
 from crawler.capture import Capture, open_recording
 from crawler.settings import CrawlerSettings
+from crawler.venues.binance.governor import Governor
+from crawler.venues.binance.rest import RestClient
 from fairprice.errors import ExchangeUnavailable, InvalidMarketData, StartupError
 from fairprice.runtime import lifecycle, logging
 from fairprice.runtime.clock import wall_clock

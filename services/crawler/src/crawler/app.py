@@ -11,16 +11,16 @@ import aiohttp
 import structlog
 
 from crawler import state
-from crawler.binance.governor import Governor
-from crawler.binance.rest import RestClient
-from crawler.binance.wire import Frame
+from crawler.book.depth_sync import Output, SnapshotRequest
+from crawler.book.market_data import Snapshot
 from crawler.book_feed import BookFeed
 from crawler.connections import Connections
-from crawler.depth_sync import Output, SnapshotRequest
-from crawler.market_data import Snapshot
 from crawler.settings import CrawlerSettings
 from crawler.snapshots import SnapshotQueue
 from crawler.state import Confirmed
+from crawler.venues.binance.governor import Governor
+from crawler.venues.binance.rest import RestClient
+from crawler.venues.binance.wire import Frame
 from fairprice.broker.outbox import Outbox
 from fairprice.broker.port import Broker
 from fairprice.errors import TransientError

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 
 import structlog
 
-from crawler.audit import TopAudit
-from crawler.binance.wire import Frame, FrameDecoder
-from crawler.depth_sync import DepthSync, Output
-from crawler.market_data import Diff, Snapshot
+from crawler.book.audit import TopAudit
+from crawler.book.depth_sync import DepthSync, Output
+from crawler.book.market_data import Diff, Snapshot
 from crawler.state import Confirmed
+from crawler.venues.binance.wire import Frame, FrameDecoder
 from fairprice.errors import InvalidMarketData
 from fairprice.messages import Book, Gap
 from fairprice.runtime.metrics import Histogram, Sample

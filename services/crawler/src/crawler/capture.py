@@ -14,11 +14,11 @@ from typing import BinaryIO, cast
 import aiohttp
 import structlog
 
-from crawler.binance.rest import RestClient
-from crawler.binance.stream import Connection, connect, stream_names
-from crawler.binance.wire import FrameDecoder, decode_snapshot
-from crawler.market_data import Diff
+from crawler.book.market_data import Diff
 from crawler.settings import CrawlerSettings
+from crawler.venues.binance.rest import RestClient
+from crawler.venues.binance.stream import Connection, connect, stream_names
+from crawler.venues.binance.wire import FrameDecoder, decode_snapshot
 from fairprice.errors import InvalidMarketData, StartupError
 
 SNAPSHOT_PAUSE = 0.5

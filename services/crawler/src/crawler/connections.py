@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import aiohttp
 import structlog
 
-from crawler.binance.governor import Governor
-from crawler.binance.stream import Connection, connect, stream_names
-from crawler.binance.wire import Frame, Reply, Shutdown
-from crawler.market_data import Diff
+from crawler.book.market_data import Diff
 from crawler.silence import SilenceWatch
+from crawler.venues.binance.governor import Governor
+from crawler.venues.binance.stream import Connection, connect, stream_names
+from crawler.venues.binance.wire import Frame, Reply, Shutdown
 from fairprice.broker.outbox import Outbox
 from fairprice.errors import ExchangeUnavailable
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 
 import structlog
 
-from crawler.binance.rest import RestClient
-from crawler.depth_sync import SnapshotRequest
-from crawler.market_data import Snapshot
+from crawler.book.depth_sync import SnapshotRequest
+from crawler.book.market_data import Snapshot
+from crawler.venues.binance.rest import RestClient
 from fairprice.errors import InvalidMarketData, TransientError
 
 WORKERS = 4

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from crawler.market_data import Diff, Snapshot, Ticker
+from crawler.book.market_data import Diff, Snapshot, Top
 from fairprice.errors import InvalidMarketData
 from fairprice.messages import are_levels
 
@@ -90,13 +90,13 @@ class FrameDecoder:
         return Diff(symbol, first, last, time if time >= MICROSECONDS_FROM else time * 1000, bids, asks)
 
 
-def decode_ticker(frame: bytes) -> Ticker:
+def decode_ticker(frame: bytes) -> Top:
     """Return the best bid and ask of a `bookTicker` frame; raises `InvalidMarketData`."""
     try:
         data = orjson.loads(frame)["data"]
         bid, ask = [data["b"], data["B"]], [data["a"], data["A"]]
         _require_levels([bid, ask])
-        return Ticker(int(data["u"]), bid, ask)
+        return Top(bid, ask)
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidMarketData(f"no bookTicker: {error}") from error
 
@@ -122,7 +122,7 @@ def decode_snapshot(body: bytes, limit: int) -> Snapshot:
         raise InvalidMarketData(f"depth snapshot with lastUpdateId {update_id!r:.30}")
     if bids and asks and float(bids[0][0]) >= float(asks[0][0]):
         raise InvalidMarketData(f"depth snapshot is crossed: bid {bids[0][0]}, ask {asks[0][0]}")
-    return Snapshot(update_id, bids, asks, len(bids) < limit, len(asks) < limit)
+    return Snapshot("", update_id, bids, asks, len(bids) < limit, len(asks) < limit)
 
 
 def _require_levels(*sides: object) -> None:

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from math import inf
 
-from crawler.market_data import Diff, Snapshot
-from crawler.order_book import OrderBook
+from crawler.book.market_data import Diff, Snapshot
+from crawler.book.order_book import OrderBook
 from fairprice.messages import Book, Gap, Level
 
 BUFFER = 10_000

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 import aiohttp
 import orjson
 
-from crawler.binance.governor import Governor
-from crawler.binance.wire import decode_snapshot
-from crawler.market_data import Snapshot
+from crawler.book.market_data import Snapshot
+from crawler.venues.binance.governor import Governor
+from crawler.venues.binance.wire import decode_snapshot
 from fairprice.errors import ExchangeUnavailable, InvalidMarketData, StartupError
 
 TIMEOUT = 10.0

@@ -10,8 +10,8 @@ from collections import deque
 from operator import itemgetter
 from typing import NamedTuple
 
-from crawler.binance.wire import decode_ticker, ticker_update_id
-from crawler.market_data import Ticker
+from crawler.book.market_data import Top as Ticker
+from crawler.venues.binance.wire import decode_ticker, ticker_update_id
 from fairprice.messages import Book, Level
 
 KEPT_FRAMES = 2000
@@ -101,5 +101,9 @@ def _equal(ticker: Ticker, top: Top) -> bool:
     return _same(ticker.bid, top.bid) and _same(ticker.ask, top.ask)
 
 
-def _same(level: Level, other: Level | None) -> bool:
-    return other is not None and (level == other or list(map(float, level)) == list(map(float, other)))
+def _same(level: Level | None, other: Level | None) -> bool:
+    return (
+        level is not None
+        and other is not None
+        and (level == other or list(map(float, level)) == list(map(float, other)))
+    )

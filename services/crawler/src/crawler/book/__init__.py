@@ -1,0 +1,1 @@
+"""What is known of a symbol's order book, and how: pure, without I/O, clock or log."""
