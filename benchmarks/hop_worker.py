@@ -18,7 +18,7 @@ from benchmarks.processes import measured
 from fairprice.broker.outbox import Outbox
 from fairprice.messages import BOOKS_TYPE, Event, encode
 from fairprice.runtime.backoff import delays
-from fairprice.runtime.clock import wall_clock
+from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.process import BrokerSettings, connected
 from fairprice.topology import BOOKS
 
@@ -47,7 +47,7 @@ async def publish_events(exchange: str, message_type: str, events: Sequence[Even
             message_type,
             "benchmark",
             confirmed=lambda _events: None,
-            wall_clock=wall_clock,
+            clock=SystemClock(),
             back_off=partial(delays, Random()),
         )
         running = asyncio.create_task(outbox.run())

@@ -21,6 +21,7 @@ from fairprice.broker.retry import consume
 from fairprice.messages import Price, decode
 from fairprice.runtime import lifecycle, logging
 from fairprice.runtime.backoff import delays
+from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.process import BrokerSettings, connected
 from fairprice.topology import PRICES, UNROUTED, Exchange
 
@@ -36,7 +37,8 @@ async def follow(limit: float, stop: asyncio.Event) -> int:
     logging.configure(settings.log_level, settings.log_format, "wide-spread")
     back_off = partial(delays, Random())  # noqa: S311  jitter
     async with connected("wide-spread", settings, TOPOLOGY) as broker:
-        await consume(partial(broker.subscribe, QUEUE, 20), partial(tell, limit), back_off, stop)
+        subscribe = partial(broker.subscribe, QUEUE, 20)
+        await consume(subscribe, partial(tell, limit), back_off, stop, SystemClock())
     return lifecycle.EXIT_OK
 
 

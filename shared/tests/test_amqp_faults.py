@@ -18,6 +18,7 @@ from fairprice.broker.outbox import Outbox
 from fairprice.broker.retry import consume
 from fairprice.messages import BOOKS_TYPE, Book, decode
 from fairprice.runtime.backoff import delays
+from fairprice.runtime.clock import SystemClock
 from fairprice.topology import BOOKS, BOOKS_CONVERTER, BOOKS_STORER
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(120)]
@@ -49,7 +50,7 @@ class Load:
         self.broker = AmqpBroker(lambda: url, name="load", back_off=back_off, publish_timeout=4)
         self.outbox = Outbox(
             self.broker, BOOKS, BOOKS_TYPE, "test",
-            confirmed=self._confirm, wall_clock=lambda: 1, back_off=back_off, capacity=CAPACITY,
+            confirmed=self._confirm, clock=SystemClock(), back_off=back_off, capacity=CAPACITY,
         )  # fmt: skip
         self.back_off = back_off
         self.put = 0
@@ -89,7 +90,7 @@ class Load:
             await deliveries[-1].ack(multiple=True)
             return True
 
-        await consume(partial(self.broker.subscribe, queue, 30), work, self.back_off, asyncio.Event())
+        await consume(partial(self.broker.subscribe, queue, 30), work, self.back_off, asyncio.Event(), SystemClock())
 
     def _confirm(self, events):
         self.confirmed += len(events)

@@ -11,6 +11,7 @@ from fairprice.broker.dead_letters import dead_letter
 from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.port import Message
 from fairprice.errors import BrokerUnavailable
+from fairprice.runtime.clock import SystemClock
 from fairprice.topology import BOOKS_STORER, DEAD_LETTERS
 
 SOURCE = Message(
@@ -39,7 +40,13 @@ async def bury(broker, *lines, source=SOURCE):
     for line in lines:
         await soon(
             dead_letter(
-                broker, line, reason="no JSON", queue=BOOKS_STORER, source=source, back_off=lambda: repeat(0.001)
+                broker,
+                line,
+                reason="no JSON",
+                queue=BOOKS_STORER,
+                source=source,
+                back_off=lambda: repeat(0.001),
+                clock=SystemClock(),
             )
         )
 

@@ -11,6 +11,7 @@ from broker_steps import message
 from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.retry import consume, publish_until_confirmed
 from fairprice.errors import BrokerUnavailable, StoreUnavailable
+from fairprice.runtime.clock import SystemClock
 from fairprice.topology import PRICES, PRICES_STORER
 
 
@@ -45,7 +46,7 @@ class Delays:
 @pytest.mark.parametrize("failures", [0, 1, 4])
 async def test_a_publish_is_repeated_unchanged_until_the_broker_confirms(failures):
     broker, back_off = FailingBroker(failures), Delays()
-    await publish_until_confirmed(broker, "books", message(1), back_off)
+    await publish_until_confirmed(broker, "books", message(1), back_off, SystemClock())
     assert broker.published == [("books", message(1))] * (failures + 1)
     assert sum(back_off.taken) == failures
 
@@ -53,13 +54,15 @@ async def test_a_publish_is_repeated_unchanged_until_the_broker_confirms(failure
 async def test_an_error_that_is_not_transient_is_not_repeated():
     broker = FailingBroker(1, KeyError)
     with pytest.raises(KeyError):
-        await publish_until_confirmed(broker, "books", message(1), Delays())
+        await publish_until_confirmed(broker, "books", message(1), Delays(), SystemClock())
     assert len(broker.published) == 1
 
 
 async def test_cancelling_ends_the_repetitions():
     broker = FailingBroker(10**9)
-    task = asyncio.create_task(publish_until_confirmed(broker, "books", message(1), lambda: repeat(10.0)))
+    task = asyncio.create_task(
+        publish_until_confirmed(broker, "books", message(1), lambda: repeat(10.0), SystemClock())
+    )
     await asyncio.sleep(0.01)
     task.cancel()
     await asyncio.wait({task}, timeout=1)
@@ -98,7 +101,7 @@ async def test_a_lost_subscription_is_left_and_made_again(error):
         return True
 
     with pytest.raises(ZeroDivisionError):
-        await consume(subscriptions.subscribe, work, Delays(), asyncio.Event())
+        await consume(subscriptions.subscribe, work, Delays(), asyncio.Event(), SystemClock())
     assert seen == [1, 1, 2, 2, 3, 3, 4]
     assert subscriptions.ended == [1, 2, 3, 4]
 
@@ -116,7 +119,7 @@ async def test_pauses_grow_while_nothing_works_and_begin_anew_once_something_did
         return True
 
     with pytest.raises(ZeroDivisionError):
-        await consume(Subscriptions().subscribe, work, back_off, asyncio.Event())
+        await consume(Subscriptions().subscribe, work, back_off, asyncio.Event(), SystemClock())
     assert back_off.taken == [3, 3]
 
 
@@ -135,7 +138,7 @@ async def test_subscribing_itself_is_tried_again_too():
         raise ZeroDivisionError(subscription)
 
     with pytest.raises(ZeroDivisionError, match="3"):
-        await consume(subscribe, work, Delays(), asyncio.Event())
+        await consume(subscribe, work, Delays(), asyncio.Event(), SystemClock())
 
 
 async def test_cancelling_ends_the_work_and_leaves_the_subscription():
@@ -144,7 +147,7 @@ async def test_cancelling_ends_the_work_and_leaves_the_subscription():
     async def work(_subscription):
         await asyncio.sleep(10)
 
-    task = asyncio.create_task(consume(subscriptions.subscribe, work, Delays(), asyncio.Event()))
+    task = asyncio.create_task(consume(subscriptions.subscribe, work, Delays(), asyncio.Event(), SystemClock()))
     await asyncio.sleep(0.01)
     task.cancel()
     await asyncio.wait({task}, timeout=1)
@@ -166,7 +169,9 @@ async def test_a_stop_lets_what_is_being_worked_on_end_and_takes_no_more():
 
     for number in range(3):
         await broker.publish(PRICES, message(number))
-    consuming = asyncio.create_task(consume(partial(broker.subscribe, PRICES_STORER, 10), work, Delays(), stop))
+    consuming = asyncio.create_task(
+        consume(partial(broker.subscribe, PRICES_STORER, 10), work, Delays(), stop, SystemClock())
+    )
     await begun.wait()
     stop.set()
     await asyncio.wait_for(consuming, 1)
@@ -181,7 +186,7 @@ async def test_a_stop_ends_the_wait_for_a_message():
         return bool(await subscription.receive(1))
 
     subscribe = partial(MemoryBroker().subscribe, PRICES_STORER, 10)
-    consuming = asyncio.create_task(consume(subscribe, work, Delays(), stop))
+    consuming = asyncio.create_task(consume(subscribe, work, Delays(), stop, SystemClock()))
     await asyncio.sleep(0.01)
     stop.set()
     await asyncio.wait_for(consuming, 1)
@@ -198,7 +203,7 @@ async def test_a_stop_does_not_wait_for_a_broker_that_is_away(where):
         raise BrokerUnavailable("away")
         yield
 
-    consuming = asyncio.create_task(consume(subscribe, None, lambda: repeat(10.0), stop))
+    consuming = asyncio.create_task(consume(subscribe, None, lambda: repeat(10.0), stop, SystemClock()))
     await asyncio.sleep(0.01)
     stop.set()
     await asyncio.wait_for(consuming, 1)
@@ -220,7 +225,7 @@ async def test_a_subscription_lost_while_it_is_finished_is_not_made_again():
         await stop.wait()
         raise BrokerUnavailable("lost")
 
-    consuming = asyncio.create_task(consume(subscribe, work, lambda: repeat(0.0), stop))
+    consuming = asyncio.create_task(consume(subscribe, work, lambda: repeat(0.0), stop, SystemClock()))
     await asyncio.sleep(0.01)
     stop.set()
     await asyncio.wait_for(consuming, 1)

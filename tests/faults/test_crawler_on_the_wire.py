@@ -30,6 +30,7 @@ from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.outbox import Outbox
 from fairprice.errors import StartupError
 from fairprice.messages import Book, decode
+from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.metrics import Histogram
 from simulator import Exchange, Fault, Knobs, Playback, SimulatorServer
 
@@ -64,6 +65,13 @@ async def exchange(*symbols, scale=SCALE, **knobs):
         yield server
 
 
+def clock_of(server):
+    """The machine's clock, but the wall clock of the exchange, so that both may be as fast as it."""
+    clock = SystemClock()
+    clock.wall = server._clock.now_us
+    return clock
+
+
 class Run:
     """One run of a crawler, and everything it publishes."""
 
@@ -75,7 +83,7 @@ class Run:
         self.server = server
         self.broker = MemoryBroker((topology.Exchange(topology.BOOKS, (QUEUE,)),), capacity=capacity)
         self.clock = server._clock.now_us  # as fast as the exchange's
-        self.crawler = Crawler(self.settings, self.broker, name="test", random=Random(1), wall_clock=self.clock)
+        self.crawler = Crawler(self.settings, self.broker, name="test", random=Random(1), clock=clock_of(server))
         self.events = {symbol: [] for symbol in self.settings.symbols}
         self.taking = asyncio.Event()
         self.taking.set()
@@ -343,7 +351,7 @@ async def test_an_exchange_that_hangs_up_on_every_subscription_is_not_pestered(l
         stream_connections=1,
     )
     stop = asyncio.Event()
-    crawler = Crawler(settings, MemoryBroker(), name="test", random=Random(1), wall_clock=lambda: 1)
+    crawler = Crawler(settings, MemoryBroker(), name="test", random=Random(1), clock=SystemClock())
     task = asyncio.create_task(crawler.run(stop))
     await asyncio.sleep(1.0)
     stop.set()
@@ -802,7 +810,7 @@ async def test_a_recording_can_be_played_and_gives_the_books_of_the_exchange(tmp
     async with SimulatorServer(Playback(path), close_when_played=True) as playback:
         run = Run(playback, symbols=symbols)
         run.crawler = Crawler(
-            run.settings, run.broker, name="test", random=Random(1), wall_clock=run.clock, reconnect=False
+            run.settings, run.broker, name="test", random=Random(1), clock=clock_of(playback), replay=True
         )
         consumer = asyncio.create_task(run.take())
         async with asyncio.timeout(PATIENCE):

@@ -8,6 +8,7 @@ from random import Random
 
 import orjson
 import pytest
+from clocks import StandingWall
 
 from converter import app
 from converter.app import Counters
@@ -50,12 +51,12 @@ class FlakyBroker(MemoryBroker):
 
 
 @asynccontextmanager
-async def running(broker, *, clock=lambda: 77, stop=None, replay=False, counters=None, **settings):
+async def running(broker, *, clock=None, stop=None, replay=False, counters=None, **settings):
     task = asyncio.create_task(
         app.run(
             ConverterSettings(**settings),
             broker,
-            clock=clock,
+            clock=clock or StandingWall(77),
             replay=replay,
             random=Random(1),
             stop=stop or asyncio.Event(),
@@ -111,7 +112,7 @@ async def test_every_book_becomes_one_price_and_gaps_pass_by():
 
 async def test_the_time_from_event_to_price_is_counted():
     broker, counters = MemoryBroker(), Counters()
-    async with running(broker, counters=counters, clock=lambda: 5_000):
+    async with running(broker, counters=counters, clock=StandingWall(5_000)):
         await broker.publish(BOOKS, message(encode(book(1)), encode(book(3))))
         await settled(broker)
     assert counters.latency.total == 0.006

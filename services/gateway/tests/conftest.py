@@ -1,7 +1,6 @@
 """A gateway on a free port over an embedded broker, with a clock that stands still unless told."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -9,6 +8,7 @@ from types import MappingProxyType
 import aiohttp
 import orjson
 import pytest
+from clocks import ManualClock
 
 from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.port import Message
@@ -81,17 +81,6 @@ def message(exchange, events):
     return Message(body, f"{exchange}.v1", "1", "test", 0, symbols[0] if len(symbols) == 1 else "batch", symbols)
 
 
-class Clock:
-    def __init__(self):
-        self.now = 1_900_000_000_000_000
-
-    def __call__(self):
-        return self.now
-
-    def advance(self, seconds):
-        self.now += round(seconds * 1e6)
-
-
 @dataclass
 class Running:
     """A gateway that serves; `http` is a client of it."""
@@ -99,7 +88,7 @@ class Running:
     url: str
     broker: MemoryBroker
     http: aiohttp.ClientSession
-    clock: Callable[[], int]
+    clock: ManualClock
     task: asyncio.Task
 
     async def publish(self, *events):
@@ -126,7 +115,7 @@ def memory_broker():
 
 @asynccontextmanager
 async def _serving(*, clock=None, expected=(), registry=None, checks=MappingProxyType({}), **settings):
-    clock = clock or Clock()
+    clock = clock or ManualClock()
     broker = memory_broker()
     url = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(

@@ -3,6 +3,7 @@ import gzip
 
 import orjson
 import pytest
+from clocks import ManualClock
 from prometheus_client import CollectorRegistry, Gauge
 
 from fairprice.errors import BrokerUnavailable, StartupError
@@ -13,7 +14,7 @@ from gateway.settings import GatewaySettings
 
 async def test_prices_carry_the_event_and_the_state_of_the_feed(gateway, make):
     await gateway.publish(make.price(1), make.price(2, "ETHUSDT"), make.gap(0))
-    gateway.clock.advance(1.5)
+    await gateway.clock.advance(1.5)
     answer, (first, second) = await gateway.get("/api/prices")
     assert answer.status == 200
     assert answer.headers["Cache-Control"] == "no-store"
@@ -81,7 +82,7 @@ async def test_an_expected_symbol_is_listed_before_its_first_price(serving):
 async def test_readiness_tells_which_symbol_is_late(serving, make):
     async with serving(expected=["ETHUSDT"]) as gateway:
         await gateway.publish(make.price(1))
-        gateway.clock.advance(7)
+        await gateway.clock.advance(7)
         answer, ready = await gateway.get("/readyz")
         assert answer.status == 503
         expected = "ETHUSDT: waiting for the first price; BTCUSDT: no price for 7.0 s, limit 5 s"
@@ -93,7 +94,7 @@ async def test_readiness_tells_which_symbol_is_late(serving, make):
 
 async def test_metrics_tell_age_and_listeners(gateway, make):
     await gateway.publish(make.price(1))
-    gateway.clock.advance(2)
+    await gateway.clock.advance(2)
     async with gateway.listen(), gateway.http.get(f"{gateway.url}/metrics") as answer:
         text = await answer.text()
     assert 'fairprice_gateway_price_age_seconds{symbol="BTCUSDT"} 2.0' in text
@@ -167,7 +168,7 @@ async def test_a_broker_that_breaks_is_watched_again(make):
         run(
             GatewaySettings(http_port=0),
             broker,
-            clock=lambda: 0,
+            clock=ManualClock(0),
             stop=asyncio.Event(),
             on_serving=lambda _: served.set(),
             back_off=lambda: iter([0.0] * 1000),

@@ -3,11 +3,12 @@
 import asyncio
 import re
 import shutil
-import time
 from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
+
+from fairprice.runtime.clock import SystemClock
 
 playwright_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 expect = playwright_api.expect
@@ -25,10 +26,6 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),  # they share one browser
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on PATH; apt-get install chromium enables this test"),
 ]
-
-
-def wall_clock():
-    return time.time_ns() // 1000
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -101,7 +98,7 @@ async def until(read, holds):
 
 
 async def test_the_price_moves_and_everything_beside_it_is_filled(serving, make, browser):
-    async with serving(clock=wall_clock) as gateway, feeding(gateway, make), opened(browser, gateway.url) as page:
+    async with serving(clock=SystemClock()) as gateway, feeding(gateway, make), opened(browser, gateway.url) as page:
         await expect(page.locator("#feed-words")).to_have_text("in sync")
         before = await text(page, "#price-main")
         after = await until(lambda: text(page, "#price-main"), lambda now: now != before)
@@ -122,7 +119,7 @@ async def test_the_price_moves_and_everything_beside_it_is_filled(serving, make,
 
 
 async def test_the_chart_draws_grows_and_shades_gaps(serving, make, browser):
-    async with serving(clock=wall_clock) as gateway:
+    async with serving(clock=SystemClock()) as gateway:
         await gateway.publish(*(make.price(step, bid=61_800 + step % 7) for step in range(300)), make.gap(100))
         async with opened(browser, gateway.url) as page:
             drawn = await until(lambda: path_length(page), lambda length: length > 1000)
@@ -138,7 +135,7 @@ async def test_the_chart_draws_grows_and_shades_gaps(serving, make, browser):
 async def test_another_symbol_changes_all_that_is_shown(serving, make, browser):
     symbols = ("BTCUSDT", "ETHUSDT")
     async with (
-        serving(clock=wall_clock) as gateway,
+        serving(clock=SystemClock()) as gateway,
         feeding(gateway, make, symbols=symbols),
         opened(browser, f"{gateway.url}/#BTCUSDT") as page,
     ):
@@ -165,7 +162,7 @@ async def test_another_symbol_changes_all_that_is_shown(serving, make, browser):
 
 
 async def test_silence_turns_the_page_red_and_the_next_price_clears_it(serving, make, browser):
-    async with serving(clock=wall_clock, stale_after=0.8) as gateway:
+    async with serving(clock=SystemClock(), stale_after=0.8) as gateway:
         await gateway.publish(make.price(1))
         async with opened(browser, gateway.url) as page:
             async with feeding(gateway, make, first=2):
@@ -190,7 +187,7 @@ async def background(page, selector):
 
 
 async def test_a_price_with_a_bad_status_is_not_shown_as_good(serving, make, browser):
-    async with serving(clock=wall_clock) as gateway:
+    async with serving(clock=SystemClock()) as gateway:
         await gateway.publish(make.price(1), make.price(2, status="crossed"))
         async with opened(browser, gateway.url) as page:
             await expect(page.locator("#alarm")).to_have_text("No fair price: the order book is crossed")
@@ -202,7 +199,7 @@ async def test_a_price_with_a_bad_status_is_not_shown_as_good(serving, make, bro
 
 
 async def test_the_page_comes_back_when_the_gateway_does(serving, make, browser):
-    async with serving(clock=wall_clock) as gateway:
+    async with serving(clock=SystemClock()) as gateway:
         port = int(gateway.url.rpartition(":")[2])
         await gateway.publish(make.price(1))
         async with opened(browser, gateway.url, errors="ERR_CONNECTION_REFUSED") as page:
@@ -211,14 +208,14 @@ async def test_the_page_comes_back_when_the_gateway_does(serving, make, browser)
             await expect(page.locator("#feed-words")).to_have_text("disconnected")
             await expect(page.locator("#alarm")).to_contain_text("Connection to the gateway lost")
             await asyncio.wait({gateway.task})
-            async with serving(clock=wall_clock, http_port=port) as again:
+            async with serving(clock=SystemClock(), http_port=port) as again:
                 await again.publish(make.price(2))
                 await expect(page.locator("#feed-words")).to_have_text("in sync", timeout=8000)
                 await expect(page.locator("#update-id")).to_have_text(str(make.price(2).update_id))
 
 
 async def test_before_the_first_price_it_says_what_it_waits_for(serving, make, browser):
-    async with serving(clock=wall_clock, expected=["BTCUSDT"]) as gateway, opened(browser, gateway.url) as page:
+    async with serving(clock=SystemClock(), expected=["BTCUSDT"]) as gateway, opened(browser, gateway.url) as page:
         await expect(page.locator("#empty")).to_contain_text("Waiting for the first price of BTCUSDT")
         await expect(page.locator("#feed-words")).to_have_text("waiting")
         await gateway.publish(make.price(1))
@@ -228,7 +225,7 @@ async def test_before_the_first_price_it_says_what_it_waits_for(serving, make, b
 async def test_a_phone_shows_it_in_one_column(serving, make, browser):
     symbols = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
     async with (
-        serving(clock=wall_clock) as gateway,
+        serving(clock=SystemClock()) as gateway,
         feeding(gateway, make, symbols=symbols),
         opened(browser, gateway.url, viewport=PHONE, has_touch=True) as page,
     ):
@@ -241,7 +238,7 @@ async def test_a_phone_shows_it_in_one_column(serving, make, browser):
 
 
 async def test_the_theme_follows_the_system_until_it_is_chosen(serving, make, browser):
-    async with serving(clock=wall_clock) as gateway, feeding(gateway, make):
+    async with serving(clock=SystemClock()) as gateway, feeding(gateway, make):
         async with opened(browser, gateway.url, color_scheme="dark") as page:
             assert max(await background(page, "body")) < 40
             await page.locator("#theme").click()
@@ -253,7 +250,7 @@ async def test_the_theme_follows_the_system_until_it_is_chosen(serving, make, br
 
 
 async def test_many_symbols_become_a_list(serving, make, browser):
-    async with serving(clock=wall_clock) as gateway:
+    async with serving(clock=SystemClock()) as gateway:
         await gateway.publish(*(make.price(1, f"COIN{number}") for number in range(9)))
         async with opened(browser, gateway.url) as page:
             await page.locator("#symbol-select").select_option("COIN7")

@@ -81,7 +81,7 @@ async def test_a_feed_that_falls_silent_is_told_and_so_is_its_return(gateway, ma
     await gateway.publish(make.price(1))
     async with gateway.listen() as socket:
         assert (await of_type(socket, "feed"))["state"] == "live"
-        gateway.clock.advance(6)
+        await gateway.clock.advance(6)
         while (feed := await of_type(socket, "feed"))["state"] != "stale":
             pass
         assert feed["age_seconds"] == 6

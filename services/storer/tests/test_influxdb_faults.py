@@ -12,6 +12,7 @@ from influx_server import Org, PrivateServer, new_org
 from pydantic import SecretStr
 
 from fairprice.broker.memory import MemoryBroker
+from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.settings import FileSecret
 from fairprice.topology import BOOKS, BOOKS_STORER, DEAD_LETTERS, PRICES, PRICES_STORER
 from storer import app
@@ -58,7 +59,16 @@ async def storing(broker: MemoryBroker, org: Org, token: SecretStr | None = None
     counters = Counters()
     options = StorerSettings(store_book_interval=0.0, book_levels=LEVELS)
     store = open_influxdb(org.address, token or SecretStr(org.make_token("write")), timeout=0.5)
-    storing = app.run(options, broker, store, clock=None, random=Random(1), stop=asyncio.Event(), counters=counters)
+    storing = app.run(
+        options,
+        broker,
+        store,
+        clock=SystemClock(),
+        replay=True,
+        random=Random(1),
+        stop=asyncio.Event(),
+        counters=counters,
+    )
     task = asyncio.create_task(storing)
     try:
         yield counters

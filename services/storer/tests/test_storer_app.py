@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 import structlog
+from clocks import StandingWall
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.port import Message
 from fairprice.errors import BrokerUnavailable, SettingsError, StoreUnavailable
 from fairprice.messages import PRICE_VALUES, Book, Event, Gap, Price, encode, join
+from fairprice.runtime.clock import SystemClock
 from fairprice.topology import BOOKS, BOOKS_STORER, DEAD_LETTERS, PRICES, PRICES_STORER
 from storer import app
 from storer.app import Counters
@@ -93,7 +95,8 @@ async def running(broker, store, *, clock=None, stop=None, counters=None, **opti
             StorerSettings(**options),
             broker,
             store,
-            clock=clock,
+            clock=clock or SystemClock(),
+            replay=clock is None,
             random=Random(1),
             stop=stop or asyncio.Event(),
             counters=counters,
@@ -144,7 +147,7 @@ async def test_prices_gaps_and_sampled_books_reach_the_store():
 
 async def test_the_time_from_event_to_row_is_counted_and_a_gap_has_none():
     broker, counters = MemoryBroker(), Counters()
-    async with running(broker, FakeStore(), counters=counters, clock=lambda: 20 * MS):
+    async with running(broker, FakeStore(), counters=counters, clock=StandingWall(20 * MS)):
         await broker.publish(BOOKS, message(book(8, None), GAP))
         await broker.publish(PRICES, message(price(8), price(9)))
         await settled(broker)
@@ -428,7 +431,11 @@ async def stored(path, messages: list[tuple[str, Message]], replicas: int) -> di
     async with asyncio.TaskGroup() as group:
         options = StorerSettings(store_book_interval="3ms", store_batch_rows=5, book_levels=1)
         tasks = [
-            group.create_task(app.run(options, broker, store, clock=None, random=Random(r), stop=asyncio.Event()))
+            group.create_task(
+                app.run(
+                    options, broker, store, clock=SystemClock(), replay=True, random=Random(r), stop=asyncio.Event()
+                )
+            )
             for r in range(replicas)
         ]
         await settled(broker)

@@ -11,7 +11,7 @@ from random import Random
 from converter.app import Counters, run
 from converter.settings import ConverterSettings
 from fairprice.runtime import lifecycle, logging
-from fairprice.runtime.clock import wall_clock
+from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.process import BrokerSettings, broker_problem, connected, drained, healthy, told
 
 PORT = 8002
@@ -32,7 +32,7 @@ async def _run(environ: Mapping[str, str], stop: asyncio.Event) -> int:
         healthy(environ, PORT, broker.checks(), counters.samples, broker.samples),
     ):
         random = Random()  # noqa: S311  jitter
-        await drained(stop, run(settings, broker, clock=wall_clock, random=random, stop=stop, counters=counters))
+        await drained(stop, run(settings, broker, clock=SystemClock(), random=random, stop=stop, counters=counters))
     return lifecycle.EXIT_OK
 
 

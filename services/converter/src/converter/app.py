@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -16,6 +16,7 @@ from fairprice.broker.retry import consume
 from fairprice.errors import InvalidError, InvalidLine
 from fairprice.messages import PRICES_TYPE, Book, Event, Gap, Price, decode_line
 from fairprice.runtime.backoff import delays
+from fairprice.runtime.clock import Clock
 from fairprice.runtime.metrics import Histogram, Sample
 from fairprice.topology import BOOKS_CONVERTER, PRICES
 
@@ -46,7 +47,7 @@ async def run(
     settings: ConverterSettings,
     broker: Broker,
     *,
-    clock: Callable[[], int],
+    clock: Clock,
     replay: bool = False,
     random: Random,
     stop: asyncio.Event,
@@ -54,14 +55,14 @@ async def run(
 ) -> None:
     """Price every book of `books.converter` until `stop` is set and what was delivered by then is done.
 
-    Cancelling loses nothing either, since what is not done is not acknowledged. `clock` returns microseconds since the
-    epoch. The prices of a replay carry no time of their own.
+    Cancelling loses nothing either, since what is not done is not acknowledged. The prices of a replay carry no time
+    of their own.
     """
     converter = _Converter(settings, broker, clock, random, counters or Counters(), replay=replay)
     async with asyncio.TaskGroup() as tasks:
         publishing = tasks.create_task(converter.outbox.run())
         subscribe = partial(broker.subscribe, BOOKS_CONVERTER, PREFETCH)
-        await consume(subscribe, converter.work, converter.back_off, stop)
+        await consume(subscribe, converter.work, converter.back_off, stop, clock)
         publishing.cancel()
 
 
@@ -79,7 +80,7 @@ class _Converter:
         self,
         settings: ConverterSettings,
         broker: Broker,
-        clock: Callable[[], int],
+        clock: Clock,
         random: Random,
         counters: Counters,
         *,
@@ -87,11 +88,12 @@ class _Converter:
     ) -> None:
         self.back_off = partial(delays, random)
         self.outbox = Outbox(
-            broker, PRICES, PRICES_TYPE, APP_ID, confirmed=_ignore, wall_clock=clock, back_off=self.back_off
+            broker, PRICES, PRICES_TYPE, APP_ID, confirmed=_ignore, clock=clock, back_off=self.back_off
         )
         self._pricer = Pricer(settings.estimator, settings.depth_bps, settings.impact_notionals, settings.book_levels)
         self._broker = broker
-        self._clock = None if replay else clock
+        self._clock = clock
+        self._replay = replay
         self._counters = counters
 
     async def work(self, subscription: Subscription) -> bool:
@@ -111,6 +113,7 @@ class _Converter:
                 queue=BOOKS_CONVERTER,
                 source=each.source,
                 back_off=self.back_off,
+                clock=self._clock,
             )
         await deliveries[-1].ack(multiple=True)
         self._counters.prices.update(price.status for price in prices)
@@ -134,7 +137,7 @@ class _Converter:
     def _price_line(self, line: bytes) -> list[Price]:
         event = decode_line(line)
         if isinstance(event, Book):
-            return [self._pricer.price(event, self._clock() if self._clock else None)]
+            return [self._pricer.price(event, None if self._replay else self._clock.wall())]
         if isinstance(event, Gap):
             return []  # the storer's business
         raise InvalidLine(line, "a price event has no place in a queue of books")

@@ -21,7 +21,7 @@ from crawler.venues.binance.governor import Governor
 from crawler.venues.binance.rest import RestClient
 from fairprice.errors import ExchangeUnavailable, InvalidMarketData, StartupError
 from fairprice.runtime import lifecycle, logging
-from fairprice.runtime.clock import wall_clock
+from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.process import BrokerSettings, broker_problem, connected, healthy, told
 
 PORT = 8001
@@ -38,7 +38,7 @@ async def _run(_options: argparse.Namespace, environ: Mapping[str, str], stop: a
     settings = CrawlerSettings.load(environ)
     logging.configure(settings.log_level, settings.log_format, "crawler")
     async with connected("crawler", BrokerSettings.load(environ)) as broker:
-        crawler = Crawler(settings, broker, name=socket.gethostname(), random=Random(), wall_clock=wall_clock)  # noqa: S311  jitter
+        crawler = Crawler(settings, broker, name=socket.gethostname(), random=Random(), clock=SystemClock())  # noqa: S311  jitter
         checks = {**broker.checks(), **crawler.checks()}
         async with healthy(environ, PORT, checks, crawler.samples, broker.samples):
             await crawler.run(stop)
@@ -67,7 +67,8 @@ async def _exchange_problem(rest: RestClient, symbols: tuple[str, ...]) -> str |
 
 
 def _rest(session: aiohttp.ClientSession, settings: CrawlerSettings) -> RestClient:
-    return RestClient(session, settings.exchange_rest_url, Governor(), monotonic=time.monotonic, wall_clock=wall_clock)
+    clock = SystemClock()
+    return RestClient(session, settings.exchange_rest_url, Governor(), monotonic=clock.monotonic, wall_clock=clock.wall)
 
 
 async def _record(options: argparse.Namespace, environ: Mapping[str, str], stop: asyncio.Event) -> int:

@@ -1,8 +1,7 @@
 """The crawler: streams in, books and gaps out."""
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from random import Random
@@ -26,6 +25,7 @@ from fairprice.broker.port import Broker
 from fairprice.errors import TransientError
 from fairprice.messages import BOOKS_TYPE, Book, Event
 from fairprice.runtime.backoff import delays
+from fairprice.runtime.clock import Clock
 from fairprice.runtime.health import Check
 from fairprice.runtime.metrics import Sample
 from fairprice.topology import BOOKS
@@ -41,8 +41,8 @@ log = structlog.get_logger(__name__)
 class Crawler:
     """Follows the symbols of its settings and publishes to `books`.
 
-    `name` tells this instance from others. `wall_clock` returns microseconds since the epoch, `monotonic` seconds.
-    With `reconnect=False` the run ends when the exchange has closed the stream: the end of a recording.
+    `name` tells this instance from others. A `replay` ends when the exchange has closed the stream: the end of a
+    recording.
     """
 
     def __init__(
@@ -52,13 +52,11 @@ class Crawler:
         *,
         name: str,
         random: Random,
-        wall_clock: Callable[[], int],
-        monotonic: Callable[[], float] = time.monotonic,
-        reconnect: bool = True,
+        clock: Clock,
+        replay: bool = False,
     ) -> None:
         self._settings = settings
-        self._wall_clock = wall_clock
-        self._monotonic = monotonic
+        self._clock = clock
         self._back_off = partial(delays, random)
         self._state_file = settings.state_dir / "confirmed.json" if settings.state_dir else None
         self._confirmed = state.load(self._state_file) if self._state_file else {}
@@ -69,7 +67,7 @@ class Crawler:
             BOOKS_TYPE,
             f"crawler/{name}",
             confirmed=self._confirm,
-            wall_clock=wall_clock,
+            clock=clock,
             back_off=self._back_off,
         )
         self.feed = BookFeed(settings.symbols, self._confirmed, crawler=name, levels=settings.book_levels)
@@ -83,8 +81,8 @@ class Crawler:
             outbox=self._outbox,
             lost=self.feed.lost,
             back_off=self._back_off,
-            monotonic=monotonic,
-            reconnect=reconnect,
+            monotonic=clock.monotonic,
+            reconnect=not replay,
         )
         self._snapshots: SnapshotQueue | None = None
 
@@ -95,8 +93,8 @@ class Crawler:
                 session,
                 self._settings.exchange_rest_url,
                 self._governor,
-                monotonic=self._monotonic,
-                wall_clock=self._wall_clock,
+                monotonic=self._clock.monotonic,
+                wall_clock=self._clock.wall,
             )
             self._snapshots = SnapshotQueue(rest, self._settings.snapshot_levels, self._on_snapshot, self._back_off)
             background = [
@@ -151,7 +149,7 @@ class Crawler:
         await self._save()
 
     def _on_frame(self, frame: bytes) -> Frame | None:
-        event, outputs = self.feed.receive_frame(frame, self._wall_clock())
+        event, outputs = self.feed.receive_frame(frame, self._clock.wall())
         self._publish(outputs)
         return event
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from fairprice.runtime import lifecycle, logging
-from fairprice.runtime.clock import wall_clock
+from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.process import BrokerSettings, broker_problem, connected, drained, process_registry, told
 from gateway.app import run
 from gateway.settings import GatewaySettings
@@ -25,7 +25,7 @@ async def _run(environ: Mapping[str, str], stop: asyncio.Event) -> int:
     logging.configure(settings.log_level, settings.log_format, "gateway")
     async with connected("gateway", BrokerSettings.load(environ)) as broker:
         registry = process_registry(broker.samples)
-        serving = run(settings, broker, clock=wall_clock, stop=stop, registry=registry, checks=broker.checks())
+        serving = run(settings, broker, clock=SystemClock(), stop=stop, registry=registry, checks=broker.checks())
         await drained(stop, serving)
     return lifecycle.EXIT_OK
 

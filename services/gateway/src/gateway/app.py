@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from fairprice.broker.port import Broker, Message, Subscription
 from fairprice.broker.retry import BackOff, consume
 from fairprice.runtime.backoff import delays
+from fairprice.runtime.clock import Clock
 from fairprice.runtime.health import Check, health_routes, serve
 from fairprice.runtime.metrics import Exporter, Sample
 from fairprice.topology import BOOKS, PRICES
@@ -37,7 +38,7 @@ async def run(
     settings: GatewaySettings,
     broker: Broker,
     *,
-    clock: Callable[[], int],
+    clock: Clock,
     stop: asyncio.Event,
     registry: CollectorRegistry | None = None,
     checks: Mapping[str, Check] = MappingProxyType({}),
@@ -47,7 +48,7 @@ async def run(
 ) -> None:
     """Serve the page, `/api`, `/ws` and the health routes until `stop` is set; `on_serving` is called with the address.
 
-    `clock` returns microseconds. `expected` are symbols that are shown as waiting before their first event.
+    `expected` are symbols that are shown as waiting before their first event.
     `registry` and `checks` are what `/metrics` and `/readyz` tell beside the gateway's own.
     Raises `StartupError` when the address cannot be had.
     """
@@ -58,8 +59,8 @@ async def run(
     async with serve(routes, settings.http_host, settings.http_port) as url:
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_watch(broker, PRICES, gateway.take_prices, back_off, stop))
-                tasks.create_task(_watch(broker, BOOKS, gateway.take_books, back_off, stop))
+                tasks.create_task(_watch(broker, PRICES, gateway.take_prices, back_off, stop=stop, clock=clock))
+                tasks.create_task(_watch(broker, BOOKS, gateway.take_books, back_off, stop=stop, clock=clock))
                 beating = tasks.create_task(gateway.stream.beat())
                 log.info("gateway serves", url=url)
                 on_serving(url)
@@ -72,13 +73,15 @@ async def run(
 class Gateway:
     """Ties what was seen to those who look at it."""
 
-    def __init__(self, settings: GatewaySettings, clock: Callable[[], int], expected: Iterable[str]) -> None:
+    def __init__(self, settings: GatewaySettings, clock: Clock, expected: Iterable[str]) -> None:
         self._clock = clock
         self._stale_after = settings.stale_after
         self.market = Market(settings.history_minutes, expected)
         self.audience = Audience()
-        self.stream = Stream(self.market, self.audience, clock, stale_after=settings.stale_after)
-        self._api = Api(self.market, clock, stale_after=settings.stale_after, history_minutes=settings.history_minutes)
+        self.stream = Stream(self.market, self.audience, clock.wall, stale_after=settings.stale_after)
+        self._api = Api(
+            self.market, clock.wall, stale_after=settings.stale_after, history_minutes=settings.history_minutes
+        )
 
     def routes(self) -> list[web.RouteDef]:
         """Return all routes but those of health."""
@@ -86,11 +89,11 @@ class Gateway:
 
     def take_prices(self, message: Message) -> None:
         """Take a message of the exchange `prices`."""
-        self._tell(self.market.take(message.body, self._clock()))
+        self._tell(self.market.take(message.body, self._clock.wall()))
 
     def take_books(self, message: Message) -> None:
         """Take a message of the exchange `books`."""
-        self._tell(self.market.take_books(message.body, len(message.symbols), self._clock()))
+        self._tell(self.market.take_books(message.body, len(message.symbols), self._clock.wall()))
 
     def problem(self) -> str | None:
         """Return in words which symbols have no fresh price."""
@@ -104,7 +107,7 @@ class Gateway:
         yield "gateway_clients", (), len(self.audience)
         yield "gateway_dropped_messages_total", (), self.audience.dropped
         for instrument in self.market:
-            age = instrument.feed(self._clock(), self._stale_after)["age_seconds"]
+            age = instrument.feed(self._clock.wall(), self._stale_after)["age_seconds"]
             if age is not None:
                 yield "gateway_price_age_seconds", (instrument.symbol,), age
 
@@ -114,7 +117,7 @@ class Gateway:
                 self.audience.tell(symbol, line)
 
     def _lateness(self, instrument: Instrument) -> str | None:
-        feed = instrument.feed(self._clock(), self._stale_after)
+        feed = instrument.feed(self._clock.wall(), self._stale_after)
         match feed["state"]:
             case "waiting":
                 return f"{instrument.symbol}: waiting for the first price"
@@ -124,7 +127,13 @@ class Gateway:
 
 
 async def _watch(
-    broker: Broker, exchange: str, take: Callable[[Message], None], back_off: BackOff, stop: asyncio.Event
+    broker: Broker,
+    exchange: str,
+    take: Callable[[Message], None],
+    back_off: BackOff,
+    *,
+    stop: asyncio.Event,
+    clock: Clock,
 ) -> None:
     """Hand each message of an exchange to `take`; a tap that breaks is made again."""
 
@@ -135,4 +144,4 @@ async def _watch(
         await asyncio.sleep(0)
         return bool(deliveries)
 
-    await consume(partial(broker.tap, exchange, TAP_CAPACITY), work, back_off, stop)
+    await consume(partial(broker.tap, exchange, TAP_CAPACITY), work, back_off, stop, clock)

@@ -12,7 +12,7 @@ import orjson
 
 from fairprice.errors import StartupError
 from fairprice.runtime import lifecycle, logging
-from fairprice.runtime.clock import wall_clock
+from fairprice.runtime.clock import SystemClock
 from simulator import Exchange, Playback, PortInUse, RecordingError, SimulatorServer
 from standalone.app import Pipeline, Summary
 from standalone.settings import Options, Settings, load
@@ -43,7 +43,7 @@ async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Even
             settings,
             store,
             random=Random(),  # noqa: S311  jitter
-            wall_clock=wall_clock,
+            clock=SystemClock(),
             replay=source is not None,
             finite=options.once,
             on_serving=partial(_greet, options, settings),
@@ -64,7 +64,7 @@ def _symbols(source: Playback | None) -> Sequence[str]:
 
 
 def _market(settings: Settings, options: Options) -> Exchange:
-    return Exchange(settings.crawler.symbols, options.seed, start_us=wall_clock())
+    return Exchange(settings.crawler.symbols, options.seed, start_us=SystemClock().wall())
 
 
 async def _entered(stack: AsyncExitStack, server: SimulatorServer) -> SimulatorServer:

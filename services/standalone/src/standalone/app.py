@@ -15,6 +15,7 @@ import gateway.app
 import storer.app
 from crawler.app import Crawler
 from fairprice.broker.memory import MemoryBroker
+from fairprice.runtime.clock import Clock
 from fairprice.runtime.metrics import Exporter, Sample
 from fairprice.topology import BOOKS_CONVERTER, BOOKS_STORER, DEAD_LETTERS, PRICES_STORER, UNROUTED
 from standalone.settings import Settings
@@ -52,7 +53,7 @@ class Pipeline:
         store: Store,
         *,
         random: Random,
-        wall_clock: Callable[[], int],
+        clock: Clock,
         replay: bool,
         finite: bool,
         on_serving: Callable[[str], None],
@@ -60,16 +61,14 @@ class Pipeline:
         self._settings = settings
         self._store = store
         self._random = random
-        self._wall_clock = wall_clock
+        self._clock = clock
         self._replay = replay
         self._on_serving = on_serving
         self._broker = MemoryBroker()
         self._stored = storer.app.Counters()
         self._priced = converter.app.Counters()
         self._dead: Counter[str] = Counter()
-        self._crawler = Crawler(
-            settings.crawler, self._broker, name=NAME, random=random, wall_clock=wall_clock, reconnect=not finite
-        )
+        self._crawler = Crawler(settings.crawler, self._broker, name=NAME, random=random, clock=clock, replay=finite)
         self._registry = CollectorRegistry()
         self._registry.register(Exporter(self._samples))
 
@@ -93,7 +92,7 @@ class Pipeline:
         await converter.app.run(
             self._settings.converter,
             self._broker,
-            clock=self._wall_clock,
+            clock=self._clock,
             replay=self._replay,
             random=self._random,
             stop=stop,
@@ -105,7 +104,8 @@ class Pipeline:
             self._settings.storer,
             self._broker,
             self._store,
-            clock=None if self._replay else self._wall_clock,
+            clock=self._clock,
+            replay=self._replay,
             random=self._random,
             stop=stop,
             counters=self._stored,
@@ -115,7 +115,7 @@ class Pipeline:
         await gateway.app.run(
             self._settings.gateway,
             self._broker,
-            clock=self._wall_clock,
+            clock=self._clock,
             stop=stop,
             registry=self._registry,
             checks=self._crawler.checks(),

@@ -13,7 +13,7 @@ import aiohttp
 
 from fairprice.errors import SettingsError, StoreUnavailable
 from fairprice.runtime import lifecycle, logging
-from fairprice.runtime.clock import wall_clock
+from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.process import BrokerSettings, broker_problem, connected, drained, healthy, told
 from storer.app import Counters, run
 from storer.influx_api import InfluxApi
@@ -43,9 +43,8 @@ async def _run(_options: argparse.Namespace, environ: Mapping[str, str], stop: a
             checks = {**broker.checks(), "store": lambda: counters.trouble}
             async with healthy(environ, PORT, checks, counters.samples, broker.samples):
                 random = Random()  # noqa: S311  jitter
-                await drained(
-                    stop, run(settings, broker, store, clock=wall_clock, random=random, stop=stop, counters=counters)
-                )
+                storing = run(settings, broker, store, clock=SystemClock(), random=random, stop=stop, counters=counters)
+                await drained(stop, storing)
     finally:
         await store.close()
     return lifecycle.EXIT_OK

@@ -18,6 +18,7 @@ from fairprice.broker.retry import BackOff, consume
 from fairprice.errors import InvalidLine, StoreUnavailable
 from fairprice.messages import Book, Gap, Price, decode_line, decode_wanted
 from fairprice.runtime.backoff import delays
+from fairprice.runtime.clock import Clock
 from fairprice.runtime.metrics import Histogram, Sample
 from fairprice.topology import BOOKS_STORER, PRICES_STORER
 from storer.measurements import GAP, Point, fair_price_point, gap_point, is_sampled, order_book_point
@@ -65,17 +66,17 @@ async def run(
     broker: Broker,
     store: Store,
     *,
-    clock: Callable[[], int] | None,
+    clock: Clock,
+    replay: bool = False,
     random: Random,
     stop: asyncio.Event,
     counters: Counters | None = None,
 ) -> None:
     """Store what `books.storer` and `prices.storer` bring until `stop` is set and what was delivered by then is stored.
 
-    Nothing is acknowledged before the store holds it, so cancelling loses nothing either. `clock` returns microseconds
-    since the epoch; in a replay there is none, since its events are not late.
+    Nothing is acknowledged before the store holds it, so cancelling loses nothing either. A replay is never late.
     """
-    storer = partial(_Storer, settings, broker, store, clock, partial(delays, random), counters or Counters())
+    storer = partial(_Storer, settings, broker, store, clock, replay, partial(delays, random), counters or Counters())
     async with asyncio.TaskGroup() as consumers:
         consumers.create_task(storer(BOOKS_STORER, partial(_book_or_gap_point, settings)).run(stop))
         consumers.create_task(storer(PRICES_STORER, _price_point).run(stop))
@@ -125,7 +126,8 @@ class _Storer:
     settings: StorerSettings
     broker: Broker
     store: Store
-    clock: Callable[[], int] | None
+    clock: Clock
+    replay: bool
     back_off: BackOff
     counters: Counters
     queue: str
@@ -134,7 +136,8 @@ class _Storer:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Store what the queue brings."""
-        await consume(partial(self.broker.subscribe, self.queue, PREFETCH), self._turn, self.back_off, stop)
+        subscribe = partial(self.broker.subscribe, self.queue, PREFETCH)
+        await consume(subscribe, self._turn, self.back_off, stop, self.clock)
 
     async def _turn(self, subscription: Subscription) -> bool:
         """Settle a batch, which begins with what has collected since the last turn; return whether there was one."""
@@ -184,7 +187,13 @@ class _Storer:
         invalid = batch.invalid + [(batch.entries[index], reason) for index, reason in rejected.items()]
         for entry, reason in invalid:
             await dead_letter(
-                self.broker, entry.line, reason=reason, queue=self.queue, source=entry.source, back_off=self.back_off
+                self.broker,
+                entry.line,
+                reason=reason,
+                queue=self.queue,
+                source=entry.source,
+                back_off=self.back_off,
+                clock=self.clock,
             )
         await batch.deliveries[-1].ack(multiple=True)
         self._count(batch, rejected, len(invalid))
@@ -196,7 +205,7 @@ class _Storer:
                 rejections = await self.store.write(points)
             except StoreUnavailable as error:
                 self._note_failure(error)
-                await asyncio.sleep(delay + (error.retry_after or 0))
+                await self.clock.sleep(delay + (error.retry_after or 0))
             else:
                 self._note_success()
                 return {rejection.index: rejection.reason for rejection in rejections}
@@ -216,8 +225,8 @@ class _Storer:
     def _count(self, batch: _Batch, rejected: dict[int, str], invalid: int) -> None:
         stored = [point for index, point in enumerate(batch.points) if index not in rejected]
         self.counters.rows.update(point.measurement for point in stored)
-        if self.clock:
-            now = self.clock()
+        if not self.replay:
+            now = self.clock.wall()
             for point in stored:
                 if point.measurement != GAP:
                     self.counters.latency[point.measurement].observe(now - point.time)

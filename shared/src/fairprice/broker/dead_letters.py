@@ -6,13 +6,14 @@ import structlog
 
 from fairprice.broker.port import Broker, Message
 from fairprice.broker.retry import BackOff, publish_until_confirmed
+from fairprice.runtime.clock import Clock
 from fairprice.topology import DEAD_LETTERS
 
 log = structlog.get_logger(__name__)
 
 
 async def dead_letter(
-    broker: Broker, line: bytes, *, reason: str, queue: str, source: Message, back_off: BackOff
+    broker: Broker, line: bytes, *, reason: str, queue: str, source: Message, back_off: BackOff, clock: Clock
 ) -> None:
     """Return once the dead letters have accepted the line; headers tell reason, queue and message.
 
@@ -29,4 +30,4 @@ async def dead_letter(
         symbols=source.symbols,
         headers={"reason": reason, "origin": queue, "origin_message_id": source.message_id},
     )
-    await publish_until_confirmed(broker, DEAD_LETTERS, letter, back_off)
+    await publish_until_confirmed(broker, DEAD_LETTERS, letter, back_off, clock)

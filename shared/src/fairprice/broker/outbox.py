@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fairprice.broker.port import Broker, Message
 from fairprice.broker.retry import BackOff, Unconfirmed, publish_until_confirmed
 from fairprice.messages import Event, encode, identity, join
+from fairprice.runtime.clock import Clock
 
 MAX_LINES = 100
 MAX_BYTES = 256 * 1024
@@ -21,8 +22,8 @@ class Outbox:
     """A bounded, ordered buffer of events in front of one exchange.
 
     `run` has to be running for anything to leave. `confirmed` is called with events that the broker has, in the order
-    of `put`, whatever the order in which the broker confirms. `wall_clock` returns microseconds; `back_off` makes a
-    fresh series of delays. `window` bounds the unconfirmed messages, `capacity` the events that wait.
+    of `put`, whatever the order in which the broker confirms. `back_off` makes a fresh series of delays. `window`
+    bounds the unconfirmed messages, `capacity` the events that wait.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class Outbox:
         app_id: str,
         *,
         confirmed: Callable[[list[Event]], None],
-        wall_clock: Callable[[], int],
+        clock: Clock,
         back_off: BackOff,
         window: int = 4,
         capacity: int = 2000,
@@ -43,7 +44,7 @@ class Outbox:
         self._message_type = message_type
         self._app_id = app_id
         self._confirmed = confirmed
-        self._wall_clock = wall_clock
+        self._clock = clock
         self._back_off = back_off
         self._slots = asyncio.Semaphore(window)
         self._capacity = capacity
@@ -108,8 +109,10 @@ class Outbox:
         return _Batch(lines, events)
 
     async def _deliver(self, batch: "_Batch") -> None:
-        message = _message(batch, self._message_type, self._app_id, self._wall_clock())
-        await publish_until_confirmed(self._broker, self._exchange, message, self._back_off, self._repeated)
+        message = _message(batch, self._message_type, self._app_id, self._clock.wall())
+        await publish_until_confirmed(
+            self._broker, self._exchange, message, self._back_off, self._clock, unconfirmed=self._repeated
+        )
         batch.is_confirmed = True
         self._slots.release()
         self._report()

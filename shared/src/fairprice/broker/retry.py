@@ -9,6 +9,7 @@ import structlog
 
 from fairprice.broker.port import Broker, Message, Subscription
 from fairprice.errors import BrokerUnavailable, TransientError
+from fairprice.runtime.clock import Clock
 
 BackOff = Callable[[], Iterator[float]]
 """Makes a fresh, endless series of delays in seconds, see `fairprice.runtime.backoff`."""
@@ -38,7 +39,13 @@ class Unconfirmed:
 
 
 async def publish_until_confirmed(
-    broker: Broker, exchange: str, message: Message, back_off: BackOff, unconfirmed: Unconfirmed | None = None
+    broker: Broker,
+    exchange: str,
+    message: Message,
+    back_off: BackOff,
+    clock: Clock,
+    *,
+    unconfirmed: Unconfirmed | None = None,
 ) -> None:
     """Publish under the same `message_id` until the broker confirms; `unconfirmed` is shared by whom one log line does.
 
@@ -55,7 +62,7 @@ async def publish_until_confirmed(
                 unconfirmed.begin(exchange, error)
                 is_repeated = True
             unconfirmed.failures += 1
-            await asyncio.sleep(next(pauses))
+            await clock.sleep(next(pauses))
         else:
             if is_repeated:
                 unconfirmed.end(exchange)
@@ -67,13 +74,14 @@ async def consume(
     work: Callable[[Subscription], Awaitable[bool]],
     back_off: BackOff,
     stop: asyncio.Event,
+    clock: Clock,
 ) -> None:
     """Call `work` with a subscription again and again; subscribe anew, after a pause, whenever the broker lost it.
 
     `work` returns whether anything was received. Once `stop` is set nothing more is taken from the queue, `work` is
     given what was delivered before, and then this returns. Logs a loss and the recovery, nothing in between.
     """
-    consumer = _Consumer(subscribe, work, back_off)
+    consumer = _Consumer(subscribe, work, back_off, clock)
     consuming, stopping = asyncio.create_task(consumer.run(stop)), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -97,11 +105,13 @@ class _Consumer:
         subscribe: Callable[[], AbstractAsyncContextManager[Subscription]],
         work: Callable[[Subscription], Awaitable[bool]],
         back_off: BackOff,
+        clock: Clock,
     ) -> None:
         self.subscription: Subscription | None = None
         self._subscribe = subscribe
         self._work = work
         self._back_off = back_off
+        self._clock = clock
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work on one subscription after the other, until one is finished, or lost when it was to be finished."""
@@ -120,7 +130,7 @@ class _Consumer:
                 failures += 1
             else:
                 return
-            await asyncio.sleep(next(pauses))
+            await self._clock.sleep(next(pauses))
 
     @asynccontextmanager
     async def _subscribed(self) -> AsyncIterator[Subscription]:
