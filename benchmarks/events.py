@@ -23,7 +23,7 @@ def books(number: int, recording: Recording | None = None) -> list[Book]:
 
 def prices(number: int) -> list[Price]:
     """Return the prices of so many books, with the converter's usual settings."""
-    pricer = Pricer("weighted_mid", map(Decimal, (1, 5, 10)), map(Decimal, (10_000, 100_000)), 20)
+    pricer = Pricer("weighted_mid", map(Decimal, (1, 5, 10)), map(Decimal, (10_000, 100_000)))
     return [pricer.price(book, book.received_time) for book in books(number)]
 
 

@@ -262,7 +262,6 @@ def test_the_settings_have_the_documented_defaults():
     assert settings.estimator == "weighted_mid"
     assert list(map(str, settings.depth_bps)) == ["1", "5", "10"]
     assert list(map(str, settings.impact_notionals)) == ["10000", "100000"]
-    assert settings.book_levels == 20
 
 
 @pytest.mark.parametrize(
@@ -274,8 +273,6 @@ def test_the_settings_have_the_documented_defaults():
         ("FAIRPRICE_IMPACT_NOTIONALS", ",", "at least 1"),
         ("FAIRPRICE_IMPACT_NOTIONALS", "0.00000000000000001", "at most 16 decimals"),
         ("FAIRPRICE_IMPACT_NOTIONALS", "NaN", "finite"),
-        ("FAIRPRICE_BOOK_LEVELS", "0", "greater than or equal to 1"),
-        ("FAIRPRICE_BOOK_LEVELS", "401", "less than or equal to 400"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_to_write_instead(variable, value, hint):

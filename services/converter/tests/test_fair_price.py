@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -28,12 +29,11 @@ def price_of(
     estimator: str = "weighted_mid",
     bps: tuple[str, ...] = (),
     notionals: tuple[str, ...] = ("1",),
-    levels: int = 20,
     floor: str | None = None,
     ceiling: str | None = None,
 ) -> Price:
     book = Book("binance", "BTCUSDT", 1, 2, 3_000_000, None, 3_000_001, "a", bids, asks, floor, ceiling)
-    return Pricer(estimator, map(Decimal, bps), map(Decimal, notionals), levels).price(book, 4)
+    return Pricer(estimator, map(Decimal, bps), map(Decimal, notionals)).price(book, 4)
 
 
 def rows(*levels: str) -> Rows:
@@ -167,6 +167,9 @@ def test_numbers_with_any_count_of_decimals_are_exact():
         (rows("1@99"), rows("1@101"), {"floor": "99", "ceiling": "101"}, "ok"),
         (rows("1@102"), rows("1@101"), {"floor": "103"}, "beyond_reach"),
         (rows("1@99"), [], {"floor": "100"}, "no_asks"),
+        ([], rows("1@101"), {"floor": "100"}, "beyond_reach"),
+        ([], [], {"floor": "100"}, "no_asks"),
+        ([], [], {"floor": "100", "ceiling": "101"}, "beyond_reach"),
         (rows("1@101"), rows("1@100"), {}, "crossed"),
         (rows("1@100"), rows("1@100"), {}, "locked"),
         (rows("1@100"), rows("1@101"), {"notionals": ("102",)}, "ok"),
@@ -175,13 +178,13 @@ def test_numbers_with_any_count_of_decimals_are_exact():
         (
             rows("9@100"),
             rows("1@101"),
-            {"notionals": ("102",), "estimator": "impact_mid", "levels": 1},
+            {"notionals": ("102",), "estimator": "impact_mid", "ceiling": "101"},
             "feed_truncated",
         ),
         (
             rows("1@100", "1@99"),
             rows("1@101"),
-            {"notionals": ("300",), "estimator": "impact_mid", "levels": 2},
+            {"notionals": ("300",), "estimator": "impact_mid", "floor": "99"},
             "insufficient_depth",
         ),
         (
@@ -221,12 +224,37 @@ def test_a_best_that_is_not_proven_is_not_told():
     assert {key: value for key, value in values.items() if value is not None} == {"ask": 101.0, "ask_size": 3.0}
 
 
-def test_a_depth_band_beyond_the_last_carried_level_is_unknown():
-    bids, asks = rows("1@9999", "1@9990"), rows("1@10001")
-    assert price_of(bids, asks, bps=("10",), levels=2).values["depth_bid_10bps"] == 2.0
-    assert price_of(bids, asks, bps=("10.01",), levels=2).values["depth_bid_10_01bps"] is None
-    assert price_of(bids, asks, bps=("10.01",), levels=3).values["depth_bid_10_01bps"] == 2.0
-    assert price_of(bids, asks, bps=("10.01",), levels=2).values["depth_ask_10_01bps"] == 1.0
+def test_how_many_levels_a_book_carries_tells_nothing_about_how_far_it_is_known():
+    """Twenty levels that were cut are twenty levels that were cut, whatever anybody is set to."""
+    bids, asks = rows(*(f"1@{9999 - n}" for n in range(20))), rows("1@10001")
+    cut = price_of(bids, asks, bps=("5", "20"), notionals=("300000",), floor="9980").values
+    assert (cut["depth_bid_5bps"], cut["depth_bid_20bps"], cut["impact_bid_300000"]) == (5.0, 20.0, None)
+    higher = price_of(bids, asks, bps=("5", "20.1"), floor="9980").values
+    assert (higher["depth_bid_5bps"], higher["depth_bid_20_1bps"]) == (5.0, None)
+    assert price_of(bids, asks, bps=("20.1",)).values["depth_bid_20_1bps"] == 20.0
+
+
+def test_a_top_that_is_all_that_is_known_gives_what_needs_the_top_only():
+    """The ticker confirmed the best prices, so floor and ceiling are at them although the snapshot's reach is left."""
+    bids, asks = rows("3@100", "9@99"), rows("1@101", "9@102")
+    price = price_of(bids, asks, bps=("10", "100"), notionals=("100", "400"), floor="100", ceiling="101")
+    assert (price.status, price.price) == ("ok", 100.75)
+    assert {key: value for key, value in price.values.items() if value is not None} == {
+        "bid": 100.0, "bid_size": 3.0, "ask": 101.0, "ask_size": 1.0, "spread": 1.0, "spread_bps": 10_000 / 100.5,
+        "imbalance": 0.5, "mid": 100.5, "weighted_mid": 100.75,
+        "impact_bid_100": 100.0, "impact_ask_100": 101.0, "impact_mid": 100.5,
+        "depth_bid_10bps": 0.0, "depth_ask_10bps": 0.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("estimator", "status"), [("mid", "ok"), ("weighted_mid", "ok"), ("impact_mid", "feed_truncated")]
+)
+def test_the_status_speaks_of_the_estimator_that_is_the_price(estimator, status):
+    price = price_of(rows("3@100"), rows("1@101"), estimator=estimator, notionals=("400",), floor="100", ceiling="101")
+    assert price.status == status
+    assert price.price == price.values[estimator]
+    assert price.values["mid"] == 100.5
 
 
 def test_a_depth_band_beyond_floor_or_ceiling_is_unknown():
@@ -337,19 +365,20 @@ def test_every_value_is_the_double_nearest_to_the_exact_one(book, notional_cents
 @given(BOOKS, st.randoms(use_true_random=False))
 def test_the_order_of_levels_is_irrelevant(book, random):
     bids, asks = ([*rows_] for rows_ in book)
-    options = {"bps": ("1", "50", "500"), "notionals": ("50", "500"), "levels": 4, "floor": "95.5", "ceiling": "105"}
+    options = {"bps": ("1", "50", "500"), "notionals": ("50", "500"), "floor": "95.5", "ceiling": "105"}
     before = price_of(bids, asks, **options)
     random.shuffle(bids)
     random.shuffle(asks)
     assert price_of(bids, asks, **options) == before
 
 
-@given(BOOKS, st.sampled_from(["mid", "weighted_mid", "impact_mid"]), st.integers(1, 9))
-def test_a_mirrored_book_has_mirrored_prices(book, estimator, levels):
+@given(BOOKS, st.sampled_from(["mid", "weighted_mid", "impact_mid"]), st.none() | st.integers(9_000, 10_050))
+def test_a_mirrored_book_has_mirrored_prices(book, estimator, bound):
     """Reflect every price at 100: what was p becomes 200 - p, bids become asks."""
-    options = {"estimator": estimator, "levels": levels, "bps": ("30",), "notionals": ("100000000",)}
+    options = {"estimator": estimator, "bps": ("30",), "notionals": ("100000000",)}
     mirrored = [[[str(200 - Decimal(price)), quantity] for price, quantity in rows_] for rows_ in reversed(book)]
-    here, there = price_of(*book, **options), price_of(*mirrored, **options)
+    floor, ceiling = (None, None) if bound is None else (written(bound, 2, 0), written(20_000 - bound, 2, 0))
+    here, there = price_of(*book, floor=floor, **options), price_of(*mirrored, ceiling=ceiling, **options)
     swap = {"no_bids": "no_asks", "no_asks": "no_bids"}
     assert there.status == swap.get(here.status, here.status)
     one, other = here.values, there.values
@@ -362,12 +391,11 @@ def test_a_mirrored_book_has_mirrored_prices(book, estimator, levels):
             assert one["depth_bid_30bps"] == other["depth_ask_30bps"]
 
 
-@given(BOOKS, st.booleans(), st.booleans(), st.integers(1, 9), st.sampled_from(["mid", "weighted_mid", "impact_mid"]))
-def test_a_price_is_null_exactly_when_the_status_says_why(book, has_floor, has_ceiling, levels, estimator):
+@given(BOOKS, st.booleans(), st.booleans(), st.sampled_from(["mid", "weighted_mid", "impact_mid"]))
+def test_a_price_is_null_exactly_when_the_status_says_why(book, has_floor, has_ceiling, estimator):
     price = price_of(
         *book,
         estimator=estimator,
-        levels=levels,
         notionals=("300",),
         floor="99" if has_floor else None,
         ceiling="101" if has_ceiling else None,
@@ -380,19 +408,22 @@ def test_a_price_is_null_exactly_when_the_status_says_why(book, has_floor, has_c
 
 
 @given(BOOKS, st.integers(1, 8), st.integers(9_700, 9_990), st.integers(10_010, 10_300), st.integers(1, 400))
-def test_what_is_told_of_a_cut_book_is_true_of_the_whole_one(book, levels, floor, ceiling, bps):
-    """Whatever a truncated and bounded view tells is what the full book would have told."""
-    floor_text, ceiling_text = written(floor, 2, 0), written(ceiling, 2, 0)
-    options = {"bps": (str(bps),), "notionals": ("200", "2000"), "levels": levels}
-    whole = tuple(
-        sorted(rows_, key=lambda row: Decimal(row[0]) * sign) for rows_, sign in zip(book, (-1, 1), strict=True)
+def test_what_a_cut_book_tells_is_true_of_the_whole_one(book, levels, floor, ceiling, bps):
+    """Whatever the published part of a book tells is what the full book would have told."""
+    options = {"bps": (str(bps),), "notionals": ("200", "2000")}
+    whole_bids, whole_asks = (
+        sorted((row for row in rows_ if Decimal(row[1])), key=lambda row: Decimal(row[0]) * sign)
+        for rows_, sign in zip(book, (-1, 1), strict=True)
     )
-    whole = tuple([row for row in rows_ if Decimal(row[1])] for rows_ in whole)
-    known_bids = [row for row in whole[0] if Decimal(row[0]) >= Decimal(floor_text)]
-    known_asks = [row for row in whole[1] if Decimal(row[0]) <= Decimal(ceiling_text)]
-    seen = price_of(known_bids[:levels], known_asks[:levels], floor=floor_text, ceiling=ceiling_text, **options)
-    if seen.status == "ok":
-        true = price_of(*whole, **{**options, "levels": 20})
-        assert {k: v for k, v in seen.values.items() if v is not None} == {
-            k: true.values[k] for k, v in seen.values.items() if v is not None
-        }
+    floor_text = bound_of(whole_bids, levels, written(floor, 2, 0), max)
+    ceiling_text = bound_of(whole_asks, levels, written(ceiling, 2, 0), min)
+    seen = price_of(whole_bids[:levels], whole_asks[:levels], floor=floor_text, ceiling=ceiling_text, **options)
+    if seen.status in {"ok", "locked"}:
+        true = price_of(whole_bids, whole_asks, **options)
+        known = {name for name, value in seen.values.items() if value is not None}
+        assert {name: seen.values[name] for name in known} == {name: true.values[name] for name in known}
+
+
+def bound_of(whole: Rows, levels: int, reach: str, nearer: Callable[..., str]) -> str:
+    """Return how far a side is told that carries so many levels of those inside its reach."""
+    return nearer(reach, whole[levels - 1][0], key=Decimal) if len(whole) > levels else reach

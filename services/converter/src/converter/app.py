@@ -90,7 +90,7 @@ class _Converter:
         self.outbox = Outbox(
             broker, PRICES, PRICES_TYPE, APP_ID, confirmed=_ignore, clock=clock, back_off=self.back_off
         )
-        self._pricer = Pricer(settings.estimator, settings.depth_bps, settings.impact_notionals, settings.book_levels)
+        self._pricer = Pricer(settings.estimator, settings.depth_bps, settings.impact_notionals)
         self._broker = broker
         self._clock = clock
         self._replay = replay

@@ -46,16 +46,19 @@ class Side(NamedTuple):
     """The live levels of one side, best first, as far as they are proven to be all there are.
 
     `prices` and `quantities` are in one scale and go in parallel. `towards` is the sign of a price difference that
-    leads to the other side: `BID` or `ASK`. Every level down (or up) to the price `reach` is known; None: every level
-    that the exchange has. `beyond_reach` says that there are levels, but even the best of them lies where better ones
-    may be unknown.
+    leads to the other side: `BID` or `ASK`. Every level down (or up) to and including the price `reach` is known; None:
+    every level that the exchange has.
     """
 
     towards: int
     prices: list[int]
     quantities: list[int]
     reach: int | None
-    beyond_reach: bool
+
+    @property
+    def is_beyond_reach(self) -> bool:
+        """Whether no level is known although there may be some: whatever is best lies beyond the reach."""
+        return not self.prices and self.reach is not None
 
     @property
     def best(self) -> Scaled | None:
@@ -67,27 +70,26 @@ class Side(NamedTuple):
         return zip(self.prices, self.quantities, strict=True)
 
 
-def read_side(towards: int, rows: list[Level], bound: str | None, *, truncated: bool, scale: Scale) -> Side:
+def read_side(towards: int, rows: list[Level], bound: str | None, scale: Scale) -> Side:
     """Read the rows of one side, which may come in any order and with quantities of zero.
 
-    Beyond `bound` (the floor of bids, the ceiling of asks; None: everywhere known) levels may be missing, so what lies
-    there is left out. `truncated` says that the book holds back the rows behind the worst that it carries.
+    `bound` is the floor of bids, the ceiling of asks: beyond it levels may be missing, so what lies there is left out.
+    A level exactly at it is known. None: these are all levels that the exchange has.
 
     Raises `InvalidMarketData` for a price of zero or one that occurs twice, `FinerThanScaleError` if the scale is too
     coarse.
     """
     numbers = list(map(scale.__getitem__, chain.from_iterable(rows)))
     prices, quantities = numbers[::2], numbers[1::2]
-    worst = prices[-1] if prices else None
     if 0 in numbers or not all(map(_BETTER[towards], prices, prices[1:])):
-        worst = min(prices, key=lambda price: price * towards)
         prices, quantities = _live_best_first(prices, quantities, towards)
-    limit = None if bound is None else scale[bound]
-    reach = worst if truncated else None
-    if limit is None or (reach is not None and (reach - limit) * towards >= 0):
-        return Side(towards, prices, quantities, reach, beyond_reach=False)
-    proven = sum((price - limit) * towards >= 0 for price in prices)
-    return Side(towards, prices[:proven], quantities[:proven], limit, beyond_reach=bool(prices) and not proven)
+    if bound is None:
+        return Side(towards, prices, quantities, None)
+    reach = scale[bound]
+    if prices and (prices[-1] - reach) * towards < 0:
+        known = sum((price - reach) * towards >= 0 for price in prices)
+        prices, quantities = prices[:known], quantities[:known]
+    return Side(towards, prices, quantities, reach)
 
 
 _BETTER = {BID: gt, ASK: lt}

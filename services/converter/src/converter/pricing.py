@@ -1,21 +1,27 @@
 """From a book to its price event: which values the book determines, and the status that says why one is missing.
 
-The first line that applies gives the status; `price` is null for every status but `ok` and `locked`.
+A book says itself how far it tells the whole: bids down to and including `floor`, asks up to and including `ceiling`;
+without a bound it carries the whole side. Nothing beyond is used, and what needs more is null, each value for itself.
+So a book whose floor is its own best bid (the ticker confirmed the top, the snapshot does not reach it any more) still
+has a mid, but no impact price that its best levels do not fill, and no depth.
 
-    status              applies when                                               what is left beside the ids
-    ------------------  ---------------------------------------------------------  ---------------------------------
-    empty               neither side has a live level                              nothing
-    no_bids, no_asks    one side has none                                          the other side's best
-    beyond_reach        a side's best level lies below the floor or above the      the other side's best, if proven
-                        ceiling, so a better one may be unknown
-    crossed             best bid above best ask: a fault of the feed               both bests, the (negative) spread
-    insufficient_depth  the estimator needs more than a whole side has             everything but the estimate
-    feed_truncated      the estimator needs more than the book carries of a side   everything but the estimate
-    locked              best bid equals best ask                                   everything
-    ok                                                                             everything
+The status speaks of `price`, the value of the estimator that was chosen, whatever else is null. The first line that
+applies gives it; `price` is null for every status but `ok` and `locked`.
 
-Independent of the status a depth band is null when its edge lies beyond what is known, and an impact price when the
-known levels do not fill its notional.
+    status              applies when                                                  what is left beside the ids
+    ------------------  ------------------------------------------------------------  ------------------------------
+    empty               the whole of both sides is known, and neither has a level     nothing
+    no_bids, no_asks    the whole of one side is known, and it has none               the other side's best, if known
+    beyond_reach        a side's best level lies, if anywhere, below the floor or     the other side's best, if known
+                        above the ceiling, so that nobody knows it
+    crossed             best bid above best ask: a fault of the feed                  both bests, the negative spread
+    locked              best bid equals best ask, and the estimator has a value       what is known
+    ok                  the estimator has a value                                     what is known
+    insufficient_depth  the estimator needs more than a side has, all of it known     what is known
+    feed_truncated      the estimator needs more than is known of a side              what is known
+
+A depth band is known when its edge does not lie beyond the bound, an impact price when the known levels fill its
+notional.
 """
 
 from collections.abc import Iterable
@@ -39,15 +45,11 @@ class Pricer:
     """Prices books with fixed choices.
 
     `estimator` is `mid`, `weighted_mid` or `impact_mid`, the last for the first of `impact_notionals` (quote units, at
-    most 16 decimals). `depth_bps` are the half-widths of the depth bands. A book that carries `book_levels` rows of a
-    side, or more, may hold back further ones.
+    most 16 decimals). `depth_bps` are the half-widths of the depth bands, basis points of the mid.
     """
 
-    def __init__(
-        self, estimator: str, depth_bps: Iterable[Decimal], impact_notionals: Iterable[Decimal], book_levels: int
-    ) -> None:
+    def __init__(self, estimator: str, depth_bps: Iterable[Decimal], impact_notionals: Iterable[Decimal]) -> None:
         self._estimator = estimator
-        self._book_levels = book_levels
         widths = [(bps.as_integer_ratio(), _name(bps)) for bps in sorted(depth_bps)]
         self._bid_bands = [(bps, f"depth_bid_{name}bps") for bps, name in widths]
         self._ask_bands = [(bps, f"depth_ask_{name}bps") for bps, name in widths]
@@ -80,9 +82,8 @@ class Pricer:
         )
 
     def _evaluate(self, book: Book, scale: Scale) -> tuple[str, Values]:
-        most = self._book_levels
-        bids = read_side(BID, book.bids, book.floor, truncated=len(book.bids) >= most, scale=scale)
-        asks = read_side(ASK, book.asks, book.ceiling, truncated=len(book.asks) >= most, scale=scale)
+        bids = read_side(BID, book.bids, book.floor, scale)
+        asks = read_side(ASK, book.asks, book.ceiling, scale)
         bid, ask, unit = bids.best, asks.best, scale.unit
         values = self._nothing.copy()
         if bid:
@@ -135,8 +136,8 @@ def _add_top(values: Values, bid: Scaled, ask: Scaled, unit: int) -> None:
 
 
 def _missing_side(bids: Side, asks: Side) -> str:
-    no_bids = not (bids.prices or bids.beyond_reach)
-    no_asks = not (asks.prices or asks.beyond_reach)
+    no_bids = not (bids.prices or bids.is_beyond_reach)
+    no_asks = not (asks.prices or asks.is_beyond_reach)
     if no_bids:
         return "empty" if no_asks else "no_bids"
     return "no_asks" if no_asks else "beyond_reach"

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from fairprice.runtime.settings import BookSettings, Decimals
+from fairprice.runtime.settings import Decimals, ServiceSettings
 
 
 def _at_most_16_decimals(numbers: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
@@ -15,7 +15,7 @@ def _at_most_16_decimals(numbers: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
     return numbers
 
 
-class ConverterSettings(BookSettings):
+class ConverterSettings(ServiceSettings):
     """The choices behind a price."""
 
     estimator: Literal["mid", "weighted_mid", "impact_mid"] = Field(
