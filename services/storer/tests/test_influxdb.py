@@ -189,12 +189,12 @@ async def test_a_write_may_be_compressed(org):
     assert org.count() == 500
 
 
-async def test_an_empty_batch_asks_whether_points_would_be_taken(org):
+async def test_a_ping_asks_whether_points_would_be_taken(org):
     async with opened(org) as store:
-        assert await store.write([]) == []
+        await store.ping()
     async with opened(org, token=SecretStr(org.make_token("read"))) as store:
         with pytest.raises(StoreUnavailable, match="answered 403"):
-            await store.write([])
+            await store.ping()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
+import structlog
 
 from fairprice.errors import StartupError, StoreUnavailable
 from storer.measurements import Point, Value
@@ -156,6 +158,114 @@ async def test_a_full_disk_is_unavailable_and_nothing_of_the_batch_is_kept(path)
         await store._in_thread(lambda: store._connection.execute("PRAGMA max_page_count = 100000").fetchall())
         assert await store.write([point(time, status="x" * 1000) for time in range(2, 100)]) == []
     assert len(rows(path)) == 99
+
+
+def remove(path: Path) -> None:
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+
+
+def remove_the_folder(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def move(path: Path) -> None:
+    path.rename(path.with_name("moved.db"))
+
+
+def move_with_its_log(path: Path) -> None:
+    for file in path.parent.glob(f"{path.name}*"):
+        file.rename(file.with_name(file.name.replace(path.name, "moved.db")))
+
+
+@pytest.mark.parametrize("lose", [Path.unlink, remove, remove_the_folder, move, move_with_its_log])
+async def test_a_file_that_is_lost_while_running_is_made_again_and_said(path, lose):
+    async with opened(path) as store:
+        await store.write([point(1), point(2), point(3, 2**63)])
+        lose(path)
+        with structlog.testing.capture_logs() as logs:
+            assert await store.write([point(4)]) == []
+            assert rows(path, columns="time") == [(4,)]
+            await store.write([point(5)])
+    assert rows(path, columns="time") == [(4,), (5,)]
+    (told,) = logs
+    assert (told["log_level"], told["path"], told["rows_gone"]) == ("error", str(path), {"fair_price": 2})
+    assert "deleted, moved or replaced" in told["event"]
+    moved = path.with_name("moved.db")
+    assert not moved.exists() or rows(moved, columns="time") == [(1,), (2,)]
+
+
+async def test_what_is_written_while_the_file_is_lost_is_kept(path):
+    class LosesTheFile(list[Point]):
+        def __iter__(self):
+            if (loss := path.with_name("loss")).exists():
+                loss.unlink()
+                remove(path)
+            return super().__iter__()
+
+    async with opened(path) as store:
+        await store.write([point(1)])
+        path.with_name("loss").touch()
+        assert [each.index for each in await store.write(LosesTheFile([point(2), point(3, 2**63)]))] == [1]
+    assert rows(path, columns="time") == [(2,)]
+
+
+async def test_a_file_that_was_put_in_the_place_of_another_is_gone_on_with(path):
+    older = path.with_name("older.db")
+    async with opened(older) as store:
+        await store.write([point(1)])
+    async with opened(path) as store:
+        await store.write([point(2)])
+        older.replace(path)
+        await store.write([point(3)])
+    assert rows(path, columns="time") == [(1,), (3,)]
+
+
+async def test_a_lost_file_that_cannot_be_made_again_is_unavailable_until_it_can(path):
+    async with opened(path) as store:
+        await store.write([point(1)])
+        remove_the_folder(path)
+        path.parent.write_text("")
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match=str(path)):
+                await store.write([point(2)])
+        with pytest.raises(StoreUnavailable):
+            await store.ping()
+        path.parent.unlink()
+        await store.ping()
+        assert await store.write([point(2)]) == []
+    assert rows(path, columns="time") == [(2,)]
+
+
+async def test_rows_in_a_log_that_somebody_deletes_are_saved(path):
+    async with opened(path) as store:
+        await store.write([point(1)])
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink()
+        with structlog.testing.capture_logs() as logs:
+            await store.write([point(2)])
+        assert rows(path, columns="time") == [(1,), (2,)]
+    assert [each["log_level"] for each in logs] == ["warning"]
+
+
+async def test_a_file_that_is_deleted_to_make_room_gives_its_room_back(path):
+    async with opened(path) as store:
+        await store.write([point(1)])
+        await store._in_thread(lambda: store._connection.execute("PRAGMA max_page_count = 3").fetchall())
+        with pytest.raises(StoreUnavailable, match="full"):
+            await store.write([point(time, status="x" * 1000) for time in range(2, 100)])
+        remove(path)
+        assert await store.write([point(time, status="x" * 1000) for time in range(2, 100)]) == []
+    assert len(rows(path)) == 98
+
+
+async def test_a_ping_is_unavailable_while_another_writes(path):
+    async with opened(path, patience=0.05) as store:
+        await store.ping()
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailable, match="locked"):
+                await store.ping()
 
 
 async def test_the_event_loop_runs_while_a_write_waits(path):

@@ -55,7 +55,7 @@ async def _check(_options: argparse.Namespace, environ: Mapping[str, str], _stop
     logging.configure("error", settings.log_format, "storer")
     store = await open_store(settings)
     try:
-        await store.write([])
+        await store.ping()
         store_problem = None
     except StoreUnavailable as error:
         store_problem = str(error)

@@ -95,6 +95,11 @@ class InfluxStore:
             rejections += await self._settle(part)
         return sorted(rejections, key=lambda rejection: rejection.index)
 
+    async def ping(self) -> None:
+        """See `Store.ping`; an empty write needs the same address, bucket and right as any other."""
+        if refusal := await self._send(()):
+            raise self._unavailable(refusal.reason)
+
     async def close(self) -> None:
         """See `Store.close`."""
         await self._client.close()  # type: ignore[no-untyped-call]
@@ -171,7 +176,7 @@ def _encode(points: Sequence[Point]) -> tuple[list[_Line], list[Rejection]]:
 
 
 def _parts(lines: list[_Line]) -> Iterator[list[_Line]]:
-    """Yield the lines in pieces of at most `MAX_BODY` bytes; at least one, even if it is empty."""
+    """Yield the lines in pieces of at most `MAX_BODY` bytes."""
     part: list[_Line] = []
     size = 0
     for line in lines:
@@ -180,7 +185,8 @@ def _parts(lines: list[_Line]) -> Iterator[list[_Line]]:
             yield part
             part, size = [], len(line.text) + 1
         part.append(line)
-    yield part
+    if part:
+        yield part
 
 
 def _text(error: ApiException) -> str:

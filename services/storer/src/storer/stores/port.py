@@ -27,7 +27,7 @@ class Store(Protocol):
 
         A point replaces the one with the same key, unless that one is a later revision (`measurements.REVISION`).
         So writing a batch twice, or an old one late, changes nothing. The caller sends rejected points to the dead
-        letters and never writes them again. An empty batch asks only whether the store is there and takes points.
+        letters and never writes them again.
 
         InfluxDB differs where two *different* points have the same key: it cannot compare revisions, so the one that
         is written last stays, and a field that it does not have keeps the value of the other. It may also keep a part
@@ -37,6 +37,9 @@ class Store(Protocol):
         and the caller writes it again, unchanged, after a back-off, and after `retry_after` seconds where it is given.
         Cancelling leaves it equally open.
         """
+
+    async def ping(self) -> None:
+        """Return when the store is there and takes points; raises `StoreUnavailable` that says why it does not."""
 
     async def close(self) -> None:
         """Finish what is being written and let the database go; nothing may be written afterwards."""

@@ -1,15 +1,19 @@
 """The store of the embedded mode: one SQLite file, a table per measurement.
 
-All SQL runs in one thread of its own, so the event loop never waits for the disk.
+All SQL runs in one thread of its own, so the event loop never waits for the disk. A file that somebody deletes or moves
+can be written to for ever without an error, so each write looks whether the path still leads to the open file.
 """
 
 import asyncio
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+import structlog
 
 from fairprice.errors import StartupError, StoreUnavailable
 from storer.measurements import REVISION, Point, Value
@@ -22,6 +26,8 @@ MAX_COLUMNS = 2000
 Result = TypeVar("Result")
 Shape = tuple[str, ...]
 """A measurement and the names of a point's fields."""
+FileId = tuple[int, int] | None
+"""Device and inode; None: there is no such file."""
 
 _BAD_ROW = (
     sqlite3.IntegrityError,
@@ -33,6 +39,8 @@ _BAD_ROW = (
 )
 """What SQLite and its driver raise for a value that cannot be stored; other errors are about the database."""
 
+log = structlog.get_logger(__name__)
+
 
 async def open_sqlite(path: Path, *, patience: float = 5.0) -> "SqliteStore":
     """Open the database at `path`, making it and its folders where they are missing.
@@ -42,50 +50,112 @@ async def open_sqlite(path: Path, *, patience: float = 5.0) -> "SqliteStore":
     """
     thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
     try:
-        connection = await asyncio.get_running_loop().run_in_executor(thread, _connect, path, patience)
+        database = await asyncio.get_running_loop().run_in_executor(thread, _connect, path, patience)
     except (OSError, sqlite3.Error) as error:
         thread.shutdown(wait=False)
         raise StartupError(f"cannot store in {path}: {_explain(path, error)}") from error
-    return SqliteStore(path, connection, thread)
+    return SqliteStore(path, patience, database, thread)
+
+
+@dataclass(frozen=True, slots=True)
+class _Database:
+    """An open database, and the files behind it: its own and its write-ahead log."""
+
+    connection: sqlite3.Connection
+    file: FileId
+    journal: FileId
 
 
 class SqliteStore:
     """See `Store`; made by `open_sqlite`."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, path: Path, patience: float, database: _Database, thread: ThreadPoolExecutor) -> None:
         self._path = path
-        self._connection = connection
+        self._patience = patience
+        self._database: _Database | None = database
         self._thread = thread
         self._columns: dict[str, set[str]] = {}
+        self._rows: Counter[str] = Counter()
 
     async def write(self, points: Sequence[Point]) -> list[Rejection]:
         """See `Store.write`."""
         return await self._in_thread(lambda: self._write(points))
 
+    async def ping(self) -> None:
+        """See `Store.ping`."""
+        await self._in_thread(lambda: self._write(()))
+
     async def close(self) -> None:
         """See `Store.close`."""
-        await self._in_thread(self._connection.close)
+        await self._in_thread(self._close)
         self._thread.shutdown(wait=False)
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        """The connection; opened where there is none, since the last try after a loss failed."""
+        if self._database is None:
+            self._database = _connect(self._path, self._patience)
+        return self._database.connection
+
     def _write(self, points: Sequence[Point]) -> list[Rejection]:
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._replace_lost_file()  # first: one that was deleted to make room keeps its room until it is closed
+            rejections = self._write_transaction(points)
+            while self._replace_lost_file():
+                rejections = self._write_transaction(points)  # what was written has gone with the file
+        except (OSError, sqlite3.Error) as error:
+            raise StoreUnavailable(f"{self._path}: {error}") from error
+        self._rows.update(point.measurement for point in points)
+        self._rows.subtract(points[rejection.index].measurement for rejection in rejections)
+        return sorted(rejections, key=lambda rejection: rejection.index)
+
+    def _write_transaction(self, points: Sequence[Point]) -> list[Rejection]:
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
             rejections = [
                 rejection for shape, rows in _by_shape(points).items() for rejection in self._insert(shape, rows)
             ]
-            self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._roll_back()
-            raise StoreUnavailable(f"{self._path}: {error}") from error
-        return sorted(rejections, key=lambda rejection: rejection.index)
+            connection.execute("COMMIT")
+        except sqlite3.Error:
+            self._columns.clear()  # a table or column made in this transaction is gone again
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return rejections
 
-    def _roll_back(self) -> None:
-        self._columns.clear()  # a table or column made in this transaction is gone again
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+    def _replace_lost_file(self) -> bool:
+        """Open the path anew where it does not lead to the open files any more; return whether that was so."""
+        lost = self._database
+        if lost is None or (lost.file, lost.journal) == (_file_id(self._path), _file_id(_journal(self._path))):
+            return False
+        has_moved = lost.file != _file_id(self._path)
+        self._close()
+        if has_moved:
+            log.error(
+                "the database file was deleted, moved or replaced; storing goes on in the file at its place",
+                path=str(self._path),
+                rows_gone=dict(+self._rows),
+            )
+            self._rows.clear()
+        else:
+            log.warning("the database's write-ahead log was deleted; its rows were saved", path=str(self._path))
+        self._database = _connect(self._path, self._patience)
+        return True
+
+    def _close(self) -> None:
+        """Close it; first bring the log's rows into the file, wherever that may be now, and leave an empty log."""
+        if self._database:
+            connection, self._database = self._database.connection, None
+            self._columns.clear()
+            try:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.Error as error:
+                log.warning("the database's write-ahead log stays beside it", path=str(self._path), error=str(error))
+            connection.close()
 
     def _insert(self, shape: Shape, rows: list[tuple[int, Point]]) -> list[Rejection]:
         measurement, *fields = shape
@@ -129,7 +199,7 @@ class SqliteStore:
         return self._columns[measurement]
 
 
-def _connect(path: Path, patience: float) -> sqlite3.Connection:
+def _connect(path: Path, patience: float) -> _Database:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
     try:
@@ -137,10 +207,23 @@ def _connect(path: Path, patience: float) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("COMMIT")
-    except sqlite3.Error:
+        return _Database(connection, _file_id(path), _file_id(_journal(path)))
+    except (OSError, sqlite3.Error):
         connection.close()
         raise
-    return connection
+
+
+def _file_id(path: Path) -> FileId:
+    """Return what tells the file at the path from every other one."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _journal(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
 
 
 def _explain(path: Path, error: Exception) -> str:
