@@ -28,7 +28,7 @@ def rows(path: Path, table: str = "fair_price", columns: str = "*") -> list[tupl
 
 
 @asynccontextmanager
-async def opened(path: Path, patience: float = 5.0):
+async def opened(path: Path, patience: float = 1.0):
     store = await open_sqlite(path, patience=patience)
     try:
         yield store

@@ -42,10 +42,11 @@ _BAD_ROW = (
 log = structlog.get_logger(__name__)
 
 
-async def open_sqlite(path: Path, *, patience: float = 5.0) -> "SqliteStore":
+async def open_sqlite(path: Path, *, patience: float = 1.0) -> "SqliteStore":
     """Open the database at `path`, making it and its folders where they are missing.
 
-    `patience` is how many seconds to wait, here and in each write, while somebody else holds the database.
+    `patience` is how many seconds to wait, here and in each write, while somebody else holds the database; a stop may
+    have to wait for it, too.
     Raises `StartupError` when the path is no place for a database, not writable, not a database, or held for longer.
     """
     thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
@@ -133,6 +134,7 @@ class SqliteStore:
         if lost is None or (lost.file, lost.journal) == (_file_id(self._path), _file_id(_journal(self._path))):
             return False
         has_moved = lost.file != _file_id(self._path)
+        self._empty_journal()
         self._close()
         if has_moved:
             log.error(
@@ -147,15 +149,17 @@ class SqliteStore:
         return True
 
     def _close(self) -> None:
-        """Close it; first bring the log's rows into the file, wherever that may be now, and leave an empty log."""
         if self._database:
             connection, self._database = self._database.connection, None
             self._columns.clear()
-            try:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            except sqlite3.Error as error:
-                log.warning("the database's write-ahead log stays beside it", path=str(self._path), error=str(error))
             connection.close()
+
+    def _empty_journal(self) -> None:
+        """Bring the log's rows into the file, wherever both may be now; SQLite would give them to the next file."""
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            log.warning("the last rows stay in the log of the lost file", path=str(self._path), error=str(error))
 
     def _insert(self, shape: Shape, rows: list[tuple[int, Point]]) -> list[Rejection]:
         measurement, *fields = shape
