@@ -99,7 +99,7 @@ class Rest(Protocol):
     async def newest_update_id(self, symbol: str) -> int | None:
         """Ask, at the lowest weight, for the id at which a book stands; None when the question has to wait.
 
-        It has to wait while such questions have used a twentieth of the weight.
+        It has to wait while such questions have used a twentieth of the weight. Raises as `snapshot` does.
         """
 
 

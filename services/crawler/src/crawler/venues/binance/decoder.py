@@ -53,7 +53,7 @@ class BinanceDecoder:
             f"{name}@bookTicker".encode(): (symbol, read_ticker) for name, symbol in self._symbols.items()
         }
         self._event_time = 0
-        self._doubted_time = 0
+        self._doubted_time = -DAY
 
     def peek(self, frame: bytes) -> DiffHead | Ticker | None:
         """See `Decoder.peek`. Called for each frame of each connection, so it makes as little as it can."""
@@ -92,6 +92,8 @@ class BinanceDecoder:
             return self._diff(frame, stream, data)
         if kind == "serverShutdown":
             return Shutdown()
+        if stream in self._diff_streams:
+            raise InvalidMarketData(f"stream {stream!r:.80} carries event {kind!r:.80}", self._symbol_of(stream))
         return self._ticker(frame, stream, data) if stream.endswith("@bookTicker") else None
 
     def _diff(self, frame: bytes, stream: str, data: dict[str, Any]) -> Diff | None:
@@ -116,7 +118,7 @@ class BinanceDecoder:
         if not -DAY < event_time - self._event_time < DAY:
             self._doubt(event_time, expected)
         self._event_time = event_time
-        self._doubted_time = 0
+        self._doubted_time = -DAY
         return Diff(expected, first + dialect.first_id_offset, last, event_time, bids, asks)
 
     def _ticker(self, frame: bytes, stream: str, data: dict[str, Any]) -> Ticker | None:

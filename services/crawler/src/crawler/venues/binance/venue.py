@@ -90,10 +90,14 @@ class Binance:
 
 def _normal(url: str, schemes: tuple[str, str], kind: str, endings: str, example: str) -> str:
     """Return an address as scheme, host and what path is not the exchange's own; raises `ValueError`."""
-    parts = urlsplit(url.strip())
-    if parts.scheme not in schemes or not parts.hostname or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(url.strip())
+        is_usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable or parts.query or parts.fragment:
         raise ValueError(
-            f"{url!r} is no {kind} address; write {schemes[0]}:// or {schemes[1]}:// and a host: {example}"
+            f"{url!r} is no {kind} address; write {schemes[0]}:// or {schemes[1]}:// and a host, like {example}"
         )
     path = re.sub(rf"({endings})?/*$", "", parts.path.rstrip("/"))
     return f"{parts.scheme}://{parts.netloc}{path}"

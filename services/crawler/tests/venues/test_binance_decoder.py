@@ -9,16 +9,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from crawler.book.market_data import Diff, Snapshot, Ticker
-from crawler.venues.binance.wire import (
-    FrameDecoder,
-    Reply,
-    Shutdown,
-    Unknown,
-    decode_snapshot,
-    decode_ticker,
-    ticker_update_id,
-)
+from crawler.book.market_data import Diff, Snapshot, Ticker, Top
+from crawler.venues.binance.decoder import decode_snapshot, read_ticker
+from crawler.venues.binance.venue import Binance
+from crawler.venues.binance_usdm.venue import BinanceUsdm
+from crawler.venues.port import DiffHead, Reply, Shutdown
 from fairprice.errors import InvalidMarketData
 
 DIFF = {
@@ -45,15 +40,19 @@ def diff_frame(**changes):
     return wrapped({key: value for key, value in (DIFF | changes).items() if value is not ...})
 
 
+def new_decoder(*symbols):
+    return Binance().decoder(symbols or ("ETHUSDT", "BTCUSDT"))
+
+
 @pytest.fixture
 def decoder():
     """A decoder that has seen a frame of this stream."""
-    decoder = FrameDecoder()
+    decoder = new_decoder()
     decoder.decode(diff_frame())
     return decoder
 
 
-@pytest.mark.parametrize("decoder", [FrameDecoder()])
+@pytest.mark.parametrize("decoder", [new_decoder()])
 @pytest.mark.parametrize("repeat", range(2))
 def test_a_diff_is_read_as_documented(decoder, repeat):
     assert decoder.decode(diff_frame()) == Diff(
@@ -76,8 +75,8 @@ def test_a_diff_is_read_as_documented(decoder, repeat):
         (100_000_000_000_000, 100_000_000_000_000),
     ],
 )
-def test_event_times_come_in_milliseconds_or_microseconds(decoder, sent, microseconds):
-    assert decoder.decode(diff_frame(E=sent)).event_time == microseconds
+def test_event_times_come_in_milliseconds_or_microseconds(sent, microseconds):
+    assert new_decoder().decode(diff_frame(E=sent)).event_time == microseconds
 
 
 @pytest.mark.parametrize(
@@ -104,9 +103,11 @@ def test_what_is_unusual_but_right_is_taken_once_and_again(decoder, changes):
         assert (event.first_update_id, event.update_id) == (expected["U"], expected["u"])
 
 
-def test_a_symbol_of_any_script_is_taken(decoder):
-    event = decoder.decode(wrapped(DIFF | {"s": "币安人生USDT"}, "币安人生usdt@depth@100ms"))
-    assert event.symbol == "币安人生USDT"
+def test_a_symbol_of_any_script_is_taken():
+    decoder = new_decoder("币安人生USDT")
+    frame = wrapped(DIFF | {"s": "币安人生USDT"}, "币安人生usdt@depth@100ms")
+    assert decoder.decode(frame).symbol == "币安人生USDT"
+    assert decoder.peek(frame) == DiffHead("币安人生USDT", 70009)
 
 
 MALFORMED = {
@@ -132,9 +133,14 @@ MALFORMED = {
     "a time that no store can hold": (diff_frame(E=2**63), "E=9223372036854775808"),
     "a time in a string": (diff_frame(E="1789000000100"), "E='1789000000100'"),
     "another symbol than the stream's": (diff_frame(s="WRONGUSDT"), "carries symbol 'WRONGUSDT'"),
-    "a symbol that is a number": (diff_frame(s=5), "not as documented"),
+    "a symbol that is a number": (diff_frame(s=5), "carries symbol 5"),
     "a stream that is a list": (wrapped(DIFF, ["ethusdt"]), "not as documented"),
-    "levels are null": (diff_frame(b=None), "not as documented"),
+    "levels are null": (diff_frame(b=None), "levels"),
+    "a ticker of another symbol": (TICKER.replace(b"ETHUSDT", b"BTCUSDT"), "no bookTicker of ETHUSDT"),
+    "a ticker without an id": (TICKER.replace(b'"u":', b'"v":'), "no bookTicker of ETHUSDT"),
+    "a ticker with an id that no store can hold": (TICKER.replace(b"70009", b"9" * 19), "no bookTicker of ETHUSDT"),
+    "a diff of USD-M futures": (wrapped(DIFF | {"pu": 70000}, "ethusdt@depth@500ms"), "FAIRPRICE_VENUE=binance-usdm"),
+    "a diff of COIN-M futures": (wrapped(DIFF | {"ps": "ETHUSD"}, "ethusdt@depth@500ms"), "counts contracts"),
     "levels are an object": (diff_frame(b={}), "levels"),
     "levels are a string": (diff_frame(b=""), "levels"),
     "a level is null": (diff_frame(a=[None]), "levels"),
@@ -156,7 +162,7 @@ MALFORMED = {
 @pytest.mark.parametrize("known", [False, True], ids=["at first", "later"])
 def test_a_malformed_frame_is_refused_and_what_is_wrong_is_named(decoder, frame, named, known):
     if not known:
-        decoder = FrameDecoder()
+        decoder = new_decoder()
     for _ in range(2):
         with pytest.raises(InvalidMarketData) as refused:
             decoder.decode(frame)
@@ -184,7 +190,7 @@ def levels_of(random, count):
 @given(seed=st.integers(0, 2**32), text=texts)
 def test_no_invalid_string_slips_through(seed, text):
     assume(not PLAIN.fullmatch(text))
-    random, decoder = Random(seed), FrameDecoder()
+    random, decoder = Random(seed), new_decoder()
     sides = [levels_of(random, random.randrange(1, 6)) for _ in range(2)]
     decoder.decode(diff_frame(b=sides[0], a=sides[1]))
     random.choice(random.choice(sides))[random.randrange(2)] = text
@@ -196,7 +202,7 @@ def test_no_invalid_string_slips_through(seed, text):
 @given(seed=st.integers(0, 2**32))
 def test_no_two_faults_that_make_up_for_each_other_slip_through(seed):
     """What one string has too little another has too much: a point, a digit, or a level a whole string."""
-    random, decoder = Random(seed), FrameDecoder()
+    random, decoder = Random(seed), new_decoder()
     before = levels_of(random, random.randrange(1, 4))
     decoder.decode(diff_frame(b=before, a=[]))
     strings = [text for level in before for text in level]
@@ -272,25 +278,143 @@ def test_the_announcement_of_a_shutdown_is_no_market_data(decoder):
     [
         wrapped({"e": "trade", "s": "ETHUSDT", "p": "1.0"}, "ethusdt@trade"),
         wrapped({"lastUpdateId": 5, "bids": [], "asks": []}, "ethusdt@depth20"),
+        wrapped(DIFF, "ethusdt@depth20"),
+        wrapped(DIFF | {"s": "XRPUSDT"}, "xrpusdt@depth@100ms"),
+        TICKER.replace(b"eth", b"xrp").replace(b"ETH", b"XRP"),
         wrapped({"result": None, "id": 1}, ""),
         b"{}",
         b'{"e":"serverShutdown"}',
     ],
 )
-def test_a_well_formed_frame_of_another_kind_is_unknown(decoder, frame):
-    assert isinstance(decoder.decode(frame), Unknown | Reply)
+def test_a_well_formed_frame_of_another_kind_or_symbol_is_of_no_use(decoder, frame):
+    assert decoder.decode(frame) is None
+    assert decoder.peek(frame) is None
+
+
+@pytest.mark.parametrize(
+    ("frame", "symbol"),
+    [
+        (diff_frame()[:60], "ETHUSDT"),
+        (diff_frame(u=5), "ETHUSDT"),
+        (diff_frame(s="BTCUSDT"), "ETHUSDT"),
+        (diff_frame(b=[["NaN", "1"]]), "ETHUSDT"),
+        (TICKER.replace(b'"u"', b'"v"'), "ETHUSDT"),
+        (wrapped(None), "ETHUSDT"),
+        (b'{"stream":"xrpusdt@depth@100ms","data', None),
+        (b"\xff" * 40, None),
+    ],
+)
+def test_an_unreadable_frame_names_whose_it_is_where_its_stream_tells(decoder, frame, symbol):
+    with pytest.raises(InvalidMarketData) as refused:
+        decoder.decode(frame)
+    assert refused.value.symbol == symbol
+
+
+def test_a_slip_of_our_own_is_not_told_as_the_senders_fault(decoder):
+    decoder._diff_streams = None
+    with pytest.raises(AttributeError):
+        decoder.decode(diff_frame())
+
+
+HOUR = 3_600_000
+
+
+def test_a_single_event_time_a_day_away_is_an_unreadable_frame(decoder):
+    for away in (-25 * HOUR, 25 * HOUR, -DIFF["E"] + 1):
+        for _ in range(2):
+            with pytest.raises(InvalidMarketData, match="more than a day") as refused:
+                decoder.decode(diff_frame(E=DIFF["E"] + away))
+            assert refused.value.symbol == "ETHUSDT"
+        assert decoder.decode(diff_frame())
+    assert decoder.decode(diff_frame(E=DIFF["E"] + 23 * HOUR))
+
+
+def test_a_wrong_event_time_in_each_other_frame_is_refused_each_time(decoder):
+    for step in range(10):
+        with pytest.raises(InvalidMarketData, match="more than a day"):
+            decoder.decode(diff_frame(E=DIFF["E"] * 2 + step))
+        decoder.decode(diff_frame(E=DIFF["E"] + step))
+
+
+def test_the_next_of_two_recordings_that_lie_days_apart_is_read_from_its_second_diff_on(decoder):
+    later = DIFF["E"] + 72 * HOUR
+    with pytest.raises(InvalidMarketData):
+        decoder.decode(diff_frame(E=later))
+    for step in range(1, 4):
+        assert decoder.decode(diff_frame(E=later + step)).event_time == (later + step) * 1000
+
+
+def test_usdm_diffs_add_the_ids_from_behind_the_diff_before():
+    decoder = BinanceUsdm().decoder(["ETHUSDT"])
+    diff = decoder.decode(diff_frame(pu=69990, T=1789000000099))
+    assert (diff.first_update_id, diff.update_id) == (69991, 70009)
+    with pytest.raises(InvalidMarketData, match="'pu' is missing"):
+        decoder.decode(diff_frame())
+    with pytest.raises(InvalidMarketData, match="pu='69990'"):
+        decoder.decode(diff_frame(pu="69990"))
+    with pytest.raises(InvalidMarketData, match="counts contracts"):
+        decoder.decode(wrapped(DIFF | {"ps": "ETHUSD", "pu": 69990}, "ethusdt@depth@500ms"))
+
+
+def test_usdm_tickers_are_read_too():
+    decoder = BinanceUsdm().decoder(["ETHUSDT"])
+    ticker = decoder.peek(TICKER.replace(b'"data":{', b'"data":{"e":"bookTicker",'))
+    assert ticker.update_id == 70009
+    assert ticker.top() == Top(["2510.11", "3.4"], ["2510.35", "1"])
+
+
+def test_a_glance_at_a_diff_tells_whose_it_is_and_where_it_ends(decoder):
+    assert decoder.peek(diff_frame()) == DiffHead("ETHUSDT", 70009)
+
+
+def test_a_glance_at_the_first_diff_of_a_stream_tells_nothing():
+    assert new_decoder().peek(diff_frame()) is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(frame=st.one_of(st.binary(max_size=80), st.sampled_from([diff_frame(), TICKER]).flatmap(
+    lambda frame: st.tuples(st.integers(0, len(frame)), st.integers(0, 20), st.binary(max_size=30)).map(
+        lambda cut: frame[:cut[0]] + cut[2] + frame[cut[0] + cut[1]:]))))  # fmt: skip
+def test_a_glance_never_raises_and_never_tells_otherwise_than_decoding(frame):
+    decoder = new_decoder()
+    decoder.decode(diff_frame())
+    glance = decoder.peek(frame)
+    try:
+        event = decoder.decode(frame)
+    except InvalidMarketData:
+        return
+    if glance is not None:
+        assert (glance.symbol, glance.update_id) == (event.symbol, event.update_id)
+        assert type(event) is (Diff if type(glance) is DiffHead else Ticker)
+
+
+@pytest.mark.parametrize("digits", ["1" * 5000, "9" * 19, "1_0", "+5", "\u0661"])
+def test_a_glance_leaves_an_odd_id_to_decoding(decoder, digits):
+    for end in (",", "}"):
+        assert decoder.peek(b'{"stream":"ethusdt@bookTicker","data":{"u":' + (digits + end).encode()) is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(order=st.permutations(list(DIFF)), swapped=st.booleans(), extra=st.booleans())
+def test_keys_may_come_in_another_order(order, swapped, extra):
+    decoder = new_decoder()
+    expected = decoder.decode(diff_frame())
+    data = {key: DIFF[key] for key in order} | ({"st": 2} if extra else {})
+    envelope = {"stream": "ethusdt@depth@100ms", "data": data}
+    frame = orjson.dumps(dict(reversed(envelope.items())) if swapped else envelope)
+    assert decoder.decode(frame) == expected
+    assert decoder.peek(frame) in {None, DiffHead("ETHUSDT", 70009)}
 
 
 def test_a_snapshot_is_read_as_documented():
-    assert decode_snapshot(orjson.dumps(SNAPSHOT), 2) == Snapshot(
-        70005, SNAPSHOT["bids"], SNAPSHOT["asks"], bids_complete=False, asks_complete=True
+    assert decode_snapshot(orjson.dumps(SNAPSHOT), "ETHUSDT") == Snapshot(
+        "ETHUSDT", 70005, SNAPSHOT["bids"], SNAPSHOT["asks"], bids_complete=False, asks_complete=False
     )
 
 
 def test_a_snapshot_may_be_empty():
-    assert decode_snapshot(orjson.dumps(SNAPSHOT | {"bids": [], "asks": []}), 100) == Snapshot(
-        70005, [], [], True, True
-    )
+    snapshot = decode_snapshot(orjson.dumps(SNAPSHOT | {"bids": [], "asks": []}), "ETHUSDT")
+    assert (snapshot.bids, snapshot.asks) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -314,14 +438,20 @@ def test_a_snapshot_may_be_empty():
 )
 def test_a_reply_that_is_no_snapshot_is_refused_and_what_is_wrong_is_named(body, named):
     with pytest.raises(InvalidMarketData) as refused:
-        decode_snapshot(body, 1000)
+        decode_snapshot(body, "ETHUSDT")
     assert named in str(refused.value)
+    assert refused.value.symbol == "ETHUSDT"
     assert len(str(refused.value)) < 400
 
 
-def test_a_ticker_is_read_as_documented():
-    assert decode_ticker(TICKER) == Ticker(70009, ["2510.11", "3.4"], ["2510.35", "1"])
-    assert ticker_update_id(TICKER) == 70009
+def test_a_ticker_is_read_as_documented(decoder):
+    assert decoder.peek(TICKER) == decoder.decode(TICKER) == Ticker("ETHUSDT", 70009, TICKER, read_ticker)
+    assert decoder.peek(TICKER).top() == Top(["2510.11", "3.4"], ["2510.35", "1"])
+
+
+def test_zeros_stand_for_an_empty_side(decoder):
+    frame = TICKER.replace(b'"2510.11","B":"3.4"', b'"0.00000000","B":"0.00000000"')
+    assert decoder.peek(frame).top() == Top(None, ["2510.35", "1"])
 
 
 @pytest.mark.parametrize(
@@ -338,20 +468,4 @@ def test_a_ticker_is_read_as_documented():
 )
 def test_a_malformed_ticker_is_refused(frame):
     with pytest.raises(InvalidMarketData, match="no bookTicker"):
-        decode_ticker(frame)
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [
-        TICKER.replace(b'"u":', b'"v":'),
-        TICKER.replace(b"70009", b"-70009"),
-        TICKER.replace(b"70009", b'"70009"'),
-        TICKER.replace(b"70009", b"7e9"),
-        TICKER[:42],
-        b"",
-    ],
-)
-def test_a_ticker_without_a_readable_id_is_refused(frame):
-    with pytest.raises(InvalidMarketData, match="no bookTicker"):
-        ticker_update_id(frame)
+        read_ticker(frame)
