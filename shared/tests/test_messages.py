@@ -2,26 +2,30 @@
 
 import math
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairprice.errors import InvalidLine
+from fairprice.errors import InvalidError, InvalidLine, InvalidMessage, UnknownLine
 from fairprice.messages import (
     CONFIGURED_VALUE,
     PRICE_VALUES,
     Book,
     Gap,
     Price,
+    Status,
     are_levels,
+    check_type,
     decode,
     decode_line,
     decode_wanted,
     encode,
     identity,
     join,
+    lines,
 )
 
 BOOK = Book(
@@ -34,7 +38,16 @@ PRICE = Price(
     "binance", "BTCUSDT", 11, 15, 1, 2, 3, "weighted_mid", "ok", 57210.015,
     VALUES | {"depth_bid_10bps": 1.25, "depth_ask_2_5bps": None, "impact_bid_10000": 57209.0},
 )  # fmt: skip
-EVENTS = {"book": BOOK, "gap": GAP, "price": PRICE}
+STATUS = Status(
+    "binance",
+    "BTCUSDT",
+    1_723_100_000_000_000,
+    "crawler-1",
+    "BREAK",
+    is_halted=True,
+    problem="the exchange has halted it",
+)
+EVENTS = {"book": BOOK, "gap": GAP, "price": PRICE, "status": STATUS}
 
 ids = st.integers(0, 2**63 - 1)
 names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=64) | st.just("币安人生USDT")
@@ -50,6 +63,7 @@ events = st.one_of(
         st.none() | decimals, st.none() | decimals,
     ),
     st.builds(Gap, names, names, ids, ids, ids, ids, names),
+    st.builds(Status, names, names, ids, names, names, st.booleans(), st.none() | st.text(max_size=200)),
     st.builds(
         Price, names, names, ids, ids, ids, ids, st.none() | ids, names, st.sampled_from(["ok", "locked"]),
         st.floats(allow_nan=False, allow_infinity=False),
@@ -115,6 +129,10 @@ def test_a_book_on_the_wire_has_the_fields_of_the_contract_and_prices_as_the_exc
 
 def test_a_gap_on_the_wire_has_the_fields_of_the_contract():
     assert fields(GAP) == {"type": "gap"} | asdict(GAP)
+
+
+def test_a_status_on_the_wire_has_the_fields_of_the_contract():
+    assert fields(STATUS) == {"type": "status"} | asdict(STATUS)
 
 
 def test_a_price_on_the_wire_is_flat_and_its_values_are_numbers():
@@ -219,19 +237,31 @@ def test_nesting_without_end_is_invalid(depth):
     assert reason(b'{"type":' + b"[" * depth + b"]" * depth + b"}")
 
 
-@pytest.mark.parametrize("kind", ["trade", "Book", "", "book ", "venue", "type", None, 1, True])
-def test_an_unknown_type_is_named(kind):
-    assert reason(line_with(BOOK, type=kind)) == f"unknown type {kind!r}"
+@pytest.mark.parametrize("kind", ["trade", "Book", "venue", "type"])
+def test_an_unknown_type_is_named_and_told_apart_from_what_is_wrong(kind):
+    with pytest.raises(UnknownLine, match=f"unknown type '{kind}'"):
+        decode_line(line_with(BOOK, type=kind))
 
 
-def test_a_type_that_is_no_name_at_all_is_invalid():
-    assert "type" in reason(line_with(BOOK, type=["book"]))
-    assert "type" in reason(b'{"venue":"binance"}')
+@pytest.mark.parametrize("kind", ["", "book ", None, 1, True, ["book"], "x" * 65])
+def test_a_type_that_is_no_name_at_all_is_invalid(kind):
+    line = line_with(BOOK, type=kind)
+    assert reason(line).startswith("field 'type' is no name")
+    (found,) = decode(line)
+    assert type(found) is InvalidLine
+
+
+def test_a_line_without_a_type_is_invalid():
+    assert reason(b'{"venue":"binance"}') == "field 'type' is missing"
+
+
+def is_value(field):
+    return field in PRICE_VALUES or CONFIGURED_VALUE.fullmatch(field)
 
 
 @pytest.mark.parametrize(
     ("event", "field"),
-    [(event, field) for event in EVENTS.values() for field in fields(event) if not CONFIGURED_VALUE.fullmatch(field)],
+    [(event, field) for event in EVENTS.values() for field in fields(event) if not is_value(field)],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_a_missing_field_is_named(event, field):
@@ -287,6 +317,10 @@ def cases(event, names, values):
         *cases(PRICE, ("priced_time",), NO_INTEGER),
         *cases(BOOK, ("venue", "symbol", "crawler"), [*NO_NAME, None]),
         *cases(GAP, ("reason",), [*NO_NAME, None]),
+        *cases(STATUS, ("venue", "symbol", "crawler", "exchange_status"), [*NO_NAME, None]),
+        *cases(STATUS, ("event_time",), [*NO_INTEGER, None]),
+        *cases(STATUS, ("is_halted",), [0, 1, "true", None, [], "x" * 100_000]),
+        *cases(STATUS, ("problem",), [0, True, [], {}, "x" * 1001]),
         *cases(PRICE, ("estimator", "status"), [*NO_NAME, None]),
         *cases(BOOK, ("floor", "ceiling"), NO_DECIMAL),
         *cases(PRICE, ("price", "mid", "spread_bps", "depth_bid_10bps", "impact_ask_1_5"), NO_NUMBER),
@@ -333,21 +367,99 @@ def test_a_reason_is_short_enough_for_a_header(line):
 # ---- skipping, levels, identity
 
 
-def test_an_event_that_is_not_wanted_is_not_checked():
+def test_the_levels_of_a_book_that_is_not_wanted_are_not_checked():
     line = line_with(BOOK, bids="nonsense")
-    assert decode_wanted(line, lambda fields: fields["update_id"] != 15) is None
+    assert decode_wanted(line, lambda book: book.update_id != 15) is None
     with pytest.raises(InvalidLine, match="'bids'"):
-        decode_wanted(line, lambda fields: fields["update_id"] == 15)
+        decode_wanted(line, lambda book: book.update_id == 15)
 
 
-def test_a_line_whose_type_is_unknown_is_invalid_even_if_nobody_wants_it():
-    with pytest.raises(InvalidLine, match="unknown type"):
-        decode_wanted(line_with(BOOK, type="trade"), lambda _fields: False)
+@pytest.mark.parametrize("event", [GAP, PRICE, STATUS], ids=lambda event: type(event).__name__)
+def test_only_books_are_not_wanted(event):
+    assert decode_wanted(encode(event), lambda _book: False) == event
 
 
-def test_a_wish_that_asks_for_a_missing_field_makes_the_line_invalid():
-    with pytest.raises(InvalidLine, match="field 'colour' is missing"):
-        decode_wanted(encode(BOOK), lambda fields: fields["colour"] == "red")
+def test_a_book_without_its_identity_is_invalid_even_if_nobody_wants_it():
+    with pytest.raises(InvalidLine, match="'event_time'"):
+        decode_wanted(line_with(BOOK, event_time="?"), lambda _book: False)
+
+
+def test_a_mistake_of_ours_is_never_told_as_the_senders():
+    with pytest.raises(AttributeError):
+        decode_wanted(encode(BOOK), lambda book: book.colour == "red")
+
+
+# ---- upgrades
+
+
+def test_an_older_price_that_lacks_an_estimate_has_none():
+    older = fields(PRICE)
+    del older["impact_mid"], older["imbalance"]
+    assert decode_line(orjson.dumps(older)) == replace(
+        PRICE, values=PRICE.values | {"impact_mid": None, "imbalance": None}
+    )
+
+
+def test_a_newer_price_with_an_unknown_estimate_is_read_without_it():
+    assert decode_line(line_with(PRICE, micro_price=57210.013, regime="calm")) == PRICE
+
+
+@pytest.mark.parametrize(
+    "missing", ["venue", "symbol", "first_update_id", "update_id", "event_time", "status", "price"]
+)
+def test_a_price_without_its_identity_is_invalid_however_old(missing):
+    older = fields(PRICE)
+    del older[missing]
+    assert reason(orjson.dumps(older)) == f"field {missing!r} is missing"
+
+
+def test_a_line_of_a_later_version_never_harms_its_neighbours():
+    book, unknown, gap = decode(join([encode(BOOK), b'{"type":"trade","venue":"binance"}', encode(GAP)]))
+    assert (book, gap) == (BOOK, GAP)
+    assert isinstance(unknown, UnknownLine)
+
+
+@pytest.mark.parametrize("known", ["books.v1", ""])
+def test_a_message_of_the_queues_type_or_without_one_is_read(known):
+    check_type(known, "books.v1")
+
+
+@pytest.mark.parametrize("unknown", ["books.v2", "prices.v1", "Books.v1", "x" * 10_000])
+def test_a_message_of_another_type_is_refused_by_name(unknown):
+    with pytest.raises(InvalidMessage, match="are not read here, only books") as raised:
+        check_type(unknown, "books.v1")
+    assert unknown[:50] in str(raised.value)
+    assert len(str(raised.value)) < 200
+    assert isinstance(raised.value, InvalidError)
+
+
+SAMPLES = Path(__file__).parent / "samples"
+"""Messages as the first releases wrote them; they stay as they are for ever, and are read for ever."""
+
+
+@pytest.mark.parametrize("sample", sorted(SAMPLES.iterdir()), ids=lambda path: path.stem)
+def test_what_older_versions_wrote_is_read_for_ever(sample):
+    found = list(decode(sample.read_bytes()))
+    assert [event for event in found if isinstance(event, InvalidLine)] == []
+    assert {type(event) for event in found} <= ({Price} if sample.stem.startswith("prices") else {Book, Gap, Status})
+    assert len(found) == len(list(lines(sample.read_bytes()))) > 0
+
+
+def test_a_sample_says_what_it_always_said():
+    cut, whole, first = decode((SAMPLES / "books.v1.book.ndjson").read_bytes())
+    assert (cut.floor, cut.ceiling, cut.bids[0], cut.previous_event_time) == (
+        "57000.00000000", "57420.50000000", ["57210.01000000", "0.50000000"], 1_723_099_999_900_000,
+    )  # fmt: skip
+    assert (whole.floor, whole.ceiling, whole.asks) == (None, None, [])
+    assert first.previous_event_time is None
+    (gap,) = decode((SAMPLES / "books.v1.gap.ndjson").read_bytes())
+    assert (gap.from_update_id, gap.to_update_id, gap.reason) == (160, 201, "disconnected")
+    halted, trading = decode((SAMPLES / "books.v1.status.ndjson").read_bytes())
+    assert (halted.exchange_status, halted.is_halted, trading.problem) == ("BREAK", True, None)
+    priced, refused, replayed = decode((SAMPLES / "prices.v1.ndjson").read_bytes())
+    assert (priced.price, priced.values["depth_bid_10bps"], priced.values["imbalance"]) == (57210.015, 1.25, 0.6)
+    assert (refused.status, refused.price, refused.values["impact_ask_10000"]) == ("no_bids", None, 57210.02)
+    assert replayed.priced_time is None
 
 
 @given(levels)

@@ -10,10 +10,10 @@ import pytest
 import structlog
 from clocks import ManualClock
 
-from fairprice.broker.outbox import MAX_BYTES, MAX_LINES, Outbox
+from fairprice.broker.outbox import Outbox
 from fairprice.broker.port import Message
 from fairprice.errors import BrokerUnavailable, ExchangeUnavailable
-from fairprice.messages import BOOKS_TYPE, Book, Gap, decode, encode, identity
+from fairprice.messages import BOOKS_TYPE, MAX_BYTES, MAX_LINES, Book, Gap, decode, encode, identity
 
 FIRST = Book("binance", "BTCUSDT", 1, 1, 1000, None, 1001, "a", [["100", "3"]], [["101", "1"]], None, None)
 

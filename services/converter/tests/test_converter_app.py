@@ -16,7 +16,7 @@ from converter.settings import ConverterSettings
 from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.port import Message
 from fairprice.errors import BrokerUnavailable, SettingsError
-from fairprice.messages import BOOKS_TYPE, Book, Gap, Price, decode, encode, join
+from fairprice.messages import BOOKS_TYPE, Book, Gap, Price, Status, decode, encode, join
 from fairprice.topology import BOOKS, BOOKS_CONVERTER, DEAD_LETTERS, PRICES, PRICES_STORER
 
 FIRST = Book("binance", "BTCUSDT", 1, 5, 1_000_000, None, 1_000_001, "a", [["100", "3"]], [["101", "1"]], None, None)
@@ -94,6 +94,30 @@ async def prices(broker: MemoryBroker) -> list[Price]:
     return [event for each in await messages(broker, PRICES_STORER) for event in decode(each.body)]
 
 
+async def test_lines_of_a_later_version_and_what_a_crawler_knows_pass_by():
+    broker, counters = MemoryBroker(), Counters()
+    status = Status("binance", "BTCUSDT", 1, "a", "BREAK", is_halted=True, problem=None)
+    async with running(broker, counters=counters):
+        await broker.publish(BOOKS, message(b'{"type":"trade","price":1}', encode(status), encode(book(1))))
+        await settled(broker)
+    assert [price.update_id for price in await prices(broker)] == [1]
+    assert broker.depths()[DEAD_LETTERS] == 0
+    assert (counters.unknown_lines, counters.invalid_lines) == (1, 0)
+
+
+async def test_a_message_of_a_later_version_is_refused_whole_and_by_name():
+    broker, counters = MemoryBroker(), Counters()
+    later = replace(message(encode(book(1)), encode(book(2))), type="books.v2")
+    async with running(broker, counters=counters):
+        await broker.publish(BOOKS, later)
+        await broker.publish(BOOKS, replace(message(encode(book(3))), type=""))
+        await settled(broker)
+    assert [price.update_id for price in await prices(broker)] == [3]
+    (letter,) = await messages(broker, DEAD_LETTERS)
+    assert letter.body == later.body
+    assert letter.headers["reason"] == "messages of type 'books.v2' are not read here, only books.v1"
+
+
 async def test_every_book_becomes_one_price_and_gaps_pass_by():
     broker, counters = MemoryBroker(), Counters()
     async with running(broker, counters=counters):
@@ -107,6 +131,7 @@ async def test_every_book_becomes_one_price_and_gaps_pass_by():
         ("converter_prices_total", ("ok",), 1),
         ("converter_prices_total", ("no_asks",), 1),
         ("converter_invalid_lines_total", (), 0),
+        ("converter_unknown_lines_total", (), 0),
     }
 
 
@@ -151,7 +176,6 @@ async def test_a_replay_has_no_time_of_pricing():
     [
         b"{",
         b'{"type":"book"}',
-        b'{"type":"surprise"}',
         encode(book(3, bids=[["0", "1"]])),
         encode(book(3, bids=[["9", "1"], ["9.0", "2"]])),
         encode(Price("binance", "BTCUSDT", 1, 1, 1, 1, 1, "mid", "ok", 1.0, dict.fromkeys(

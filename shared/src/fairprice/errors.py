@@ -6,7 +6,9 @@
     │   ├── StoreUnavailable      keep the batch, back off; says how long to wait if the store said so
     │   └── ExchangeUnavailable   keep the stream, back off; says how long to wait if the exchange said so
     ├── InvalidError              this input will never be right; dead-letter or quarantine it, go on
+    │   ├── InvalidMessage        a whole message, of a type that is not read here
     │   ├── InvalidLine           a line of a message
+    │   │   └── UnknownLine       an event of a later version: pass it over and count it
     │   ├── InvalidMarketData     a frame or a snapshot of the exchange
     │   └── NoSnapshotLeft        a recording holds no further snapshot of a symbol
     └── FatalError                stop the process; the text says what to do
@@ -52,6 +54,14 @@ class InvalidLine(InvalidError):
         super().__init__(reason)
         self.line = line
         self.reason = reason
+
+
+class UnknownLine(InvalidLine):
+    """One line whose `type` is not known: later versions add events, so whoever reads passes it over."""
+
+
+class InvalidMessage(InvalidError):
+    """A message of another type than the queue's: whoever reads sends it whole to the dead letters."""
 
 
 class InvalidMarketData(InvalidError):

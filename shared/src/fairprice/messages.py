@@ -3,6 +3,9 @@
 Prices and quantities that the exchange sent stay decimal strings; derived values are JSON numbers.
 All times are integer microseconds since the epoch. Events are made once and never changed; they are not frozen only
 because that would double the cost of making and encoding them, thousands of times a second.
+
+Events of one type of message (`books.v1`) only ever gain: fields and values that a reader does not know are ignored,
+lines of an unknown `type` are passed over. What would break a reader gets a new type of message.
 """
 
 import re
@@ -10,15 +13,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import orjson
 
-from fairprice.errors import InvalidLine
+from fairprice.errors import InvalidLine, InvalidMessage, UnknownLine
 
 CONTENT_TYPE = "application/x-ndjson"
 BOOKS_TYPE = "books.v1"
 PRICES_TYPE = "prices.v1"
+
+MAX_LINES = 100
+MAX_BYTES = 256 * 1024
+"""What a message holds at most; a larger event goes alone."""
 
 T = TypeVar("T")
 
@@ -28,18 +35,18 @@ Level = list[str]
 PRICE_VALUES = (
     "bid", "ask", "bid_size", "ask_size", "spread", "spread_bps", "imbalance", "mid", "weighted_mid", "impact_mid",
 )  # fmt: skip
-"""Values that every `Price` carries beside `price`."""
+"""Values beside `price` that are known; one that an older `Price` lacks is None."""
 
 PRICED = frozenset({"ok", "locked"})
 """The statuses with a price."""
 
 MAX_NAME = 64
+MAX_TEXT = 1000
 
 CONFIGURED_VALUE = re.compile(r"depth_(bid|ask)_[0-9]+(_[0-9]+)?bps|impact_(bid|ask)_[0-9]+(_[0-9]+)?")
 """Names of the values that settings add: base quantity within so many basis points of the mid, and the average
 fill price of a quote notional. A decimal point in the setting is written `_`."""
 
-_PRICE_VALUES = frozenset(PRICE_VALUES)
 _DECIMAL = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?")
 _DECIMALS = re.compile(r"(?:[0-9]{1,40}+(?:\.[0-9]{1,40}+)?+\|)*+")
 """Decimals, each followed by a bar. Possessive, so that it never looks back: five times as fast."""
@@ -105,7 +112,24 @@ class Price:
     values: Mapping[str, float | None]
 
 
-Event = Book | Gap | Price
+@dataclass
+class Status:
+    """What a crawler knows of a symbol beside its book, published when it changes and once a minute.
+
+    `event_time` is the crawler's clock. `exchange_status` is the exchange's own word (`TRADING`, `BREAK`) or
+    `UNLISTED`, `is_halted` what it means. `problem` is a sentence for a person, None while there is none.
+    """
+
+    venue: str
+    symbol: str
+    event_time: int
+    crawler: str
+    exchange_status: str
+    is_halted: bool
+    problem: str | None
+
+
+Event = Book | Gap | Price | Status
 
 
 def encode(event: Event) -> bytes:
@@ -117,6 +141,8 @@ def encode(event: Event) -> bytes:
             return b'{"type":"gap",' + orjson.dumps(event)[1:]
         case Price():
             return orjson.dumps(_flat_price(event))
+        case Status():
+            return b'{"type":"status",' + orjson.dumps(event)[1:]
 
 
 def identity(event: Event) -> str:
@@ -124,8 +150,21 @@ def identity(event: Event) -> str:
     match event:
         case Gap():
             return f"{event.venue}.{event.symbol}:gap:{event.from_update_id}-{event.to_update_id}"
+        case Status():
+            return f"{event.venue}.{event.symbol}:status:{event.event_time}"
         case _:
             return f"{event.venue}.{event.symbol}:{event.update_id}"
+
+
+def check_type(message_type: str, expected: str) -> None:
+    """Raise `InvalidMessage` unless a message is of the type that its queue holds; an empty type counts as that."""
+    if message_type not in {"", expected}:
+        raise InvalidMessage(f"messages of type {message_type!r:.80} are not read here, only {expected}")
+
+
+def lines(body: bytes) -> Iterator[bytes]:
+    """Yield each line of a message's body that is not empty: the one way into a message."""
+    return filter(None, body.split(b"\n"))
 
 
 def decode(body: bytes) -> Iterator[Event | InvalidLine]:
@@ -133,34 +172,38 @@ def decode(body: bytes) -> Iterator[Event | InvalidLine]:
 
     Blank lines are skipped and unknown fields ignored; a bad line never harms its neighbours.
     """
-    for line in body.split(b"\n"):
-        if line:
-            try:
-                yield decode_line(line)
-            except InvalidLine as invalid:
-                yield invalid
+    for line in lines(body):
+        try:
+            yield decode_line(line)
+        except InvalidLine as invalid:
+            yield invalid
 
 
 def decode_line(line: bytes) -> Event:
-    """Return the event that one line holds; raises `InvalidLine`."""
-    return cast("Event", decode_wanted(line, _every))
+    """Return the event that one line holds; raises `InvalidLine`, and of that `UnknownLine` for an unknown type."""
+    try:
+        event = _read(line)
+        if isinstance(event, Book):
+            _check_levels(event)
+    except _Wrong as wrong:
+        raise InvalidLine(line, str(wrong)) from None
+    return event
 
 
-def decode_wanted(line: bytes, wanted: Callable[[Mapping[str, Any]], bool]) -> Event | None:
-    """Return the event that one line holds, or None when it is not `wanted` by its fields, which are unchecked then.
+def decode_wanted(line: bytes, wanted: Callable[[Book], bool]) -> Event | None:
+    """Return the event that one line holds, or None for a book that is not `wanted`, whose levels are unchecked then.
 
-    Raises `InvalidLine`. Checking all levels of a book costs more than reading its JSON.
+    Raises what `decode_line` raises. Checking all levels of a book costs more than reading its JSON.
     """
     try:
-        fields = _object(line)
-        decoder = _DECODERS[fields["type"]]
-        return decoder(fields) if wanted(fields) else None
-    except orjson.JSONDecodeError as error:
-        raise InvalidLine(line, f"not JSON: {error}") from error
-    except KeyError as error:
-        raise InvalidLine(line, _missing(fields, error)) from error
-    except (TypeError, ValueError) as error:
-        raise InvalidLine(line, str(error)) from error
+        event = _read(line)
+        if isinstance(event, Book):
+            if not wanted(event):
+                return None
+            _check_levels(event)
+    except _Wrong as wrong:
+        raise InvalidLine(line, str(wrong)) from None
+    return event
 
 
 def are_levels(rows: object) -> bool:
@@ -180,22 +223,34 @@ def join(lines: Iterable[bytes]) -> bytes:
     return b"\n".join(lines)
 
 
-def _every(_fields: Mapping[str, Any]) -> bool:
-    return True
+class _Wrong(Exception):
+    """What the sender did wrong; anything else that is raised here is a mistake of ours."""
+
+
+def _read(line: bytes) -> Event:
+    """Return the event that a line holds; the levels of a book are unchecked."""
+    fields = _object(line)
+    kind = _name(fields, "type")
+    if decoder := _DECODERS.get(kind):
+        return decoder(fields)
+    raise UnknownLine(line, f"unknown type {kind!r}")
 
 
 def _object(line: bytes) -> dict[str, Any]:
-    fields = orjson.loads(line)
+    try:
+        fields = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise _Wrong(f"not JSON: {error}") from error
     if type(fields) is not dict:
-        raise ValueError("not a JSON object")
+        raise _Wrong("not a JSON object")
     return fields
 
 
-def _missing(fields: Mapping[str, object], error: KeyError) -> str:
-    name = error.args[0]
-    if name == fields.get("type") and name not in _DECODERS:
-        return f"unknown type {name!r:.80}"
-    return f"field {name!r} is missing"
+def _field(fields: dict[str, Any], field: str) -> Any:
+    try:
+        return fields[field]
+    except KeyError:
+        raise _Wrong(f"field {field!r} is missing") from None
 
 
 def _flat_price(price: Price) -> dict[str, object]:
@@ -225,8 +280,8 @@ def _decode_book(fields: dict[str, Any]) -> Book:
         _optional(_integer, fields, "previous_event_time"),
         _integer(fields, "received_time"),
         _name(fields, "crawler"),
-        _levels(fields, "bids"),
-        _levels(fields, "asks"),
+        _field(fields, "bids"),
+        _field(fields, "asks"),
         _optional(_decimal, fields, "floor"),
         _optional(_decimal, fields, "ceiling"),
     )
@@ -248,9 +303,9 @@ def _decode_price(fields: dict[str, Any]) -> Price:
     price = _number(fields, "price")
     status = _name(fields, "status")
     if (price is not None) != (status in PRICED):
-        raise ValueError(f"field 'price' is {price} although 'status' is {status!r}")
+        raise _Wrong(f"field 'price' is {price} although 'status' is {status!r}")
     values = {
-        name: value if type(value := fields[name]) is float or value is None else _number(fields, name)
+        name: value if type(value := fields.get(name)) is float or value is None else _number(fields, name)
         for name in _value_names(tuple(fields))
     }
     return Price(
@@ -268,19 +323,30 @@ def _decode_price(fields: dict[str, Any]) -> Price:
     )
 
 
+def _decode_status(fields: dict[str, Any]) -> Status:
+    return Status(
+        _name(fields, "venue"),
+        _name(fields, "symbol"),
+        _integer(fields, "event_time"),
+        _name(fields, "crawler"),
+        _name(fields, "exchange_status"),
+        _truth(fields, "is_halted"),
+        _optional(_text, fields, "problem"),
+    )
+
+
 _DECODERS: dict[str, Callable[[dict[str, Any]], Event]] = {
     "book": _decode_book,
     "gap": _decode_gap,
     "price": _decode_price,
+    "status": _decode_status,
 }
 
 
 @lru_cache(maxsize=64)
 def _value_names(fields: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the fields of a price event that hold its values; raises `KeyError` when one is missing."""
-    if missing := _PRICE_VALUES - set(fields):
-        raise KeyError(min(missing))
-    return tuple(name for name in fields if name in _PRICE_VALUES or _is_configured_value(name))
+    """Return the names of a price event's values: those that are known, there or not, and the configured ones."""
+    return (*PRICE_VALUES, *filter(_is_configured_value, fields))
 
 
 def _is_configured_value(name: str) -> bool:
@@ -293,41 +359,54 @@ def _is_name(value: str) -> bool:
 
 
 def _name(fields: dict[str, Any], field: str) -> str:
-    value = fields[field]
+    value = _field(fields, field)
     if type(value) is not str or len(value) > MAX_NAME or not _is_name(value):
-        raise ValueError(f"field {field!r} is no name of 1 to 64 characters without blanks: {value!r:.80}")
+        raise _Wrong(f"field {field!r} is no name of 1 to 64 characters without blanks: {value!r:.80}")
     return value
 
 
 def _integer(fields: dict[str, Any], field: str) -> int:
-    value = fields[field]
+    value = _field(fields, field)
     if type(value) is not int or not 0 <= value < 1 << 63:
-        raise ValueError(f"field {field!r} is no integer from 0 to 2^63 - 1: {value!r:.80}")
+        raise _Wrong(f"field {field!r} is no integer from 0 to 2^63 - 1: {value!r:.80}")
     return value
 
 
 def _number(fields: dict[str, Any], field: str) -> float | None:
-    value = fields[field]
+    value = _field(fields, field)
     if value is None or type(value) is float:
         return value
     if type(value) is int:
         return float(value)
-    raise ValueError(f"field {field!r} is neither a number nor null: {value!r:.80}")
+    raise _Wrong(f"field {field!r} is neither a number nor null: {value!r:.80}")
 
 
 def _decimal(fields: dict[str, Any], field: str) -> str:
-    value = fields[field]
+    value = _field(fields, field)
     if type(value) is not str or not _DECIMAL.fullmatch(value):
-        raise ValueError(f"field {field!r} is no decimal string: {value!r:.80}")
+        raise _Wrong(f"field {field!r} is no decimal string: {value!r:.80}")
     return value
 
 
-def _levels(fields: dict[str, Any], field: str) -> list[Level]:
-    rows: list[Level] = fields[field]
-    if not are_levels(rows):
-        raise ValueError(f"field {field!r} is no list of [price, quantity] in decimal strings: {rows!r:.80}")
-    return rows
+def _truth(fields: dict[str, Any], field: str) -> bool:
+    value = _field(fields, field)
+    if type(value) is not bool:
+        raise _Wrong(f"field {field!r} is neither true nor false: {value!r:.80}")
+    return value
+
+
+def _text(fields: dict[str, Any], field: str) -> str:
+    value = _field(fields, field)
+    if type(value) is not str or len(value) > MAX_TEXT:
+        raise _Wrong(f"field {field!r} is no text of at most {MAX_TEXT} characters: {value!r:.80}")
+    return value
+
+
+def _check_levels(book: Book) -> None:
+    for field, rows in (("bids", book.bids), ("asks", book.asks)):
+        if not are_levels(rows):
+            raise _Wrong(f"field {field!r} is no list of [price, quantity] in decimal strings: {rows!r:.80}")
 
 
 def _optional(read: Callable[[dict[str, Any], str], T], fields: dict[str, Any], field: str) -> T | None:
-    return None if fields[field] is None else read(fields, field)
+    return None if _field(fields, field) is None else read(fields, field)

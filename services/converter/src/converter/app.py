@@ -13,8 +13,8 @@ from fairprice.broker.dead_letters import dead_letter
 from fairprice.broker.outbox import Outbox
 from fairprice.broker.port import Broker, Delivery, Message, Subscription
 from fairprice.broker.retry import consume
-from fairprice.errors import InvalidError, InvalidLine
-from fairprice.messages import PRICES_TYPE, Book, Event, Gap, Price, decode_line
+from fairprice.errors import InvalidError, InvalidLine, InvalidMessage, UnknownLine
+from fairprice.messages import BOOKS_TYPE, PRICES_TYPE, Book, Event, Price, check_type, decode_line, lines
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import Clock
 from fairprice.runtime.metrics import Histogram, Sample
@@ -33,6 +33,7 @@ class Counters:
 
     prices: Counter[str] = field(default_factory=Counter)
     invalid_lines: int = 0
+    unknown_lines: int = 0
     latency: Histogram = field(default_factory=Histogram)
 
     def samples(self) -> Iterator[Sample]:
@@ -40,6 +41,7 @@ class Counters:
         for status, count in self.prices.items():
             yield "converter_prices_total", (status,), count
         yield "converter_invalid_lines_total", (), self.invalid_lines
+        yield "converter_unknown_lines_total", (), self.unknown_lines
         yield "converter_latency_seconds", (), self.latency
 
 
@@ -126,21 +128,28 @@ class _Converter:
     def _price(self, deliveries: list[Delivery]) -> tuple[list[Price], list[_Invalid]]:
         prices: list[Price] = []
         invalid: list[_Invalid] = []
-        for delivery in deliveries:
-            for line in filter(None, delivery.message.body.split(b"\n")):
+        for message in (delivery.message for delivery in deliveries):
+            try:
+                check_type(message.type, BOOKS_TYPE)
+            except InvalidMessage as refusal:
+                invalid.append(_Invalid(message.body, str(refusal), message))
+                continue
+            for line in lines(message.body):
                 try:
                     prices.extend(self._price_line(line))
+                except UnknownLine:
+                    self._counters.unknown_lines += 1
                 except InvalidError as error:
-                    invalid.append(_Invalid(line, str(error), delivery.message))
+                    invalid.append(_Invalid(line, str(error), message))
         return prices, invalid
 
     def _price_line(self, line: bytes) -> list[Price]:
         event = decode_line(line)
         if isinstance(event, Book):
             return [self._pricer.price(event, None if self._replay else self._clock.wall())]
-        if isinstance(event, Gap):
-            return []  # the storer's business
-        raise InvalidLine(line, "a price event has no place in a queue of books")
+        if isinstance(event, Price):
+            raise InvalidLine(line, "a price event has no place in a queue of books")
+        return []  # the business of others
 
 
 def _ignore(_events: list[Event]) -> None:

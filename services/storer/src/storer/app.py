@@ -2,21 +2,19 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from typing import Any
 
 import structlog
 
 from fairprice.broker.dead_letters import dead_letter
-from fairprice.broker.outbox import MAX_LINES
 from fairprice.broker.port import Broker, Delivery, Message, Subscription
 from fairprice.broker.retry import BackOff, consume
 from fairprice.errors import InvalidLine, StoreUnavailable
-from fairprice.messages import Book, Gap, Price, decode_line, decode_wanted
+from fairprice.messages import MAX_LINES, Book, Gap, Price, decode_line, decode_wanted
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import Clock
 from fairprice.runtime.metrics import Histogram, Sample
@@ -263,10 +261,8 @@ def _book_or_gap_point(settings: StorerSettings, line: bytes) -> Point | None:
     return None
 
 
-def _is_stored(interval: int, fields: Mapping[str, Any]) -> bool:
-    if fields["type"] != "book":
-        return True
-    return is_sampled(fields["event_time"], fields.get("previous_event_time"), interval)
+def _is_stored(interval: int, book: Book) -> bool:
+    return is_sampled(book.event_time, book.previous_event_time, interval)
 
 
 def _price_point(line: bytes) -> Point:

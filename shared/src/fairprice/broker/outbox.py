@@ -11,11 +11,8 @@ from dataclasses import dataclass
 
 from fairprice.broker.port import Broker, Message
 from fairprice.broker.retry import BackOff, Unconfirmed, publish_until_confirmed
-from fairprice.messages import Event, encode, identity, join
+from fairprice.messages import MAX_BYTES, MAX_LINES, Event, encode, identity, join
 from fairprice.runtime.clock import Clock
-
-MAX_LINES = 100
-MAX_BYTES = 256 * 1024
 
 
 class Outbox:
