@@ -193,9 +193,9 @@ def test_what_is_wrong_is_told_in_words_a_metric_and_one_log_line(patient):
     assert cause.least <= patient.metric <= cause.most
     lines = [line for line in patient.told if line["level"] == "error"] or patient.told
     assert all(cause.words in str(line) for line in lines)
-    distinct = {(line["event"], line.get("error")) for line in patient.told}
+    distinct = {(line["event"], line.get("error"), line.get("queue")) for line in patient.told}
     assert len(distinct) == len(patient.told), "told again and again"
-    assert len(lines) <= 1
+    assert len(lines) == len({line.get("queue") for line in lines}), "told once for each queue that suffers"
 
 
 def test_it_heals_by_itself_and_nothing_is_lost(patient):

@@ -30,4 +30,4 @@ def gap(number: int) -> Gap:
 
 def message(*events: Event | bytes, identity: str = "m") -> Message:
     body = join(event if isinstance(event, bytes) else encode(event) for event in events)
-    return Message(body, "x.v1", identity, "test", 1, "binance.BTCUSDT", ("binance.BTCUSDT",))
+    return Message(body, "", identity, "test", 1, "binance.BTCUSDT", ("binance.BTCUSDT",))

@@ -5,22 +5,23 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import asynccontextmanager, closing, nullcontext
 from dataclasses import replace
-from itertools import pairwise
 from random import Random
 
+import orjson
 import pytest
 import structlog
-from clocks import StandingWall
+from clocks import ManualClock, StandingWall, settle
+from hasty_clock import HastyClock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.port import Message
 from fairprice.errors import BrokerUnavailable, SettingsError, StoreUnavailable
-from fairprice.messages import PRICE_VALUES, Book, Event, Gap, Price, encode, join
+from fairprice.messages import PRICE_VALUES, Book, Event, Gap, Price, Status, encode, join
 from fairprice.runtime.clock import SystemClock
 from fairprice.topology import BOOKS, BOOKS_STORER, DEAD_LETTERS, PRICES, PRICES_STORER
-from storer import app
+from storer import app, measurements
 from storer.app import Counters
 from storer.measurements import Point
 from storer.settings import StorerSettings
@@ -47,7 +48,7 @@ GAP = Gap("binance", "BTCUSDT", 6, 9, 5 * MS, 9 * MS, "sequence")
 
 def message(*lines: Event | bytes, identity: str = "m") -> Message:
     body = join(line if isinstance(line, bytes) else encode(line) for line in lines)
-    return Message(body, "x.v1", identity, "test", 1, "binance.BTCUSDT", ("binance.BTCUSDT",))
+    return Message(body, "", identity, "test", 1, "binance.BTCUSDT", ("binance.BTCUSDT",))
 
 
 class FakeStore:
@@ -70,6 +71,9 @@ class FakeStore:
         self.batches.append([each for each in points if not self.reject(each)])
         return [Rejection(index, "out of range") for index, each in enumerate(points) if self.reject(each)]
 
+    async def ping(self) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 
@@ -89,17 +93,18 @@ async def settled(broker: MemoryBroker) -> None:
 
 
 @asynccontextmanager
-async def running(broker, store, *, clock=None, stop=None, counters=None, **options):
+async def running(broker, store, *, clock=None, replay=True, stop=None, counters=None, prefetch=300, **options):
     task = asyncio.create_task(
         app.run(
             StorerSettings(**options),
             broker,
             store,
-            clock=clock or SystemClock(),
-            replay=clock is None,
+            clock=clock or HastyClock(),
+            replay=replay,
             random=Random(1),
             stop=stop or asyncio.Event(),
             counters=counters,
+            prefetch=prefetch,
         )
     )
     try:
@@ -109,11 +114,6 @@ async def running(broker, store, *, clock=None, stop=None, counters=None, **opti
         task.cancel()
         with nullcontext() if ended else pytest.raises(asyncio.CancelledError):
             await task
-
-
-@pytest.fixture
-def fast_retries(monkeypatch):
-    monkeypatch.setattr(app, "delays", lambda random: iter(lambda: random.random() / 1000, None))
 
 
 async def dead_letters(broker: MemoryBroker) -> list[Message]:
@@ -141,13 +141,16 @@ async def test_prices_gaps_and_sampled_books_reach_the_store():
         ("storer_batches_total", (PRICES_STORER,), 1),
         ("storer_batches_total", (BOOKS_STORER,), 1),
         ("storer_invalid_lines_total", (), 0),
+        ("storer_unknown_lines_total", (), 0),
         ("storer_failures_total", (), 0),
+        ("storer_trouble", (BOOKS_STORER,), 0),
+        ("storer_trouble", (PRICES_STORER,), 0),
     }
 
 
 async def test_the_time_from_event_to_row_is_counted_and_a_gap_has_none():
     broker, counters = MemoryBroker(), Counters()
-    async with running(broker, FakeStore(), counters=counters, clock=StandingWall(20 * MS)):
+    async with running(broker, FakeStore(), counters=counters, clock=StandingWall(20 * MS), replay=False):
         await broker.publish(BOOKS, message(book(8, None), GAP))
         await broker.publish(PRICES, message(price(8), price(9)))
         await settled(broker)
@@ -155,7 +158,7 @@ async def test_the_time_from_event_to_row_is_counted_and_a_gap_has_none():
     assert seconds == {("fair_price",): pytest.approx(0.023), ("order_book",): 0.012}
 
 
-async def test_a_stop_lets_everything_that_was_taken_be_stored_and_leaves_the_rest_unseen(fast_retries):
+async def test_a_stop_lets_everything_that_was_taken_be_stored_and_leaves_the_rest_unseen():
     broker, store, stop = MemoryBroker(), FakeStore(failures=3), asyncio.Event()
     store.gate.clear()
     async with running(broker, store, stop=stop) as task:
@@ -165,9 +168,9 @@ async def test_a_stop_lets_everything_that_was_taken_be_stored_and_leaves_the_re
         for number in range(3, 6):
             await broker.publish(PRICES, message(price(number), identity=str(number)))
         await eventually(lambda: broker.depths()[PRICES_STORER] == 6)
-        await asyncio.sleep(0.01)
+        await settle()
         stop.set()
-        await asyncio.sleep(0.01)
+        await settle()
         await broker.publish(PRICES, message(price(6), identity="6"))
         store.gate.set()
         async with asyncio.timeout(10):
@@ -203,6 +206,57 @@ async def test_bad_and_rejected_lines_go_to_the_dead_letters_once_and_their_neig
     assert counters.rows == {"fair_price": 3}
 
 
+async def test_lines_of_a_later_version_and_what_a_crawler_knows_pass_by():
+    broker, store, counters = MemoryBroker(), FakeStore(), Counters()
+    status = Status("binance", "BTCUSDT", 1, "a", "BREAK", is_halted=True, problem=None)
+    later = b'{"type":"trade","price":1}'
+    async with running(broker, store, counters=counters):
+        await broker.publish(BOOKS, message(later, encode(status), book(1, None)))
+        await broker.publish(PRICES, message(price(1), later))
+        await settled(broker)
+    assert sorted(each.measurement for batch in store.batches for each in batch) == ["fair_price", "order_book"]
+    assert broker.depths()[DEAD_LETTERS] == 0
+    assert (counters.unknown_lines, counters.invalid_lines) == (2, 0)
+
+
+async def test_a_message_of_a_later_version_is_refused_whole_and_by_name():
+    broker, store, counters = MemoryBroker(), FakeStore(), Counters()
+    later = replace(message(price(1), price(2)), type="prices.v2")
+    async with running(broker, store, counters=counters):
+        await broker.publish(PRICES, later)
+        await broker.publish(PRICES, replace(message(price(3)), type="prices.v1"))
+        await settled(broker)
+    assert store.ids == [3]
+    (letter,) = await dead_letters(broker)
+    assert letter.body == later.body
+    assert letter.headers["reason"] == "messages of type 'prices.v2' are not read here, only prices.v1"
+    assert counters.invalid_lines == 1
+
+
+async def test_an_older_price_without_a_value_is_stored_without_it():
+    broker, store = MemoryBroker(), FakeStore()
+    fields = orjson.loads(encode(price(1)))
+    del fields["impact_mid"]
+    async with running(broker, store):
+        await broker.publish(PRICES, message(orjson.dumps(fields)))
+        await settled(broker)
+    ((point,),) = store.batches
+    assert (point.fields["impact_mid"], point.fields["mid"]) == (None, 1.0)
+
+
+async def test_a_mistake_of_ours_ends_the_storer_instead_of_burying_what_came(monkeypatch):
+    def mistaken(_: Price) -> Point:
+        raise ValueError("zip() argument 2 is shorter than argument 1")
+
+    monkeypatch.setattr(measurements, "fair_price_point", mistaken)
+    broker, stop = MemoryBroker(), asyncio.Event()
+    await broker.publish(PRICES, message(price(1)))
+    with pytest.raises(ExceptionGroup) as raised:
+        await app.run(StorerSettings(), broker, FakeStore(), clock=HastyClock(), random=Random(1), stop=stop)
+    assert raised.group_contains(ValueError)
+    assert (broker.depths()[PRICES_STORER], broker.depths()[DEAD_LETTERS]) == (1, 0)
+
+
 async def test_a_price_has_no_place_among_books():
     broker, store = MemoryBroker(), FakeStore()
     async with running(broker, store):
@@ -232,7 +286,7 @@ async def test_the_next_batch_is_translated_before_the_write_ends_and_no_more_th
         await broker.publish(PRICES, message(price(number)))
     async with running(broker, store, store_batch_rows=4):
         await eventually(lambda: len(broker._queues[PRICES_STORER].ready) == 4)
-        await asyncio.sleep(0.01)
+        await settle()
         assert (store.calls, broker.depths()[PRICES_STORER], len(broker._queues[PRICES_STORER].ready)) == (1, 12, 4)
         store.gate.set()
         await settled(broker)
@@ -240,7 +294,7 @@ async def test_the_next_batch_is_translated_before_the_write_ends_and_no_more_th
     assert store.ids == list(range(12))
 
 
-async def test_a_subscription_that_is_lost_during_a_write_brings_everything_again(fast_retries):
+async def test_a_subscription_that_is_lost_during_a_write_brings_everything_again():
     class Losing(MemoryBroker):
         lost = asyncio.Event()
 
@@ -273,34 +327,35 @@ async def test_a_batch_is_written_when_it_is_full():
     broker, store = MemoryBroker(), FakeStore()
     for number in range(10):
         await broker.publish(PRICES, message(price(number)))
-    async with running(broker, store, store_batch_rows=4, store_batch_age="1h"):
+    async with running(broker, store, clock=ManualClock(), store_batch_rows=4, store_batch_age="1h"):
         await eventually(lambda: len(store.batches) == 2)
         assert [len(batch) for batch in store.batches] == [4, 4]
         assert broker.depths()[PRICES_STORER] == 2
 
 
 async def test_a_batch_is_written_when_it_is_old():
-    broker, store = MemoryBroker(), FakeStore()
-    async with running(broker, store, store_batch_age="100ms"):
+    broker, store, clock = MemoryBroker(), FakeStore(), ManualClock()
+    async with running(broker, store, clock=clock, store_batch_age="100ms"):
         await broker.publish(PRICES, message(price(1)))
-        await asyncio.sleep(0.02)
+        await clock.advance(0.06)
         await broker.publish(PRICES, message(price(2)))
+        await clock.advance(0.03)
         assert store.calls == 0
+        await clock.advance(0.02)
         await settled(broker)
     assert [len(batch) for batch in store.batches] == [2]
 
 
-async def test_a_batch_that_can_take_no_more_messages_does_not_wait(monkeypatch):
-    monkeypatch.setattr(app, "PREFETCH", 3)
+async def test_a_batch_that_can_take_no_more_messages_does_not_wait():
     broker, store = MemoryBroker(), FakeStore()
     for number in range(3):
         await broker.publish(PRICES, message(price(number)))
-    async with running(broker, store, store_batch_age="1h"):
+    async with running(broker, store, clock=ManualClock(), prefetch=3, store_batch_age="1h"):
         await settled(broker)
     assert [len(batch) for batch in store.batches] == [3]
 
 
-async def test_an_outage_keeps_everything_takes_no_more_and_is_told_once(fast_retries):
+async def test_an_outage_keeps_everything_takes_no_more_and_is_told_once_for_each_queue():
     broker, store, counters = MemoryBroker(), FakeStore(failures=20), Counters()
     with structlog.testing.capture_logs() as logs:
         async with running(broker, store, counters=counters):
@@ -310,53 +365,106 @@ async def test_an_outage_keeps_everything_takes_no_more_and_is_told_once(fast_re
             await settled(broker)
     assert sorted(store.ids) == [0, 1, 1, 2, 3, 4]
     assert counters.failures == 20
-    assert [(each["log_level"], each["event"]) for each in logs] == [
-        ("error", "the store takes nothing; keeping what came and trying again"),
-        ("info", "the store works again"),
+    for queue in (PRICES_STORER, BOOKS_STORER):
+        assert [(each["log_level"], each["event"]) for each in logs if each["queue"] == queue] == [
+            ("error", "the store takes nothing; keeping what came and trying again"),
+            ("info", "the store works again"),
+        ]
+    assert sum(each.get("failures", 0) for each in logs) == 20
+
+
+class RefusesPrices(FakeStore):
+    """Takes books while it refuses prices, with a reason of each try's own choice."""
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__()
+        self.reasons = list(reasons)
+
+    async def write(self, points: Sequence[Point]) -> list[Rejection]:
+        if points[0].measurement == "fair_price":
+            await self.gate.wait()
+            if self.reasons:
+                raise StoreUnavailable(self.reasons.pop(0))
+        return await super().write(points)
+
+
+def troubles(counters: Counters) -> dict[str, float]:
+    return {labels[0]: value for name, labels, value in counters.samples() if name == "storer_trouble"}
+
+
+async def test_the_trouble_of_one_queue_is_not_over_because_the_other_one_is_stored():
+    broker, store, counters, clock = MemoryBroker(), RefusesPrices(*["timed out"] * 6), Counters(), ManualClock()
+    with structlog.testing.capture_logs() as logs:
+        async with running(broker, store, counters=counters, clock=clock):
+            await broker.publish(PRICES, message(price(1)))
+            for number in range(1, 6):
+                await clock.advance(0.02)
+                await broker.publish(BOOKS, message(book(number, None)))
+                await clock.until(lambda: not broker.depths()[BOOKS_STORER])
+                assert counters.problem() == counters.checks()["store"]() == "prices.storer: timed out"
+                assert troubles(counters) == {PRICES_STORER: 1, BOOKS_STORER: 0}
+            await clock.until(lambda: not broker.depths()[PRICES_STORER])
+    assert counters.problem() is None
+    assert troubles(counters) == {PRICES_STORER: 0, BOOKS_STORER: 0}
+    assert [(each["log_level"], each["queue"], each.get("failures")) for each in logs] == [
+        ("error", PRICES_STORER, None),
+        ("info", PRICES_STORER, 6),
     ]
 
 
-async def test_the_wait_that_the_store_asks_for_is_kept(fast_retries):
-    times = []
-
-    class Busy(FakeStore):
-        async def write(self, points):
-            times.append(asyncio.get_running_loop().time())
-            if len(times) <= 2:
-                raise StoreUnavailable("overloaded", retry_after=[0.2, None][len(times) - 1])
-            return await super().write(points)
-
-    broker, store = MemoryBroker(), Busy()
-    async with running(broker, store):
-        await broker.publish(PRICES, message(price(1)))
-        await settled(broker)
-    first, second = (after - before for before, after in pairwise(times))
-    assert first >= 0.2 > second
-
-
-async def test_another_trouble_is_told_too(fast_retries):
-    class Failing(FakeStore):
-        async def write(self, points):
-            self.calls += 1
-            if self.calls <= 6:
-                raise StoreUnavailable("refused" if self.calls <= 3 else "wrong token")
-            return await super().write(points)
-
-    broker, store, counters = MemoryBroker(), Failing(), Counters()
+async def test_failures_are_counted_for_each_outage():
+    broker, counters = MemoryBroker(), Counters()
+    store = RefusesPrices("refused", "refused")
     with structlog.testing.capture_logs() as logs:
         async with running(broker, store, counters=counters):
             await broker.publish(PRICES, message(price(1)))
-            await eventually(lambda: store.calls == 6)
-            assert counters.trouble == "wrong token"
+            await settled(broker)
+            store.reasons += ["refused"] * 3
+            await broker.publish(PRICES, message(price(2)))
+            await settled(broker)
+    assert [each["failures"] for each in logs if each["log_level"] == "info"] == [2, 3]
+    assert counters.failures == 5
+
+
+async def test_each_reason_of_an_outage_is_told_once():
+    broker, store, counters = MemoryBroker(), RefusesPrices(*["refused", "wrong token"] * 5), Counters()
+    with structlog.testing.capture_logs() as logs:
+        async with running(broker, store, counters=counters):
+            await broker.publish(PRICES, message(price(1)))
             await settled(broker)
     assert [each.get("error") for each in logs] == ["refused", "wrong token", None]
-    assert counters.trouble is None
+    assert counters.problem() is None
 
 
-async def test_during_an_outage_no_more_than_the_prefetch_is_taken(monkeypatch, fast_retries):
-    monkeypatch.setattr(app, "PREFETCH", 3)
+async def test_a_reason_that_never_repeats_does_not_fill_the_log():
+    broker, store = MemoryBroker(), RefusesPrices(*map(str, range(100)))
+    with structlog.testing.capture_logs() as logs:
+        async with running(broker, store):
+            await broker.publish(PRICES, message(price(1)))
+            await settled(broker)
+    assert len(logs) == 11
+
+
+async def test_the_wait_that_the_store_asks_for_is_kept():
+    class Busy(FakeStore):
+        async def write(self, points: Sequence[Point]) -> list[Rejection]:
+            self.calls += 1
+            if self.calls <= 2:
+                raise StoreUnavailable("overloaded", retry_after=[30, None][self.calls - 1])
+            return await super().write(points)
+
+    broker, store, clock = MemoryBroker(), Busy(), HastyClock()
+    async with running(broker, store, clock=clock):
+        await broker.publish(PRICES, message(price(1)))
+        await settled(broker)
+    first, second = (seconds for seconds in clock.sleeps if seconds > 0)
+    assert 30 < first < 31
+    assert second < 1
+
+
+async def test_during_an_outage_no_more_than_the_prefetch_is_taken():
     broker, store = MemoryBroker(), FakeStore(failures=10**9)
-    async with running(broker, store):
+    async with running(broker, store, prefetch=3):
         for number in range(10):
             await broker.publish(PRICES, message(price(number)))
         await eventually(lambda: store.calls > 20)
@@ -397,7 +505,7 @@ async def test_a_dead_letter_that_is_not_confirmed_holds_the_acknowledgement():
     assert broker.depths()[PRICES_STORER] == 1
 
 
-async def test_a_lost_subscription_is_made_again(fast_retries):
+async def test_a_lost_subscription_is_made_again():
     class Losing(MemoryBroker):
         lost = 0
 

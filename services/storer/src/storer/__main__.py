@@ -19,8 +19,10 @@ from storer.app import Counters, run
 from storer.influx_api import InfluxApi
 from storer.provisioning import Credentials, provision
 from storer.settings import StorerSettings
-from storer.stores.address import InfluxAddress
-from storer.stores.opening import open_store
+from storer.stores.address import InfluxAddress, SqliteAddress
+from storer.stores.influxdb import open_influxdb
+from storer.stores.port import Store
+from storer.stores.sqlite import open_sqlite
 
 PORT = 8003
 PATIENCE = aiohttp.ClientTimeout(total=30)
@@ -33,6 +35,20 @@ def main() -> int:
     return lifecycle.run(partial(command, options, os.environ))
 
 
+async def open_store(settings: StorerSettings) -> Store:
+    """Open the store that the settings name, inside the event loop that will use it.
+
+    A SQLite file has to be usable now, else `StartupError` is raised; a server may come later.
+    """
+    match settings.store_url:
+        case SqliteAddress(path):
+            return await open_sqlite(path)
+        case InfluxAddress() as address:
+            return open_influxdb(
+                address, settings.store_token, timeout=settings.store_timeout, compress=settings.store_gzip
+            )
+
+
 async def _run(_options: argparse.Namespace, environ: Mapping[str, str], stop: asyncio.Event) -> int:
     settings = StorerSettings.load(environ)
     logging.configure(settings.log_level, settings.log_format, "storer")
@@ -40,7 +56,7 @@ async def _run(_options: argparse.Namespace, environ: Mapping[str, str], stop: a
     store = await open_store(settings)
     try:
         async with connected("storer", BrokerSettings.load(environ)) as broker:
-            checks = {**broker.checks(), "store": lambda: counters.trouble}
+            checks = {**broker.checks(), **counters.checks()}
             async with healthy(environ, PORT, checks, counters.samples, broker.samples):
                 random = Random()  # noqa: S311  jitter
                 storing = run(settings, broker, store, clock=SystemClock(), random=random, stop=stop, counters=counters)

@@ -2,37 +2,32 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
-import structlog
-
 from fairprice.broker.dead_letters import dead_letter
-from fairprice.broker.port import Broker, Delivery, Message, Subscription
+from fairprice.broker.port import Broker, Subscription
 from fairprice.broker.retry import BackOff, consume
-from fairprice.errors import InvalidLine, StoreUnavailable
-from fairprice.messages import MAX_LINES, Book, Gap, Price, decode_line, decode_wanted
+from fairprice.errors import StoreUnavailable
+from fairprice.messages import BOOKS_TYPE, MAX_LINES, PRICES_TYPE
 from fairprice.runtime.backoff import delays
-from fairprice.runtime.clock import Clock
+from fairprice.runtime.clock import Clock, timeout
+from fairprice.runtime.health import Check
 from fairprice.runtime.metrics import Histogram, Sample
 from fairprice.topology import BOOKS_STORER, PRICES_STORER
-from storer.measurements import GAP, Point, fair_price_point, gap_point, is_sampled, order_book_point
+from storer.batch import Batch, Translate
+from storer.measurements import GAP, Point, book_or_gap_point, price_point
 from storer.settings import StorerSettings
 from storer.stores.port import Store
+from storer.troubles import Troubles
 
 PREFETCH = 300
 """Messages that may wait here while a write runs; a full batch does not wait for more than that."""
 
 AT_ONCE = 4
 """Messages that are translated in one go; a few hundred lines keep the event loop for some milliseconds."""
-
-log = structlog.get_logger(__name__)
-
-Translate = Callable[[bytes], Point | None]
-"""Returns the point of a line, None if it is not stored; raises `InvalidLine`, also for what the queue may not hold."""
 
 
 @dataclass(slots=True)
@@ -42,10 +37,18 @@ class Counters:
     rows: Counter[str] = field(default_factory=Counter)
     batches: Counter[str] = field(default_factory=Counter)
     invalid_lines: int = 0
+    unknown_lines: int = 0
     failures: int = 0
     latency: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
-    trouble: str | None = None
-    """Why the store takes nothing at present, in words for a person; None while it does."""
+    troubles: Troubles = field(default_factory=partial(Troubles, BOOKS_STORER, PRICES_STORER))
+
+    def problem(self) -> str | None:
+        """Return what the store does not take at present and why, in words for a person; None while it takes all."""
+        return self.troubles.problem()
+
+    def checks(self) -> Mapping[str, Check]:
+        """Return what `/readyz` asks about the store."""
+        return {"store": self.problem}
 
     def samples(self) -> Iterator[Sample]:
         """Yield the metrics."""
@@ -56,7 +59,10 @@ class Counters:
         for queue, count in self.batches.items():
             yield "storer_batches_total", (queue,), count
         yield "storer_invalid_lines_total", (), self.invalid_lines
+        yield "storer_unknown_lines_total", (), self.unknown_lines
         yield "storer_failures_total", (), self.failures
+        for queue, is_in_trouble in self.troubles.by_queue():
+            yield "storer_trouble", (queue,), is_in_trouble
 
 
 async def run(
@@ -69,52 +75,20 @@ async def run(
     random: Random,
     stop: asyncio.Event,
     counters: Counters | None = None,
+    prefetch: int = PREFETCH,
 ) -> None:
     """Store what `books.storer` and `prices.storer` bring until `stop` is set and what was delivered by then is stored.
 
     Nothing is acknowledged before the store holds it, so cancelling loses nothing either. A replay is never late.
     """
-    storer = partial(_Storer, settings, broker, store, clock, replay, partial(delays, random), counters or Counters())
+    storer = partial(
+        _Storer, settings, broker, store, clock, replay, partial(delays, random), counters or Counters(), prefetch
+    )
+    interval = round(settings.store_book_interval * 1_000_000)
+    books = partial(book_or_gap_point, levels=settings.book_levels, interval=interval)
     async with asyncio.TaskGroup() as consumers:
-        consumers.create_task(storer(BOOKS_STORER, partial(_book_or_gap_point, settings)).run(stop))
-        consumers.create_task(storer(PRICES_STORER, _price_point).run(stop))
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A line with the message that held it."""
-
-    line: bytes
-    source: Message
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What one write takes; `entries` belong to `points`, one each."""
-
-    points: list[Point] = field(default_factory=list)
-    entries: list[_Entry] = field(default_factory=list)
-    invalid: list[tuple[_Entry, str]] = field(default_factory=list)
-    deliveries: list[Delivery] = field(default_factory=list)
-    since: float = 0.0
-
-    def add(self, deliveries: list[Delivery], translate: Translate, now: float) -> None:
-        """Add the points of every line that is stored; `since` is when the first ones came."""
-        self.since = self.since or now
-        self.deliveries += deliveries
-        for delivery in deliveries:
-            for line in filter(None, delivery.message.body.split(b"\n")):
-                self._add_line(_Entry(line, delivery.message), translate)
-
-    def _add_line(self, entry: _Entry, translate: Translate) -> None:
-        try:
-            point = translate(entry.line)
-        except (InvalidLine, ValueError) as error:
-            self.invalid.append((entry, str(error)))
-            return
-        if point:
-            self.points.append(point)
-            self.entries.append(entry)
+        consumers.create_task(storer(BOOKS_STORER, BOOKS_TYPE, books).run(stop))
+        consumers.create_task(storer(PRICES_STORER, PRICES_TYPE, price_point).run(stop))
 
 
 @dataclass(slots=True)
@@ -128,58 +102,68 @@ class _Storer:
     replay: bool
     back_off: BackOff
     counters: Counters
+    prefetch: int
     queue: str
+    message_type: str
     translate: Translate
-    collected: _Batch = field(default_factory=_Batch)
+    collected: Batch = field(default_factory=Batch)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Store what the queue brings."""
-        subscribe = partial(self.broker.subscribe, self.queue, PREFETCH)
+        subscribe = partial(self.broker.subscribe, self.queue, self.prefetch)
         await consume(subscribe, self._turn, self.back_off, stop, self.clock)
 
     async def _turn(self, subscription: Subscription) -> bool:
         """Settle a batch, which begins with what has collected since the last turn; return whether there was one."""
-        batch, self.collected = self.collected, _Batch()
+        batch, self.collected = self.collected, Batch()
         await self._fill(batch, subscription)
         if not batch.deliveries:
             return False
+        following = Batch()
         settling = asyncio.create_task(self._settle(batch))
+        collecting = asyncio.create_task(self._collect(following, subscription))
         try:
-            collected = _Batch()
-            async with _until_done(settling):
-                more = True
-                while more and self._has_room(collected):
-                    more = await self._receive(collected, subscription)
-                    await asyncio.sleep(0)  # let the write go on
+            await asyncio.wait({settling, collecting}, return_when=asyncio.FIRST_COMPLETED)
+            if not settling.done():
+                collecting.result()  # ends early when it is full, and when the subscription is lost
             await settling
-            self.collected = collected
         finally:
             settling.cancel()
-            await asyncio.gather(settling, return_exceptions=True)
+            collecting.cancel()  # loses nothing that was delivered
+            await asyncio.gather(settling, collecting, return_exceptions=True)
+        self.collected = following
         return True
 
-    async def _fill(self, batch: _Batch, subscription: Subscription) -> None:
+    async def _collect(self, batch: Batch, subscription: Subscription) -> None:
+        """Take what comes until the batch is full or the subscription finished."""
+        more = True
+        while more and self._has_room(batch):
+            more = await self._receive(batch, subscription)
+            await asyncio.sleep(0)  # let the write go on
+
+    async def _fill(self, batch: Batch, subscription: Subscription) -> None:
         """Wait for a first message, then take what is there or comes in time, until the batch is full."""
         more = bool(batch.deliveries) or await self._receive(batch, subscription)
         while more and self._has_room(batch):
             try:
-                async with asyncio.timeout_at(batch.since + self.settings.store_batch_age):
+                age = self.clock.monotonic() - batch.since
+                async with timeout(self.clock, self.settings.store_batch_age - age):
                     more = await self._receive(batch, subscription)
             except TimeoutError:
                 break
             await asyncio.sleep(0)  # let the other queue have its turn
 
-    async def _receive(self, batch: _Batch, subscription: Subscription) -> bool:
+    async def _receive(self, batch: Batch, subscription: Subscription) -> bool:
         """Add what has come, a few messages at most, as far as there is room for full ones; return whether any came."""
         room = (self.settings.store_batch_rows - len(batch.points)) // MAX_LINES
         deliveries = await subscription.receive(min(max(1, room), AT_ONCE))
-        batch.add(deliveries, self.translate, asyncio.get_running_loop().time())
+        batch.add(deliveries, self.message_type, self.translate, self.clock.monotonic())
         return bool(deliveries)
 
-    def _has_room(self, batch: _Batch) -> bool:
-        return len(batch.points) < self.settings.store_batch_rows and len(batch.deliveries) < PREFETCH
+    def _has_room(self, batch: Batch) -> bool:
+        return len(batch.points) < self.settings.store_batch_rows and len(batch.deliveries) < self.prefetch
 
-    async def _settle(self, batch: _Batch) -> None:
+    async def _settle(self, batch: Batch) -> None:
         """Bring every line of the batch to its place, then acknowledge their messages."""
         rejected = await self._write(batch.points) if batch.points else {}
         invalid = batch.invalid + [(batch.entries[index], reason) for index, reason in rejected.items()]
@@ -202,25 +186,15 @@ class _Storer:
             try:
                 rejections = await self.store.write(points)
             except StoreUnavailable as error:
-                self._note_failure(error)
+                self.counters.failures += 1
+                self.counters.troubles.note_failure(self.queue, error)
                 await self.clock.sleep(delay + (error.retry_after or 0))
             else:
-                self._note_success()
+                self.counters.troubles.note_success(self.queue)
                 return {rejection.index: rejection.reason for rejection in rejections}
         raise AssertionError("delays have no end")
 
-    def _note_failure(self, error: StoreUnavailable) -> None:
-        self.counters.failures += 1
-        if self.counters.trouble != str(error):
-            log.error("the store takes nothing; keeping what came and trying again", error=str(error))
-        self.counters.trouble = str(error)
-
-    def _note_success(self) -> None:
-        if self.counters.trouble:
-            self.counters.trouble = None
-            log.info("the store works again", failures=self.counters.failures)
-
-    def _count(self, batch: _Batch, rejected: dict[int, str], invalid: int) -> None:
+    def _count(self, batch: Batch, rejected: dict[int, str], invalid: int) -> None:
         stored = [point for index, point in enumerate(batch.points) if index not in rejected]
         self.counters.rows.update(point.measurement for point in stored)
         if not self.replay:
@@ -230,43 +204,4 @@ class _Storer:
                     self.counters.latency[point.measurement].observe(now - point.time)
         self.counters.batches[self.queue] += bool(batch.points)
         self.counters.invalid_lines += invalid
-
-
-@asynccontextmanager
-async def _until_done(task: asyncio.Task[None]) -> AsyncIterator[None]:
-    """Leave the block, wherever it waits, when the task has ended."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(None) as patience:
-
-            def end(_: asyncio.Task[None]) -> None:
-                with suppress(RuntimeError):  # the block was left in the same turn of the event loop
-                    patience.reschedule(0)
-
-            task.add_done_callback(end)
-            try:
-                yield
-            finally:
-                task.remove_done_callback(end)
-
-
-def _book_or_gap_point(settings: StorerSettings, line: bytes) -> Point | None:
-    interval = round(settings.store_book_interval * 1_000_000)
-    match decode_wanted(line, partial(_is_stored, interval)):
-        case Book() as book:
-            return order_book_point(book, settings.book_levels)
-        case Gap() as gap:
-            return gap_point(gap)
-        case Price():
-            raise InvalidLine(line, "a price event has no place in a queue of books")
-    return None
-
-
-def _is_stored(interval: int, book: Book) -> bool:
-    return is_sampled(book.event_time, book.previous_event_time, interval)
-
-
-def _price_point(line: bytes) -> Point:
-    event = decode_line(line)
-    if isinstance(event, Price):
-        return fair_price_point(event)
-    raise InvalidLine(line, "only price events have a place in a queue of prices")
+        self.counters.unknown_lines += batch.unknown_lines

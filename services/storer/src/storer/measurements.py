@@ -1,11 +1,12 @@
-"""What is stored: the three measurements, and how an event becomes a point of one of them."""
+"""What is stored: the three measurements, and how a line of a message becomes a point of one of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain, repeat
 
-from fairprice.messages import Book, Gap, Level, Price
+from fairprice.errors import InvalidLine
+from fairprice.messages import Book, Gap, Level, Price, decode_line, decode_wanted
 
 FAIR_PRICE = "fair_price"
 ORDER_BOOK = "order_book"
@@ -36,6 +37,30 @@ class Point:
     symbol: str
     fields: Mapping[str, Value]
     decimals: Mapping[str, DecimalText] = field(default_factory=dict)
+
+
+def price_point(line: bytes) -> Point:
+    """Return the point of a line of a queue of prices; raises `InvalidLine`."""
+    event = decode_line(line)
+    if isinstance(event, Price):
+        return fair_price_point(event)
+    raise InvalidLine(line, "only price events have a place in a queue of prices")
+
+
+def book_or_gap_point(line: bytes, *, levels: int, interval: int) -> Point | None:
+    """Return the point of a line of a queue of books, None for what is not stored; raises `InvalidLine`.
+
+    See `order_book_point` for `levels`, `is_sampled` for `interval`.
+    """
+    match decode_wanted(line, lambda book: is_sampled(book.event_time, book.previous_event_time, interval)):
+        case Book() as book:
+            return order_book_point(book, levels)
+        case Gap() as gap:
+            return gap_point(gap)
+        case Price():
+            raise InvalidLine(line, "a price event has no place in a queue of books")
+        case _:
+            return None  # a book between two samples, or what a crawler knows of a symbol
 
 
 def is_sampled(event_time: int, previous_event_time: int | None, interval: int) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from fairprice.runtime.settings import BookSettings, Duration
+from fairprice.runtime.settings import Duration, ServiceSettings
 from storer.stores.address import InfluxAddress, StoreAddress, parse
 
 _HOURS = {"h": 1, "d": 24, "w": 168}
@@ -32,7 +32,7 @@ def _hours(value: object) -> object:
     return int(match[1]) * _HOURS[match[2]]
 
 
-class StorerSettings(BookSettings):
+class StorerSettings(ServiceSettings):
     """Where points are stored, which ones, and in which batches."""
 
     store_url: Annotated[StoreAddress, BeforeValidator(_address)] = Field(
@@ -47,6 +47,9 @@ class StorerSettings(BookSettings):
     store_retention: Annotated[int, BeforeValidator(_hours)] = Field(
         168, ge=0, description="how long provision lets InfluxDB keep ticks, like 36h or 7d; none keeps all"
     )
+    book_levels: int = Field(
+        20, ge=1, le=400, description="levels a side in a book event"
+    )  # four columns a level, and SQLite allows 2,000
     store_book_interval: Duration = Field(
         1.0, description="the first book of each such interval is stored; 0s stores every book"
     )

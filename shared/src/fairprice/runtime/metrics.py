@@ -54,6 +54,7 @@ METRICS = (
     Metric("storer_unknown_lines_total", "Lines of an event that a later version added, passed over"),
     Metric("storer_latency_seconds", "Time from the exchange's event to the stored row", ("measurement",)),
     Metric("storer_failures_total", "Writes that the store did not take and that were repeated"),
+    Metric("storer_trouble", "1 while the store takes nothing of a queue", ("queue",)),
     Metric("gateway_clients", "Open websocket connections"),
     Metric("gateway_dropped_messages_total", "Messages that slow websocket clients lost"),
     Metric("gateway_price_age_seconds", "Age of the newest price", ("symbol",)),
