@@ -122,14 +122,16 @@ async def test_every_book_becomes_one_price_and_gaps_pass_by():
     broker, counters = MemoryBroker(), Counters()
     async with running(broker, counters=counters):
         await broker.publish(BOOKS, message(encode(book(1)), encode(GAP), encode(book(2, asks=[]))))
+        await broker.publish(BOOKS, message(encode(book(3, venue="binance-usdm"))))
         await settled(broker)
-    one, two = await prices(broker)
+    one, two, _ = await prices(broker)
     assert (one.update_id, one.status, one.price, one.priced_time) == (1, "ok", 100.75, 77)
     assert (two.update_id, two.status, two.price, two.estimator) == (2, "no_asks", None, "weighted_mid")
     assert broker.depths()[DEAD_LETTERS] == 0
     assert {sample for sample in counters.samples() if sample[0] != "converter_latency_seconds"} == {
-        ("converter_prices_total", ("ok",), 1),
-        ("converter_prices_total", ("no_asks",), 1),
+        ("converter_prices_total", ("binance", "ok"), 1),
+        ("converter_prices_total", ("binance-usdm", "ok"), 1),
+        ("converter_prices_total", ("binance", "no_asks"), 1),
         ("converter_invalid_lines_total", (), 0),
         ("converter_unknown_lines_total", (), 0),
     }

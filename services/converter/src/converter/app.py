@@ -31,15 +31,16 @@ PREFETCH = 3 * BATCH
 class Counters:
     """What the converter has done so far; hand one to `run` and its `samples` to the exporter."""
 
-    prices: Counter[str] = field(default_factory=Counter)
+    prices: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By venue and status."""
     invalid_lines: int = 0
     unknown_lines: int = 0
     latency: Histogram = field(default_factory=Histogram)
 
     def samples(self) -> Iterator[Sample]:
         """Yield the metrics."""
-        for status, count in self.prices.items():
-            yield "converter_prices_total", (status,), count
+        for labels, count in self.prices.items():
+            yield "converter_prices_total", labels, count
         yield "converter_invalid_lines_total", (), self.invalid_lines
         yield "converter_unknown_lines_total", (), self.unknown_lines
         yield "converter_latency_seconds", (), self.latency
@@ -118,7 +119,7 @@ class _Converter:
                 clock=self._clock,
             )
         await deliveries[-1].ack(multiple=True)
-        self._counters.prices.update(price.status for price in prices)
+        self._counters.prices.update((price.venue, price.status) for price in prices)
         for price in prices:
             if price.priced_time is not None:
                 self._counters.latency.observe(price.priced_time - price.event_time)

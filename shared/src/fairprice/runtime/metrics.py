@@ -44,7 +44,7 @@ METRICS = (
     Metric("crawler_request_weight", "REST weight used in the current minute, as the exchange reports it"),
     Metric("crawler_unconfirmed_events", "Events waiting for the broker"),
     Metric("crawler_latency_seconds", "Time from the exchange's event to the frame's arrival"),
-    Metric("converter_prices_total", "Prices published", ("status",)),
+    Metric("converter_prices_total", "Prices published", ("venue", "status")),
     Metric("converter_invalid_lines_total", "Lines sent to the dead letters"),
     Metric("converter_unknown_lines_total", "Lines of an event that a later version added, passed over"),
     Metric("converter_latency_seconds", "Time from the exchange's event to the price"),
