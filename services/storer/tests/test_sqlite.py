@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from threading import Event
 
 import pytest
 import structlog
@@ -149,13 +150,13 @@ async def test_a_database_locked_by_another_writer_is_unavailable_and_works_agai
 async def test_a_full_disk_is_unavailable_and_nothing_of_the_batch_is_kept(path):
     async with opened(path) as store:
         await store.write([point(1)])
-        pages = store._in_thread(lambda: store._connection.execute("PRAGMA page_count").fetchone()[0])
+        pages = store._worker.do(lambda: store._connection.execute("PRAGMA page_count").fetchone()[0])
         limit = await pages + 2
-        await store._in_thread(lambda: store._connection.execute(f"PRAGMA max_page_count = {limit}").fetchall())
+        await store._worker.do(lambda: store._connection.execute(f"PRAGMA max_page_count = {limit}").fetchall())
         with pytest.raises(StoreUnavailable, match="full"):
             await store.write([point(time, status="x" * 1000) for time in range(2, 100)])
         assert rows(path, columns="time") == [(1,)]
-        await store._in_thread(lambda: store._connection.execute("PRAGMA max_page_count = 100000").fetchall())
+        await store._worker.do(lambda: store._connection.execute("PRAGMA max_page_count = 100000").fetchall())
         assert await store.write([point(time, status="x" * 1000) for time in range(2, 100)]) == []
     assert len(rows(path)) == 99
 
@@ -251,7 +252,7 @@ async def test_rows_in_a_log_that_somebody_deletes_are_saved(path):
 async def test_a_file_that_is_deleted_to_make_room_gives_its_room_back(path):
     async with opened(path) as store:
         await store.write([point(1)])
-        await store._in_thread(lambda: store._connection.execute("PRAGMA max_page_count = 3").fetchall())
+        await store._worker.do(lambda: store._connection.execute("PRAGMA max_page_count = 3").fetchall())
         with pytest.raises(StoreUnavailable, match="full"):
             await store.write([point(time, status="x" * 1000) for time in range(2, 100)])
         remove(path)
@@ -281,6 +282,53 @@ async def test_the_event_loop_runs_while_a_write_waits(path):
             with pytest.raises(StoreUnavailable):
                 await write
     assert turns > 5
+
+
+async def test_a_disk_that_does_not_answer_does_not_keep_the_store_from_closing(path):
+    store = await open_sqlite(path, close_timeout=0.05)
+    frozen = Event()
+    write = asyncio.create_task(store._worker.do(frozen.wait))
+    await asyncio.sleep(0)
+    with structlog.testing.capture_logs() as logs:
+        await store.close()
+    assert [(each["log_level"], each["path"]) for each in logs] == [("error", str(path))]
+    frozen.set()
+    await write
+
+
+FROZEN = """
+import asyncio, sys, threading
+from pathlib import Path
+from storer.stores.sqlite import open_sqlite
+
+async def main():
+    store = await open_sqlite(Path(sys.argv[1]), close_timeout=0.05)
+    writing = asyncio.create_task(store._worker.do(threading.Event().wait))
+    await asyncio.sleep(0)
+    writing.cancel()
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+def test_a_disk_that_does_not_answer_does_not_keep_the_process_from_ending(path):
+    subprocess.run([sys.executable, "-c", FROZEN, str(path)], check=True, timeout=30)
+
+
+async def test_a_write_that_is_cancelled_before_it_has_begun_is_never_done(path):
+    async with opened(path) as store:
+        begun, go_on = Event(), Event()
+        before = asyncio.create_task(store._worker.do(lambda: (begun.set(), go_on.wait())))
+        await asyncio.to_thread(begun.wait)
+        write = asyncio.create_task(store.write([point(1)]))
+        await asyncio.sleep(0)
+        write.cancel()
+        await asyncio.wait({write})
+        go_on.set()
+        await before
+        await store.write([point(2)])
+    assert rows(path, columns="time") == [(2,)]
 
 
 async def test_a_folder_is_no_database(tmp_path):

@@ -522,6 +522,37 @@ async def test_a_lost_subscription_is_made_again():
     assert store.ids == [1]
 
 
+async def test_a_database_that_another_holds_is_told_until_it_is_free(tmp_path):
+    broker, counters, path = MemoryBroker(), Counters(), tmp_path / "fairprice.db"
+    store = await open_sqlite(path, patience=0.01)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with running(broker, store, counters=counters):
+            await broker.publish(PRICES, message(price(1)))
+            await eventually(lambda: counters.failures > 2)
+            assert counters.checks()["store"]() == f"prices.storer: {path}: database is locked"
+            assert troubles(counters) == {PRICES_STORER: 1, BOOKS_STORER: 0}
+            other.execute("ROLLBACK")
+            await settled(broker)
+            assert counters.checks()["store"]() is None
+    await store.close()
+
+
+async def test_a_database_that_is_deleted_while_running_keeps_what_comes_after(tmp_path):
+    broker, counters, path = MemoryBroker(), Counters(), tmp_path / "fairprice.db"
+    store = await open_sqlite(path)
+    async with running(broker, store, counters=counters):
+        for number in range(6):
+            if number == 3:
+                path.unlink()
+            await broker.publish(PRICES, message(price(number)))
+            await settled(broker)
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT update_id FROM fair_price").fetchall() == [(3,), (4,), (5,)]
+    assert (counters.failures, counters.problem()) == (0, None)
+
+
 EVENTS = [
     *(price(number) for number in range(12)),
     price(50, event_time=3 * MS),  # two prices of the same instant: the later update stays

@@ -42,4 +42,4 @@ class Store(Protocol):
         """Return when the store is there and takes points; raises `StoreUnavailable` that says why it does not."""
 
     async def close(self) -> None:
-        """Finish what is being written and let the database go; nothing may be written afterwards."""
+        """Finish what is being written and let the database go, within seconds; nothing may be written afterwards."""

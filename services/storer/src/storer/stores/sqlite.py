@@ -7,23 +7,22 @@ can be written to for ever without an error, so each write looks whether the pat
 import asyncio
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import structlog
 
 from fairprice.errors import StartupError, StoreUnavailable
 from storer.measurements import REVISION, Point, Value
 from storer.stores.port import Rejection
+from storer.stores.worker import Worker
 
 KEY = ("venue", "symbol", "time")
 MAX_COLUMNS = 2000
 """SQLite's own limit (https://www.sqlite.org/limits.html)."""
 
-Result = TypeVar("Result")
 Shape = tuple[str, ...]
 """A measurement and the names of a point's fields."""
 FileId = tuple[int, int] | None
@@ -42,20 +41,20 @@ _BAD_ROW = (
 log = structlog.get_logger(__name__)
 
 
-async def open_sqlite(path: Path, *, patience: float = 1.0) -> "SqliteStore":
+async def open_sqlite(path: Path, *, patience: float = 1.0, close_timeout: float = 3.0) -> "SqliteStore":
     """Open the database at `path`, making it and its folders where they are missing.
 
-    `patience` is how many seconds to wait, here and in each write, while somebody else holds the database; a stop may
-    have to wait for it, too.
+    `patience` is how many seconds to wait, here and in each write, while somebody else holds the database.
+    `close_timeout` is how many seconds closing may take, in which a write that was begun ends.
     Raises `StartupError` when the path is no place for a database, not writable, not a database, or held for longer.
     """
-    thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
+    worker = Worker("sqlite")
     try:
-        database = await asyncio.get_running_loop().run_in_executor(thread, _connect, path, patience)
+        database = await worker.do(partial(_connect, path, patience))
     except (OSError, sqlite3.Error) as error:
-        thread.shutdown(wait=False)
+        worker.end()
         raise StartupError(f"cannot store in {path}: {_explain(path, error)}") from error
-    return SqliteStore(path, patience, database, thread)
+    return SqliteStore(path, database, worker, patience, close_timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,29 +69,32 @@ class _Database:
 class SqliteStore:
     """See `Store`; made by `open_sqlite`."""
 
-    def __init__(self, path: Path, patience: float, database: _Database, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, path: Path, database: _Database, worker: Worker, patience: float, close_timeout: float) -> None:
         self._path = path
         self._patience = patience
+        self._close_timeout = close_timeout
         self._database: _Database | None = database
-        self._thread = thread
+        self._worker = worker
         self._columns: dict[str, set[str]] = {}
         self._rows: Counter[str] = Counter()
 
     async def write(self, points: Sequence[Point]) -> list[Rejection]:
         """See `Store.write`."""
-        return await self._in_thread(lambda: self._write(points))
+        return await self._worker.do(partial(self._write, points))
 
     async def ping(self) -> None:
         """See `Store.ping`."""
-        await self._in_thread(lambda: self._write(()))
+        await self._worker.do(partial(self._write, ()))
 
     async def close(self) -> None:
         """See `Store.close`."""
-        await self._in_thread(self._close)
-        self._thread.shutdown(wait=False)
-
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        try:
+            async with asyncio.timeout(self._close_timeout):
+                await self._worker.do(self._close)
+        except TimeoutError:
+            log.error("the database does not answer; it is left as it is", path=str(self._path))  # noqa: TRY400
+        finally:
+            self._worker.end()
 
     @property
     def _connection(self) -> sqlite3.Connection:
