@@ -3,29 +3,34 @@
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from types import MappingProxyType
+from random import Random
 
 import aiohttp
 import orjson
 import pytest
 from clocks import ManualClock
+from prometheus_client import CollectorRegistry
 
 from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.port import Message
-from fairprice.messages import Book, Gap, Price, encode, join
+from fairprice.messages import Book, Gap, Price, Status, encode, join
+from fairprice.runtime.backoff import delays
 from fairprice.topology import Exchange
 from gateway.app import run
 from gateway.settings import GatewaySettings
+from gateway.stream import BEAT
 
 START = 1_723_075_200_000_000
 """Event time of a recording of 2024, far from any clock."""
+
+SPOT, FUTURES = "binance", "binance-usdm"
 
 
 class Make:
     """Events that differ by `step`, a tenth of a second of event time each."""
 
     @staticmethod
-    def price(step=0, symbol="BTCUSDT", *, bid=None, status="ok", **values):
+    def price(step=0, symbol="BTCUSDT", *, venue=SPOT, bid=None, status="ok", received=None, **values):
         bid = 61_837.64 + step / 100 if bid is None else bid
         trusted = status in {"ok", "locked"}
         numbers = {
@@ -48,12 +53,12 @@ class Make:
         time = START + step * 100_000
         price = bid + 0.015 if trusted else None
         return Price(
-            "binance",
+            venue,
             symbol,
             20 * step,
             20 * step + 19,
             time,
-            time,
+            time if received is None else received,
             time + 4000,
             "weighted_mid",
             status,
@@ -62,17 +67,21 @@ class Make:
         )
 
     @staticmethod
-    def book(step=0, symbol="BTCUSDT", *, bid=None):
+    def book(step=0, symbol="BTCUSDT", *, venue=SPOT, bid=None):
         bid = 61_837.64 + step / 100 if bid is None else bid
         bids = [[f"{bid - level / 100:.8f}", f"{1 + level:.8f}"] for level in range(12)]
         asks = [[f"{bid + 0.02 + level / 100:.8f}", f"{1 + level:.8f}"] for level in range(12)]
         time = START + step * 100_000
-        return Book("binance", symbol, 20 * step, 20 * step + 19, time, None, time, "crawler-1", bids, asks, None, None)
+        return Book(venue, symbol, 20 * step, 20 * step + 19, time, None, time, "crawler-1", bids, asks, None, None)
 
     @staticmethod
-    def gap(step=0, symbol="BTCUSDT", *, steps=20):
+    def gap(step=0, symbol="BTCUSDT", *, venue=SPOT, steps=20):
         time = START + step * 100_000
-        return Gap("binance", symbol, 20 * step, 20 * (step + steps), time, time + steps * 100_000, "disconnected")
+        return Gap(venue, symbol, 20 * step, 20 * (step + steps), time, time + steps * 100_000, "disconnected")
+
+    @staticmethod
+    def status(word="TRADING", symbol="BTCUSDT", *, venue=SPOT, crawler="crawler-1", problem=None):
+        return Status(venue, symbol, START, crawler, word, word != "TRADING", problem)
 
 
 def message(exchange, events):
@@ -92,13 +101,17 @@ class Running:
     task: asyncio.Task
 
     async def publish(self, *events):
-        for exchange, kinds in (("books", (Book, Gap)), ("prices", (Price,))):
+        for exchange, kinds in (("books", (Book, Gap, Status)), ("prices", (Price,))):
             mine = [event for event in events if isinstance(event, kinds)]
             if mine:
                 await self.broker.publish(exchange, message(exchange, mine))
         # The taps' tasks take what is there before the next turn but one.
         for _ in range(5):
             await asyncio.sleep(0)
+
+    async def beat(self):
+        """Let the gateway look at the states of feeds and books, and send what is new."""
+        await self.clock.advance(BEAT)
 
     async def get(self, path, **arguments):
         async with self.http.get(self.url + path, **arguments) as answer:
@@ -114,7 +127,7 @@ def memory_broker():
 
 
 @asynccontextmanager
-async def _serving(*, clock=None, expected=(), registry=None, checks=MappingProxyType({}), **settings):
+async def _serving(*, clock=None, expected=(), registry=None, checks=None, limits=None, **settings):
     clock = clock or ManualClock()
     broker = memory_broker()
     url = asyncio.get_running_loop().create_future()
@@ -123,11 +136,13 @@ async def _serving(*, clock=None, expected=(), registry=None, checks=MappingProx
             GatewaySettings(**{"http_port": 0, **settings}),
             broker,
             clock=clock,
+            back_off=lambda: delays(Random(1)),
             stop=asyncio.Event(),
             expected=expected,
-            registry=registry,
-            checks=checks,
+            registry=registry or CollectorRegistry(),
+            checks={} if checks is None else checks,
             on_serving=url.set_result,
+            **(limits or {}),
         )
     )
     await asyncio.wait({task, url}, return_when=asyncio.FIRST_COMPLETED)
@@ -148,7 +163,7 @@ def make():
 
 @pytest.fixture
 def serving():
-    """Return a context manager that runs a gateway; takes settings, `clock` and `expected`."""
+    """Return a context manager that runs a gateway; takes settings, `clock`, `expected`, `checks` and `limits`."""
     return _serving
 
 

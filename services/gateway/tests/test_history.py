@@ -5,13 +5,14 @@ from hypothesis import strategies as st
 
 from fairprice.messages import encode
 from gateway.history import MAX_POINTS, STEP, History
+from gateway.key import Key
 from gateway.quote import Quote, read_quote
 
 MINUTE = 60_000_000
 
 
 def quote(time, price=1.0, status="ok"):
-    return Quote("BTCUSDT", time, 0, status, price, 0.5, 1.5, 2.0, b"")
+    return Quote(Key("binance", "BTCUSDT"), time, 0, status, price, 0.5, 1.5, 2.0, b"")
 
 
 def test_points_of_one_slot_become_the_last_of_them():
@@ -86,7 +87,7 @@ def test_thinned_points_stay_the_same_as_time_goes_on():
 )  # fmt: skip
 def test_a_quote_with_a_field_of_the_wrong_type_is_refused(make, wrong):
     fields = orjson.loads(encode(make.price()))
-    assert read_quote(fields, b"").symbol == "BTCUSDT"
+    assert read_quote(fields, b"").key == ("binance", "BTCUSDT")
     with pytest.raises(Exception, match="wrong type"):
         read_quote({**fields, **wrong}, b"")
     for name in wrong:

@@ -6,8 +6,10 @@ import os
 import sys
 from collections.abc import Mapping
 from functools import partial
+from random import Random
 
 from fairprice.runtime import lifecycle, logging
+from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.process import BrokerSettings, broker_problem, connected, drained, process_registry, told
 from gateway.app import run
@@ -25,7 +27,15 @@ async def _run(environ: Mapping[str, str], stop: asyncio.Event) -> int:
     logging.configure(settings.log_level, settings.log_format, "gateway")
     async with connected("gateway", BrokerSettings.load(environ)) as broker:
         registry = process_registry(broker.samples)
-        serving = run(settings, broker, clock=SystemClock(), stop=stop, registry=registry, checks=broker.checks())
+        serving = run(
+            settings,
+            broker,
+            clock=SystemClock(),
+            back_off=partial(delays, Random()),  # noqa: S311  jitter
+            stop=stop,
+            registry=registry,
+            checks=broker.checks(),
+        )
         await drained(stop, serving)
     return lifecycle.EXIT_OK
 

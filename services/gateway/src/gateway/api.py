@@ -1,33 +1,48 @@
 """The JSON answers under `/api`."""
 
-from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+from fairprice.runtime.clock import Clock
 from gateway.answers import json_answer, secured
-from gateway.market import Instrument, Market
+from gateway.instrument import Instrument
+from gateway.key import Key
+from gateway.market import Market
+from gateway.states import STATES, STATUSES, TRUSTED
+
+PATHS = ("/api/prices", "/api/prices/{symbol}", "/api/history/{symbol}?minutes=5", "/api/book/{symbol}")
 
 
 class Api:
-    """Answers from what the market holds when asked; `clock` returns microseconds, `stale_after` is in seconds."""
+    """Answers from what the market holds when asked.
 
-    def __init__(self, market: Market, clock: Callable[[], int], *, stale_after: float, history_minutes: int) -> None:
+    A symbol is asked for as `{venue}/{symbol}`, or by its own name where only one venue has it.
+    """
+
+    def __init__(self, market: Market, clock: Clock, *, history_minutes: int) -> None:
         self._market = market
         self._clock = clock
-        self._stale_after = stale_after
         self._history_minutes = history_minutes
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
+        of_one = {"prices": self.price, "history": self.history, "book": self.book}
         return [
+            web.get("/api", secured(self.about)),
             web.get("/api/prices", secured(self.prices)),
-            web.get("/api/prices/{symbol}", secured(self.price)),
-            web.get("/api/history/{symbol}", secured(self.history)),
-            web.get("/api/book/{symbol}", secured(self.book)),
+            *(
+                web.get(f"/api/{name}/{path}", secured(handler))
+                for name, handler in of_one.items()
+                for path in ("{symbol}", "{venue}/{symbol}")
+            ),
         ]
+
+    async def about(self, _request: web.Request) -> web.Response:
+        """Answer with what there is, and what each state of a feed and status of a price means."""
+        return json_answer({"paths": PATHS, "states": STATES, "statuses": STATUSES, "trusted": sorted(TRUSTED)})
 
     async def prices(self, _request: web.Request) -> web.Response:
         """Answer with the newest price of every symbol, in the order of first sight."""
@@ -44,7 +59,7 @@ class Api:
         start = instrument.history.start(minutes)
         return json_answer(
             {
-                "symbol": instrument.symbol,
+                **instrument.key._asdict(),
                 "minutes": minutes,
                 **instrument.history.since(minutes),
                 "gaps": [gap for gap in instrument.gaps if gap.to_time >= start],
@@ -56,20 +71,25 @@ class Api:
         instrument = self._instrument(request)
         line = instrument.book_line()
         if not line:
-            raise web.HTTPNotFound(text=f"no order book of {instrument.symbol} has arrived yet")
+            raise web.HTTPNotFound(text=f"no order book of {instrument.key} has arrived yet")
         return json_answer(orjson.Fragment(line))
 
     def _price(self, instrument: Instrument) -> dict[str, Any]:
-        fields = orjson.loads(instrument.quote.line) if instrument.quote else {"symbol": instrument.symbol}
-        return {**fields, "feed": instrument.feed(self._clock(), self._stale_after)}
+        now = self._clock.monotonic()
+        fields = orjson.loads(instrument.quote.line) if instrument.quote else instrument.key._asdict()
+        return {**fields, **self._market.basis(instrument, now), "feed": instrument.feed(now)}
 
     def _instrument(self, request: web.Request) -> Instrument:
-        symbol = request.match_info["symbol"]
-        instrument = self._market.find(symbol)
-        if instrument is None:
-            known = ", ".join(self._market.names()) or "none yet"
-            raise web.HTTPNotFound(text=f"nothing is known of {symbol[:64]!r}; known symbols: {known}")
-        return instrument
+        """Return the one instrument of that name; raises 404 for none and 409 for several, with the names to choose."""
+        asked = Key(request.match_info.get("venue", ""), request.match_info["symbol"])
+        found = self._market.find(asked)
+        if not found:
+            known = ", ".join(map(str, self._market.keys())) or "none yet"
+            raise web.HTTPNotFound(text=f"nothing is known of {str(asked)[:64]!r}; known symbols: {known}")
+        if len(found) > 1:
+            choices = ", ".join(str(each.key) for each in found)
+            raise web.HTTPConflict(text=f"several venues have {asked.symbol[:64]!r}, name one: {choices}")
+        return found[0]
 
 
 def _minutes(text: str, longest: int) -> float:

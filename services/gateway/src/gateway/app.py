@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from random import Random
-from types import MappingProxyType
 
 import structlog
 from aiohttp import web
@@ -12,15 +10,18 @@ from prometheus_client import CollectorRegistry
 
 from fairprice.broker.port import Broker, Message, Subscription
 from fairprice.broker.retry import BackOff, consume
-from fairprice.runtime.backoff import delays
+from fairprice.messages import BOOKS_TYPE, PRICES_TYPE
 from fairprice.runtime.clock import Clock
 from fairprice.runtime.health import Check, health_routes, serve
 from fairprice.runtime.metrics import Exporter, Sample
 from fairprice.topology import BOOKS, PRICES
 from gateway.answers import elsewhere
 from gateway.api import Api
-from gateway.audience import Audience
-from gateway.market import Instrument, Market
+from gateway.audience import MAX_LISTENERS, Audience
+from gateway.instrument import Limits, moment
+from gateway.key import Key
+from gateway.market import Market, News
+from gateway.own_names import OwnNames
 from gateway.page import page_routes
 from gateway.settings import GatewaySettings
 from gateway.stream import Stream
@@ -31,6 +32,9 @@ TAP_CAPACITY = 200
 AT_ONCE = 16
 """Messages taken before other work gets its turn: some 10 ms at a hundred events each."""
 
+MAX_UNKNOWN_TYPES = 100
+"""Of more types of messages than that the log is not told."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -39,28 +43,30 @@ async def run(
     broker: Broker,
     *,
     clock: Clock,
+    back_off: BackOff,
     stop: asyncio.Event,
-    registry: CollectorRegistry | None = None,
-    checks: Mapping[str, Check] = MappingProxyType({}),
-    expected: Iterable[str] = (),
+    registry: CollectorRegistry,
+    checks: Mapping[str, Check],
+    expected: Iterable[tuple[str, str]] = (),
     on_serving: Callable[[str], None] = lambda _url: None,
-    back_off: BackOff = lambda: delays(Random()),  # noqa: S311  jitter
+    tap_capacity: int = TAP_CAPACITY,
+    max_listeners: int = MAX_LISTENERS,
 ) -> None:
     """Serve the page, `/api`, `/ws` and the health routes until `stop` is set; `on_serving` is called with the address.
 
-    `expected` are symbols that are shown as waiting before their first event.
-    `registry` and `checks` are what `/metrics` and `/readyz` tell beside the gateway's own.
-    Raises `StartupError` when the address cannot be had.
+    `expected` are the venue and name of symbols that are shown as waiting before their first event.
+    `registry` and `checks` are what `/metrics` and `/readyz` tell beside the gateway's own; the page shows what
+    `checks` find, too. Raises `StartupError` when the address cannot be had.
     """
-    gateway = Gateway(settings, clock, expected)
-    registry = registry or CollectorRegistry()
+    gateway = Gateway(settings, clock, checks, [Key(*each) for each in expected], max_listeners=max_listeners)
     registry.register(Exporter(gateway.samples))
     routes = [*health_routes({**checks, "prices": gateway.problem}, registry), *gateway.routes()]
+    watch = partial(_watch, broker, tap_capacity, back_off, stop, clock)
     async with serve(routes, settings.http_host, settings.http_port) as url:
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_watch(broker, PRICES, gateway.take_prices, back_off, stop=stop, clock=clock))
-                tasks.create_task(_watch(broker, BOOKS, gateway.take_books, back_off, stop=stop, clock=clock))
+                tasks.create_task(watch(PRICES, gateway.take_prices))
+                tasks.create_task(watch(BOOKS, gateway.take_books))
                 beating = tasks.create_task(gateway.stream.beat())
                 log.info("gateway serves", url=url)
                 on_serving(url)
@@ -73,67 +79,79 @@ async def run(
 class Gateway:
     """Ties what was seen to those who look at it."""
 
-    def __init__(self, settings: GatewaySettings, clock: Clock, expected: Iterable[str]) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        clock: Clock,
+        checks: Mapping[str, Check],
+        expected: list[Key],
+        *,
+        max_listeners: int,
+    ) -> None:
         self._clock = clock
-        self._stale_after = settings.stale_after
-        self.market = Market(settings.history_minutes, expected)
-        self.audience = Audience()
-        self.stream = Stream(self.market, self.audience, clock.wall, stale_after=settings.stale_after)
-        self._api = Api(
-            self.market, clock.wall, stale_after=settings.stale_after, history_minutes=settings.history_minutes
-        )
+        self._names = OwnNames(settings.http_host, settings.http_names)
+        self._unknown_types: set[str] = set()
+        limits = Limits(settings.history_minutes, settings.stale_after)
+        self.market = Market(limits, expected)
+        self.audience = Audience(max_listeners)
+        self.stream = Stream(self.market, self.audience, partial(_problems, checks), clock)
+        self._api = Api(self.market, clock, history_minutes=settings.history_minutes)
 
     def routes(self) -> list[web.RouteDef]:
-        """Return all routes but those of health."""
-        return [*self._api.routes(), *self.stream.routes(), *page_routes(), *elsewhere()]
+        """Return all routes but those of health, which answer to every name."""
+        routes = [*self._api.routes(), *self.stream.routes(), *page_routes(), *elsewhere()]
+        return [self._names.guard(route) for route in routes]
 
     def take_prices(self, message: Message) -> None:
         """Take a message of the exchange `prices`."""
-        self._tell(self.market.take(message.body, self._clock.wall()))
+        if self._is_known(message, PRICES_TYPE):
+            self._send(self.market.take(message.body, moment(self._clock)))
 
     def take_books(self, message: Message) -> None:
         """Take a message of the exchange `books`."""
-        self._tell(self.market.take_books(message.body, len(message.symbols), self._clock.wall()))
+        if self._is_known(message, BOOKS_TYPE):
+            self._send(self.market.take_books(message.body, len(message.symbols), moment(self._clock)))
 
     def problem(self) -> str | None:
         """Return in words which symbols have no fresh price."""
-        late = [words for each in self.market if (words := self._lateness(each))]
-        if not self.market.names():
-            return "no event has arrived from the broker yet"
-        return "; ".join(late) or None
+        return self.market.problem(self._clock.monotonic())
 
     def samples(self) -> Iterator[Sample]:
         """Yield the gateway's metrics."""
         yield "gateway_clients", (), len(self.audience)
         yield "gateway_dropped_messages_total", (), self.audience.dropped
         for instrument in self.market:
-            age = instrument.feed(self._clock.wall(), self._stale_after)["age_seconds"]
+            age = instrument.age(self._clock.monotonic())
             if age is not None:
-                yield "gateway_price_age_seconds", (instrument.symbol,), age
+                yield "gateway_price_age_seconds", instrument.key, age
 
-    def _tell(self, news: list[tuple[str, bytes]]) -> None:
+    def _send(self, news: list[News]) -> None:
         if self.audience:
-            for symbol, line in news:
-                self.audience.tell(symbol, line)
+            for key, line in news:
+                self.audience.send(key, line)
 
-    def _lateness(self, instrument: Instrument) -> str | None:
-        feed = instrument.feed(self._clock.wall(), self._stale_after)
-        match feed["state"]:
-            case "waiting":
-                return f"{instrument.symbol}: waiting for the first price"
-            case "stale":
-                return f"{instrument.symbol}: no price for {feed['age_seconds']:.1f} s, limit {self._stale_after:g} s"
-        return None
+    def _is_known(self, message: Message, known: str) -> bool:
+        """Return whether the message can be read; of each type that cannot, the log is told once."""
+        if message.type in {"", known}:
+            return True
+        if message.type not in self._unknown_types and len(self._unknown_types) < MAX_UNKNOWN_TYPES:
+            self._unknown_types.add(message.type)
+            log.warning("messages of an unknown type are not shown", type=message.type, known=known)
+        return False
+
+
+def _problems(checks: Mapping[str, Check]) -> dict[str, str]:
+    return {name: problem for name, check in checks.items() if (problem := check())}
 
 
 async def _watch(
     broker: Broker,
-    exchange: str,
-    take: Callable[[Message], None],
+    capacity: int,
     back_off: BackOff,
-    *,
     stop: asyncio.Event,
     clock: Clock,
+    exchange: str,
+    take: Callable[[Message], None],
 ) -> None:
     """Hand each message of an exchange to `take`; a tap that breaks is made again."""
 
@@ -144,4 +162,4 @@ async def _watch(
         await asyncio.sleep(0)
         return bool(deliveries)
 
-    await consume(partial(broker.tap, exchange, TAP_CAPACITY), work, back_off, stop, clock)
+    await consume(partial(broker.tap, exchange, capacity), work, back_off, stop, clock)

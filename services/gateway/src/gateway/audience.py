@@ -10,30 +10,36 @@ from contextlib import contextmanager
 
 import orjson
 
+from gateway.key import Key
+
 MAX_LISTENERS = 200
 BACKLOG = 2000
 """Frames that wait for one listener at most; the welcome of 500 symbols takes 1,500."""
 
 
 class Listener:
-    """One websocket's wishes (`symbols`: None means all) and its bounded backlog of text frames."""
+    """One websocket's wishes and its backlog of text frames, at most `backlog`.
 
-    def __init__(self, symbols: frozenset[str] | None, *, books: bool) -> None:
-        self.symbols = symbols
+    `wishes` are symbols at a venue or, without one, at every venue; None means all.
+    """
+
+    def __init__(self, wishes: frozenset[Key] | None, *, books: bool, backlog: int = BACKLOG) -> None:
+        self.wishes = wishes
         self.books = books
         self.closing = False
         self.dropped = 0
         self._untold = 0
+        self._most = backlog
         self._backlog: deque[bytes] = deque()
         self._filled = asyncio.Event()
 
-    def wants(self, symbol: str) -> bool:
+    def wants(self, key: Key) -> bool:
         """Return whether it listens to this symbol."""
-        return self.symbols is None or symbol in self.symbols
+        return self.wishes is None or key in self.wishes or Key("", key.symbol) in self.wishes
 
     def offer(self, frame: bytes) -> None:
         """Add a frame; a full backlog loses its oldest one."""
-        if len(self._backlog) >= BACKLOG:
+        if len(self._backlog) >= self._most:
             self._backlog.popleft()
             self.dropped += 1
             self._untold += 1
@@ -95,11 +101,16 @@ class Audience:
             self._listeners.discard(listener)
             self._dropped_by_gone += listener.dropped
 
-    def tell(self, symbol: str, frame: bytes, *, is_book: bool = False) -> None:
+    def send(self, key: Key, frame: bytes, *, is_book: bool = False) -> None:
         """Offer a frame to all who want it; never waits."""
         for listener in self._listeners:
-            if listener.wants(symbol) and (listener.books or not is_book):
+            if listener.wants(key) and (listener.books or not is_book):
                 listener.offer(frame)
+
+    def send_to_all(self, frame: bytes) -> None:
+        """Offer a frame that is about no symbol to everybody; never waits."""
+        for listener in self._listeners:
+            listener.offer(frame)
 
     def close(self) -> None:
         """Ask every listener to leave."""

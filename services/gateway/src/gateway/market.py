@@ -1,237 +1,184 @@
-"""What the gateway has seen of each symbol: the newest price and book, gaps, history, and whether to trust it.
+"""What the gateway has seen of all symbols.
 
 Made for a tap that sees every event: a price is read once, of the books of a message only the last line of each
 symbol is kept, as bytes, and decoded when somebody asks for it.
 """
 
-import re
-from collections import deque
+from bisect import insort
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import orjson
 import structlog
 
 from fairprice.errors import InvalidLine
-from fairprice.messages import Book, Gap, decode_line
-from gateway.history import History
-from gateway.quote import Quote, read_quote
+from fairprice.messages import Gap, Status, decode_line
+from gateway.instrument import Instrument, Limits, Moment
+from gateway.key import Key, usual
+from gateway.lines import are_books, newest_books, read_fields, read_name
+from gateway.quote import read_quote
+from gateway.states import State
 
-TRUSTED = frozenset({"ok", "locked"})
-"""The statuses under which a price means what it says."""
-
-MAX_SYMBOLS = 500
-MAX_GAPS = 200
-RESTART = 60_000_000
-"""Microseconds; an event that much older than the newest one begins a new run, a younger one is a replica's echo."""
-
-_SYMBOL = re.compile(rb'"symbol"\s*:\s*"([^"\\]{1,64})"')
-
-News = tuple[str, bytes]
+News = tuple[Key, bytes]
 """A symbol and a line about it, as it came over the wire."""
 
 log = structlog.get_logger(__name__)
 
 
-class Instrument:
-    """One symbol. All ages come from the gateway's own clock, since the exchange's may differ or be a recording's."""
-
-    def __init__(self, symbol: str, history_minutes: int) -> None:
-        self.symbol = symbol
-        self.history = History(history_minutes)
-        self.quote: Quote | None = None
-        self.gaps: deque[Gap] = deque(maxlen=MAX_GAPS)
-        self.gap_count = 0
-        self._received = 0
-        self._good: Quote | None = None
-        self._good_received = 0
-        self._book: Book | None = None
-        self._book_line = b""
-        self._undecoded = b""
-        self._history_minutes = history_minutes
-
-    def take_quote(self, quote: Quote, now: int) -> bool:
-        """Make it the newest quote and return True, unless it is a replica's echo of one already seen."""
-        if self.quote and not _follows(quote, self.quote):
-            return False
-        if self.quote and quote.event_time < self.quote.event_time:
-            self.history = History(self._history_minutes)
-        self.quote, self._received = quote, now
-        if quote.status in TRUSTED:
-            self._good, self._good_received = quote, now
-        self.history.append(quote)
-        return True
-
-    def take_gap(self, gap: Gap) -> bool:
-        """Remember it and return True, unless it is known already."""
-        if gap in self.gaps:
-            return False
-        self.gaps.append(gap)
-        self.gap_count += 1
-        return True
-
-    def take_book(self, line: bytes) -> None:
-        """Make it the newest book, without a look inside."""
-        self._undecoded = line
-
-    def book_line(self) -> bytes:
-        """Return the newest valid book as it came over the wire, empty while there is none."""
-        if self._undecoded:
-            line, self._undecoded = self._undecoded, b""
-            book = _book(line)
-            if book and (self._book is None or _follows(book, self._book)):
-                self._book, self._book_line = book, line
-        return self._book_line
-
-    def feed(self, now: int, stale_after: float) -> dict[str, Any]:
-        """Return whether the newest price can be trusted, and what that rests on; ages in seconds.
-
-        `state` is `live`, `stale` (no new price for `stale_after`), `untrusted` (its status is not in `TRUSTED`) or
-        `waiting` (no price yet).
-        """
-        age = _seconds(now, self._received) if self.quote else None
-        return {
-            "state": self._state(age, stale_after),
-            "age_seconds": age,
-            "stale_after_seconds": stale_after,
-            "last_good_price": self._good.price if self._good else None,
-            "last_good_age_seconds": _seconds(now, self._good_received) if self._good else None,
-            "gaps": self.gap_count,
-            "last_gap": self.gaps[-1] if self.gaps else None,
-        }
-
-    def _state(self, age: float | None, stale_after: float) -> str:
-        if self.quote is None or age is None:
-            return "waiting"
-        if age >= stale_after:
-            return "stale"
-        return "live" if self.quote.status in TRUSTED else "untrusted"
-
-
 class Market:
-    """All symbols seen or expected, at most `MAX_SYMBOLS`; names are upper case."""
+    """All symbols seen or expected, at most `limits.max_symbols`; venues are lower case, symbols upper case."""
 
-    def __init__(self, history_minutes: int, expected: Iterable[str] = ()) -> None:
-        self._history_minutes = history_minutes
-        self._instruments: dict[str, Instrument] = {}
+    def __init__(self, limits: Limits, expected: Iterable[Key] = ()) -> None:
+        self._limits = limits
+        self._instruments: dict[Key, Instrument] = {}
+        self._by_symbol: defaultdict[str, list[Instrument]] = defaultdict(list)
         self._refused = False
-        for symbol in expected:
-            self._instrument(symbol)
+        self._expected = frozenset(expected)
+        for key in expected:
+            self._instrument(key)
 
     def __iter__(self) -> Iterator[Instrument]:
         """Iterate over the instruments in the order in which they were expected or first seen."""
         return iter(self._instruments.values())
 
-    def find(self, symbol: str) -> Instrument | None:
-        """Return the instrument of that name in upper or lower case."""
-        return self._instruments.get(symbol.upper())
+    def find(self, key: Key) -> list[Instrument]:
+        """Return the instruments of that name, in the order of their venues; a key without venue may find several."""
+        venue, symbol = usual(*key)
+        return [each for each in self._by_symbol.get(symbol, ()) if venue in {"", each.key.venue}]
 
-    def names(self) -> list[str]:
+    def keys(self) -> list[Key]:
         """Return the names of all symbols."""
         return list(self._instruments)
 
-    def take(self, body: bytes, now: int) -> list[News]:
-        """Take the lines of a message received at `now` (microseconds); return those of prices and gaps that are news.
+    def take(self, body: bytes, received: Moment) -> list[News]:
+        """Take the lines of a message; return those of prices and gaps that are news.
 
         An invalid line is passed over: converter and storer send it to the dead letters, a tap only has to survive it.
+        So is one of a type that this version does not know.
         """
         news: list[News] = []
         for line in body.split(b"\n"):
             try:
-                symbol = self._take(line, now) if line else None
+                key = self._take(line, received) if line else None
             except InvalidLine as error:
                 log.debug("invalid line not shown", reason=str(error))
             else:
-                if symbol:
-                    news.append((symbol, line))
+                if key:
+                    news.append((key, line))
         return news
 
-    def take_books(self, body: bytes, symbols: int, now: int) -> list[News]:
-        """Take a message with books of so many symbols, received at `now`; return the lines of gaps that are news.
+    def take_books(self, body: bytes, symbols: int, received: Moment) -> list[News]:
+        """Take a message with books of so many symbols; return the lines of gaps that are news.
 
-        Only the last line of each symbol is looked at, unless the message holds a gap.
+        Only the last line of each symbol is looked at, unless the message holds something else than books.
         """
-        if b'"gap"' in body:
-            return self.take(body, now)
-        seen: set[bytes] = set()
-        for line in _backwards(body):
-            match = _SYMBOL.search(line)
-            if match and match[1] not in seen:
-                seen.add(match[1])
-                self._take_book(match[1].decode(errors="replace"), line)
-            if len(seen) >= symbols:
-                break
+        if not are_books(body):
+            return self.take(body, received)
+        for key, line in newest_books(body, symbols):
+            if instrument := self._instrument(key):
+                instrument.take_book(line, received.monotonic)
         return []
 
-    def _take(self, line: bytes, now: int) -> str | None:
+    def forget(self, now: float) -> list[Key]:
+        """Forget symbols that were not expected and have been silent for `limits.forgotten_after`; return which."""
+        silent = [each.key for each in self if self._is_forgotten(each, now)]
+        for key in silent:
+            self._by_symbol[key.symbol].remove(self._instruments.pop(key))
+            log.info("symbol not shown any more, nothing was heard of it", symbol=str(key))
+        return silent
+
+    def basis(self, instrument: Instrument, now: float) -> dict[str, Any]:
+        """Return how far the mid lies above that of the same symbol at the reference, in basis points of the latter.
+
+        The reference is the first of the venues that have the symbol, in the order of their names; it has no basis
+        itself. `basis_bps` is None unless both prices are live.
+        """
+        reference = self._by_symbol[instrument.key.symbol][0]
+        if reference is instrument:
+            return {"basis_bps": None, "basis_against": None}
+        return {"basis_bps": _basis(instrument, reference, now), "basis_against": reference.key.venue}
+
+    def problem(self, now: float) -> str | None:
+        """Return in words which symbols have no fresh price though they are followed.
+
+        One that the exchange has halted or does not list is not late. One of which nothing was heard for
+        `limits.followed_for` while its venue was heard is not followed any more, so it is not late either; where the
+        whole venue is silent, each of its symbols is.
+        """
+        if not self._instruments:
+            return "no event has arrived from the broker yet"
+        heard = self._heard_venues()
+        late = [each for each in self if self._is_followed(each, heard, now)]
+        return "; ".join(text for each in late if (text := self._lateness(each, now))) or None
+
+    def _take(self, line: bytes, received: Moment) -> Key | None:
         """Return the symbol of a line that is news."""
-        fields = _fields(line)
-        if fields.get("type") == "price":
-            quote = read_quote(fields, line)
-            instrument = self._instrument(quote.symbol)
-            return quote.symbol if instrument and instrument.take_quote(quote, now) else None
-        event = decode_line(line)
-        instrument = self._instrument(event.symbol)
-        if instrument and isinstance(event, Gap):
-            return event.symbol if instrument.take_gap(event) else None
-        if instrument and isinstance(event, Book):
-            instrument.take_book(line)
+        fields = read_fields(line)
+        match fields.get("type"):
+            case "price":
+                quote = read_quote(fields, line)
+                instrument = self._instrument(quote.key)
+                return instrument.key if instrument and instrument.take_quote(quote, received) else None
+            case "book":
+                if instrument := self._instrument(read_name(fields, line)):
+                    instrument.take_book(line, received.monotonic)
+            case "gap" | "status":
+                return self._take_event(decode_line(line), received.monotonic)
+            case unknown:
+                log.debug("line of an unknown type not shown", type=unknown)
         return None
 
-    def _take_book(self, symbol: str, line: bytes) -> None:
-        instrument = self._instrument(symbol)
-        if instrument:
-            instrument.take_book(line)
+    def _take_event(self, event: object, now: float) -> Key | None:
+        if not isinstance(event, Gap | Status) or not (instrument := self._instrument(Key(event.venue, event.symbol))):
+            return None
+        if isinstance(event, Status):
+            instrument.take_status(event, now)
+            return None
+        return instrument.key if instrument.take_gap(event, now) else None
 
-    def _instrument(self, symbol: str) -> Instrument | None:
-        found = self._instruments.get(symbol)
-        if found is None and len(self._instruments) < MAX_SYMBOLS:
-            found = self._instruments[symbol] = Instrument(symbol, self._history_minutes)
+    def _instrument(self, key: Key) -> Instrument | None:
+        found = self._instruments.get(key)
+        if found is None and len(self._instruments) < self._limits.max_symbols:
+            found = self._instruments[key] = Instrument(key, self._limits)
+            insort(self._by_symbol[key.symbol], found, key=lambda each: each.key)
         elif found is None and not self._refused:
             self._refused = True
-            log.warning("too many symbols, later ones are not shown", shown=MAX_SYMBOLS, first_not_shown=symbol)
+            log.warning(
+                "too many symbols, later ones are not shown", shown=self._limits.max_symbols, first_not_shown=str(key)
+            )
         return found
 
+    def _is_forgotten(self, instrument: Instrument, now: float) -> bool:
+        if instrument.key in self._expected or instrument.heard_at is None:
+            return False
+        return now - instrument.heard_at >= self._limits.forgotten_after
 
-def feed_frame(instrument: Instrument, now: int, stale_after: float) -> bytes:
-    """Return the state of a symbol's feed as one line of JSON for websocket clients."""
-    return orjson.dumps({"type": "feed", "symbol": instrument.symbol, **instrument.feed(now, stale_after)})
+    def _heard_venues(self) -> dict[str, float]:
+        """Return when each venue was heard last."""
+        heard: dict[str, float] = {}
+        for venue, at in ((each.key.venue, each.heard_at) for each in self):
+            if at is not None:
+                heard[venue] = max(at, heard.get(venue, at))
+        return heard
 
+    def _is_followed(self, instrument: Instrument, heard: dict[str, float], now: float) -> bool:
+        if instrument.heard_at is None:
+            return True
+        limit = self._limits.followed_for
+        return now - instrument.heard_at < limit or now - heard[instrument.key.venue] >= limit
 
-def _follows(event: Book | Quote, newest: Book | Quote) -> bool:
-    """Replicas tell everything twice: what is not newer is an echo, unless a feed has begun anew."""
-    if event.event_time != newest.event_time:
-        return event.event_time > newest.event_time or event.event_time < newest.event_time - RESTART
-    return event.update_id > newest.update_id
-
-
-def _fields(line: bytes) -> dict[str, Any]:
-    try:
-        fields = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise InvalidLine(line, f"not JSON: {error}") from error
-    if type(fields) is not dict:
-        raise InvalidLine(line, "no JSON object")
-    return fields
-
-
-def _book(line: bytes) -> Book | None:
-    try:
-        event = decode_line(line)
-    except InvalidLine as error:
-        log.debug("invalid book not shown", reason=str(error))
+    def _lateness(self, instrument: Instrument, now: float) -> str | None:
+        match instrument.state(now):
+            case State.WAITING:
+                return f"{instrument.key}: waiting for the first price"
+            case State.STALE:
+                return f"{instrument.key}: no price for {instrument.age(now):.1f} s, limit {self._limits.stale_after:g} s"
         return None
-    return event if isinstance(event, Book) else None
 
 
-def _backwards(body: bytes) -> Iterator[bytes]:
-    end = len(body)
-    while end >= 0:
-        start = body.rfind(b"\n", 0, end) + 1
-        if start < end:
-            yield body[start:end]
-        end = start - 1
-
-
-def _seconds(now: int, then: int) -> float:
-    return max(0, now - then) / 1e6
+def _basis(instrument: Instrument, reference: Instrument, now: float) -> float | None:
+    if not (instrument.quote and reference.quote):
+        return None
+    mid, base = instrument.quote.mid, reference.quote.mid
+    are_live = instrument.state(now) == reference.state(now) == State.LIVE
+    return (mid / base - 1) * 1e4 if are_live and mid and base else None

@@ -9,6 +9,8 @@ from types import NoneType
 from typing import Any
 
 from fairprice.errors import InvalidLine
+from gateway.key import Key
+from gateway.lines import read_name
 
 _NUMBERS = frozenset({float, int, NoneType})
 
@@ -17,7 +19,7 @@ _NUMBERS = frozenset({float, int, NoneType})
 class Quote:
     """The part of a price event that is drawn and judged; `line` is the event on the wire, times are microseconds."""
 
-    symbol: str
+    key: Key
     event_time: int
     update_id: int
     status: str
@@ -27,12 +29,17 @@ class Quote:
     spread_bps: float | None
     line: bytes
 
+    @property
+    def mid(self) -> float | None:
+        """The middle of bid and ask, None where one of them is missing."""
+        return None if self.bid is None or self.ask is None else (self.bid + self.ask) / 2
+
 
 def read_quote(fields: dict[str, Any], line: bytes) -> Quote:
     """Return the quote in the fields of a line; raises `InvalidLine`."""
     try:
         quote = Quote(
-            fields["symbol"],
+            read_name(fields, line),
             fields["event_time"],
             fields["update_id"],
             fields["status"],
@@ -45,8 +52,7 @@ def read_quote(fields: dict[str, Any], line: bytes) -> Quote:
     except KeyError as error:
         raise InvalidLine(line, f"field {error} is missing") from error
     numbers = {type(quote.price), type(quote.bid), type(quote.ask), type(quote.spread_bps)}
-    names = type(quote.symbol) is str and type(quote.status) is str
     integers = type(quote.event_time) is int and type(quote.update_id) is int
-    if not (names and integers and numbers <= _NUMBERS and 0 <= quote.event_time < 1 << 63):
+    if not (type(quote.status) is str and integers and numbers <= _NUMBERS and 0 <= quote.event_time < 1 << 63):
         raise InvalidLine(line, "a field of the price has the wrong type")
     return quote

@@ -2,13 +2,29 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from fairprice.runtime.settings import Duration, HttpSettings
 
 
-class GatewaySettings(HttpSettings):
-    """How much of the past it remembers, and when a price is too old to trust."""
+def _names(value: object) -> object:
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
+
+def _is_name(name: str) -> str:
+    if any(character in name for character in "/*@ ") or name.count(":") == 1:
+        raise ValueError("write names like prices.example.org, without http:// and without a port")
+    return name
+
+
+HostNames = Annotated[tuple[Annotated[str, BeforeValidator(_is_name)], ...], BeforeValidator(_names)]
+
+
+class GatewaySettings(HttpSettings):
+    """Under which names it answers, how much of the past it remembers, and when a price is too old to trust."""
+
+    http_names: HostNames = Field(
+        (), description="further host names under which the page is reached, like prices.example.org; no others answer"
+    )
     history_minutes: int = Field(15, ge=1, le=240, description="minutes of prices kept in memory for the chart")
     stale_after: Annotated[Duration, Field(gt=0)] = Field(5.0, description="age from which a price is not trusted")

@@ -1,15 +1,19 @@
 """`/ws`: prices, gaps, the state of the feed, and on request books, pushed as text frames of one JSON object each."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
+import orjson
 import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from fairprice.runtime.clock import Clock
 from gateway.answers import secured
 from gateway.audience import Audience, Listener
-from gateway.market import Instrument, Market, feed_frame
+from gateway.instrument import Instrument, Limits, feed_frame
+from gateway.key import Key, read_key
+from gateway.market import Market
 
 BEAT = 0.2
 """Seconds between two books of a symbol, and between two looks at the state of its feed."""
@@ -17,37 +21,45 @@ BEAT = 0.2
 HEARTBEAT = 15.0
 """Seconds between pings; a peer that leaves one unanswered for half of that is cut off."""
 
-MAX_SYMBOLS = 200
+MAX_WISHES = 200
 MAX_INCOMING = 4096
+MAX_NAME = 129
+"""A venue, a separator and a symbol of 64 characters each."""
+
+Problems = Callable[[], Mapping[str, str]]
+"""Returns what is wrong with the pipeline, in words by the name of its part."""
 
 log = structlog.get_logger(__name__)
 
 
 class Stream:
-    """Brings the market's news to its audience; `clock` returns microseconds, `stale_after` is in seconds."""
+    """Brings the market's news to its audience; `beat` is in seconds."""
 
-    def __init__(self, market: Market, audience: Audience, clock: Callable[[], int], *, stale_after: float) -> None:
+    def __init__(
+        self, market: Market, audience: Audience, problems: Problems, clock: Clock, *, beat: float = BEAT
+    ) -> None:
         self._market = market
         self._audience = audience
+        self._problems = problems
         self._clock = clock
-        self._stale_after = stale_after
-        self._books: dict[str, bytes] = {}
-        self._feeds: dict[str, tuple[str, int]] = {}
+        self._beat = beat
+        self._books: dict[Key, bytes] = {}
+        self._feeds: dict[Key, tuple[object, ...]] = {}
+        self._health = b""
 
     def routes(self) -> list[web.RouteDef]:
         """Return the route."""
         return [web.get("/ws", secured(self.serve))]
 
     async def beat(self) -> None:
-        """Send books at most every `BEAT`, and the state of a feed when it changes, until cancelled."""
+        """Send books at most once a beat, and states of feeds and pipeline when they change, until cancelled."""
         while True:
-            await asyncio.sleep(BEAT)
+            await self._clock.sleep(self._beat)
+            for key in self._market.forget(self._clock.monotonic()):
+                self._books.pop(key, None)
+                self._feeds.pop(key, None)
             if self._audience:
-                books = self._audience.wants_books
-                for instrument in self._market:
-                    self._tell_feed(instrument)
-                    if books:
-                        self._tell_book(instrument)
+                self._send_news()
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         """Hold one connection from its opening to its end."""
@@ -64,34 +76,51 @@ class Stream:
         return socket
 
     def _welcome(self, listener: Listener) -> None:
-        instruments = list(self._market)
-        missing = (listener.symbols or frozenset()) - {instrument.symbol for instrument in instruments}
-        instruments += [Instrument(symbol, history_minutes=1) for symbol in sorted(missing)]
-        for instrument in filter(lambda each: listener.wants(each.symbol), instruments):
+        now = self._clock.monotonic()
+        listener.offer(_health_frame(self._problems()))
+        unseen = [key for key in sorted(listener.wishes or ()) if not self._market.find(key)]
+        waiting = [Instrument(key, Limits(history_minutes=1)) for key in unseen]
+        for instrument in (*(each for each in self._market if listener.wants(each.key)), *waiting):
             if instrument.quote:
                 listener.offer(instrument.quote.line)
-            listener.offer(feed_frame(instrument, self._clock(), self._stale_after))
+            listener.offer(feed_frame(instrument, now))
             if listener.books and instrument.book_line():
                 listener.offer(instrument.book_line())
 
-    def _tell_feed(self, instrument: Instrument) -> None:
-        feed = instrument.feed(self._clock(), self._stale_after)
-        state = (feed["state"], feed["gaps"])
-        if self._feeds.get(instrument.symbol) != state:
-            self._feeds[instrument.symbol] = state
-            self._audience.tell(instrument.symbol, feed_frame(instrument, self._clock(), self._stale_after))
+    def _send_news(self) -> None:
+        books = self._audience.wants_books
+        health = _health_frame(self._problems())
+        if health != self._health:
+            self._health = health
+            self._audience.send_to_all(health)
+        for instrument in self._market:
+            self._send_feed(instrument)
+            if books:
+                self._send_book(instrument)
 
-    def _tell_book(self, instrument: Instrument) -> None:
+    def _send_feed(self, instrument: Instrument) -> None:
+        now = self._clock.monotonic()
+        feed = instrument.feed(now)
+        shown = tuple(feed[name] for name in ("state", "gaps", "exchange_status", "problem"))
+        if self._feeds.get(instrument.key) != shown:
+            self._feeds[instrument.key] = shown
+            self._audience.send(instrument.key, feed_frame(instrument, now))
+
+    def _send_book(self, instrument: Instrument) -> None:
         line = instrument.book_line()
-        if line and line is not self._books.get(instrument.symbol):
-            self._books[instrument.symbol] = line
-            self._audience.tell(instrument.symbol, line, is_book=True)
+        if line and line is not self._books.get(instrument.key):
+            self._books[instrument.key] = line
+            self._audience.send(instrument.key, line, is_book=True)
 
 
 class _Full(web.HTTPServiceUnavailable):
     def __init__(self) -> None:
         super().__init__(text="the gateway has as many listeners as it takes; try again later")
         self.headers["Retry-After"] = "10"
+
+
+def _health_frame(problems: Mapping[str, str]) -> bytes:
+    return orjson.dumps({"type": "health", "problems": problems})
 
 
 async def _hold(socket: web.WebSocketResponse, listener: Listener) -> None:
@@ -122,10 +151,12 @@ def _is_foreign(request: web.Request) -> bool:
 
 
 def _listener(request: web.Request) -> Listener:
-    names = [name.strip().upper() for name in request.query.get("symbols", "").split(",") if name.strip()]
-    if len(names) > MAX_SYMBOLS or any(len(name) > 64 for name in names):
-        raise web.HTTPBadRequest(text=f"symbols must be at most {MAX_SYMBOLS} names of at most 64 characters")
+    names = [name.strip() for name in request.query.get("symbols", "").split(",") if name.strip()]
+    if len(names) > MAX_WISHES or any(len(name) > MAX_NAME for name in names):
+        raise web.HTTPBadRequest(
+            text=f"symbols must be at most {MAX_WISHES} names of at most {MAX_NAME} characters, like BTCUSDT or VENUE:BTCUSDT"
+        )
     books = request.query.get("books", "0")
     if books not in {"0", "1"}:
         raise web.HTTPBadRequest(text=f"books must be 0 or 1; got {books[:64]!r}")
-    return Listener(frozenset(names) or None, books=books == "1")
+    return Listener(frozenset(map(read_key, names)) or None, books=books == "1")

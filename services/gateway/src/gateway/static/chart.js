@@ -44,7 +44,6 @@ export class Chart {
 
   add(event) {
     const time = event.event_time / 1000;
-    if (time < this.time.at(-1) - 60000) this.clear();
     if (time < this.time.at(-1)) return;
     this.push(time, event.price, event.bid, event.ask);
     this.changed = true;

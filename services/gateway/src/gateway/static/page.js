@@ -3,9 +3,9 @@
 import { Chart } from "./chart.js";
 import { listen } from "./connection.js";
 import { NONE, age as ageText, bps, clock, decimalsOf, decimalsOfNumber, moment, number, signed, words } from "./format.js";
-import { chosenSymbol, showSymbols } from "./symbols.js";
-import { clearBook, showBook, showGaps, showNumbers, spreadText } from "./tables.js";
-import { isTrusted, verdict } from "./trust.js";
+import { chosen, keyOf, severalVenues, showSymbols } from "./symbols.js";
+import { clearBook, showBook, showGaps, showNumbers, showProblems, spreadText } from "./tables.js";
+import { isTrusted, learn, skew, verdict } from "./trust.js";
 
 const POLL = 2000; // milliseconds between looks at the other symbols
 const FLASH = 450;
@@ -13,14 +13,16 @@ const MOST_GAPS = 100;
 
 const byId = (id) => document.getElementById(id);
 const chart = new Chart(byId("chart"));
-const decimals = new Map(); // symbol -> { price, size }
+const decimals = new Map(); // key -> { price, size }
 
 let quotes = [];
-let shown = blank("");
+let problems = {}; // of the pipeline, by the name of its part
+let learnt = false;
+let shown = blank({ venue: "", symbol: "" });
 let drawing = false;
 
-function blank(symbol) {
-  return { symbol, connection: "opening", price: null, book: null, feed: null, gaps: [], receivedAt: null, good: null, bookIsNew: false, end: () => {} };
+function blank({ venue, symbol }) {
+  return { venue, symbol, key: keyOf({ venue, symbol }), connection: "opening", price: null, book: null, feed: null, gaps: [], receivedAt: null, good: null, bookIsNew: false, end: () => {} };
 }
 
 function write(id, text) {
@@ -29,17 +31,17 @@ function write(id, text) {
 }
 
 const now = () => performance.now() / 1000;
-const places = () => decimals.get(shown.symbol) ?? { price: 2, size: 4 };
+const places = () => decimals.get(shown.key) ?? { price: 2, size: 4 };
 
 // ---- what comes in
 
-function show(symbol) {
-  if (!symbol || symbol === shown.symbol) return;
+function show(wish) {
+  if (!wish?.symbol || keyOf(wish) === shown.key) return;
   shown.end();
-  const mine = (shown = blank(symbol));
+  const mine = (shown = blank(wish));
   chart.clear();
   clearBook();
-  shown.end = listen({ symbols: symbol, books: 1 }, {
+  shown.end = listen({ symbols: mine.key.replace("/", ":"), books: 1 }, {
     onOpen: () => {
       mine.connection = "open";
       loadHistory(mine);
@@ -50,7 +52,8 @@ function show(symbol) {
       redraw();
     },
     onFrame: (frame) => {
-      if (frame.symbol === mine.symbol) take[frame.type]?.(mine, frame);
+      if (frame.type === "health") problems = frame.problems;
+      else if (frame.symbol === mine.symbol && (!mine.venue || frame.venue === mine.venue)) take[frame.type]?.(mine, frame);
       redraw();
     },
   });
@@ -59,11 +62,12 @@ function show(symbol) {
 
 const take = {
   price(mine, price) {
+    if (mine.price && price.event_time < mine.price.event_time) beginAnew(mine);
     flash(mine.price?.price, price.price, places().price);
     mine.price = price;
     mine.receivedAt = now();
-    if (isTrusted(price.status)) mine.good = { price: price.price, at: now() };
-    learnPlaces(mine.symbol, [decimalsOfNumber(price.bid), decimalsOfNumber(price.ask)], [decimalsOfNumber(price.bid_size), decimalsOfNumber(price.ask_size)]);
+    if (isTrusted(price)) mine.good = { price: price.price, at: now() };
+    learnPlaces(mine.key, [decimalsOfNumber(price.bid), decimalsOfNumber(price.ask)], [decimalsOfNumber(price.bid_size), decimalsOfNumber(price.ask_size)]);
     chart.add(price);
   },
   feed(mine, feed) {
@@ -77,16 +81,23 @@ const take = {
   },
   book(mine, book) {
     const levels = [...book.bids, ...book.asks];
-    learnPlaces(mine.symbol, [decimalsOf(levels.map(([price]) => price))], [decimalsOf(levels.map(([, size]) => size))]);
+    learnPlaces(mine.key, [decimalsOf(levels.map(([price]) => price))], [decimalsOf(levels.map(([, size]) => size))]);
     mine.book = book;
     mine.bookIsNew = true;
   },
 };
 
 // A symbol's tick and lot are as fine as the finest number seen of it.
-function learnPlaces(symbol, prices, sizes) {
-  const before = decimals.get(symbol) ?? { price: 0, size: 0 };
-  decimals.set(symbol, { price: Math.max(before.price, ...prices), size: Math.max(before.size, ...sizes) });
+function learnPlaces(key, prices, sizes) {
+  const before = decimals.get(key) ?? { price: 0, size: 0 };
+  decimals.set(key, { price: Math.max(before.price, ...prices), size: Math.max(before.size, ...sizes) });
+}
+
+// The gateway sends an older price only when a recording or a simulator has been started again.
+function beginAnew(mine) {
+  mine.gaps = [];
+  chart.clear();
+  loadHistory(mine);
 }
 
 async function fetchJson(path) {
@@ -97,16 +108,27 @@ async function fetchJson(path) {
 async function loadHistory(mine) {
   if (!mine.symbol) return;
   const minutes = chart.minutes;
-  const history = await fetchJson(`/api/history/${encodeURIComponent(mine.symbol)}?minutes=${minutes}`).catch(() => null);
+  const history = await fetchJson(`/api/history/${path(mine)}?minutes=${minutes}`).catch(() => null);
   if (!history || mine !== shown || minutes !== chart.minutes) return;
   mine.gaps = history.gaps;
   chart.load(history);
 }
 
+const path = ({ key }) => key.split("/").map(encodeURIComponent).join("/");
+
 async function poll() {
   const prices = await fetchJson("/api/prices").catch(() => null);
   quotes = prices ?? quotes.map((quote) => ({ ...quote, feed: { ...quote.feed, state: "lost" } }));
-  show(chosenSymbol() || quotes[0]?.symbol);
+  show(chosen(quotes));
+  redraw();
+  if (!learnt) await learnMeanings();
+}
+
+async function learnMeanings() {
+  const about = await fetchJson("/api").catch(() => null);
+  if (!about) return;
+  learn(about.statuses);
+  learnt = true;
   redraw();
 }
 
@@ -123,14 +145,16 @@ function redraw() {
 
 function draw() {
   const age = shown.receivedAt === null ? null : now() - shown.receivedAt;
-  const judged = verdict({ connection: shown.connection, status: shown.price?.status, age, staleAfter: shown.feed?.stale_after_seconds ?? 5 });
+  const judged = verdict({ connection: shown.connection, price: shown.price, feed: shown.feed, age });
   document.body.dataset.state = judged.state;
   drawFeed(judged, age);
   drawSymbols();
+  drawProblems();
+  drawBasis();
   byId("empty").hidden = shown.price !== null || judged.state === "lost";
-  byId("api-link").href = `/api/prices/${encodeURIComponent(shown.symbol)}`;
-  write("api-link", `/api/prices/${shown.symbol}`);
-  write("empty-symbol", shown.symbol || "a symbol");
+  byId("api-link").href = `/api/prices/${path(shown)}`;
+  write("api-link", `/api/prices/${shown.key}`);
+  write("empty-words", shown.symbol && judged.alarm ? `${shown.symbol}: ${judged.alarm}` : `Waiting for the first price of ${shown.symbol || "a symbol"}`);
   drawPrice(judged, age);
   if (shown.price) drawValues(shown.price);
   else clearValues();
@@ -150,15 +174,33 @@ function drawFeed(judged, age) {
 }
 
 function drawSymbols() {
-  const known = quotes.map(({ symbol, price, feed }) => ({ symbol, text: number(price, decimals.get(symbol)?.price ?? guess(price)), state: feed.state }));
-  if (shown.symbol && !known.some(({ symbol }) => symbol === shown.symbol)) known.push({ symbol: shown.symbol, text: "", state: "waiting" });
+  const known = quotes.map((quote) => ({ ...quote, text: number(quote.price, decimals.get(keyOf(quote))?.price ?? guess(quote.price)), state: quote.feed.state }));
+  if (shown.symbol && !known.some((each) => keyOf(each) === shown.key)) known.push({ ...shown, text: "", state: "waiting" });
   for (const each of known) {
-    if (each.symbol === shown.symbol && shown.price) {
+    if (keyOf(each) === shown.key && shown.price) {
       each.text = number(shown.price.price, places().price);
       each.state = document.body.dataset.state;
     }
   }
-  showSymbols(known, shown.symbol);
+  showSymbols(known, shown.key);
+  const named = severalVenues(known);
+  write("venue", named ? shown.venue : "");
+  byId("venue").hidden = !named;
+}
+
+function drawProblems() {
+  const list = Object.entries(problems).map(([name, text]) => `${words(name)}: ${text}`);
+  const ofSymbol = [shown.feed?.problem, skew(shown.price)].filter(Boolean).map((text) => `${shown.symbol}: ${text}`);
+  showProblems([...list, ...ofSymbol]);
+}
+
+// Against the same symbol at other venues; the gateway says which one is the reference.
+function drawBasis() {
+  const pairs = quotes.filter((quote) => quote.symbol === shown.symbol && quote.basis_against && [quote.venue, quote.basis_against].includes(shown.venue));
+  byId("basis-cell").hidden = !pairs.length;
+  const lines = pairs.map(({ venue, basis_bps: value, basis_against: reference }) => [signed(value, 2) + (value === null ? "" : " bps"), `${venue} over ${reference}`]);
+  write("basis", lines[0]?.[0] ?? NONE);
+  write("basis-note", [lines[0]?.[1], ...lines.slice(1).map(([value, pair]) => `${value} ${pair}`)].filter(Boolean).join(" · "));
 }
 
 const guess = (price) => (price >= 100 ? 2 : price >= 1 ? 4 : 6);
@@ -178,7 +220,7 @@ function drawPrice(judged, age) {
 }
 
 const lastGood = () => (shown.good ? `last good price, ${ageText(now() - shown.good.at)} old` : "there was no good price yet");
-const title = (text) => [[text, shown.symbol].filter(Boolean).join(" "), "Fairprice"].filter(Boolean).join(" · ");
+const title = (text) => [[text, shown.symbol, severalVenues(quotes) && shown.venue].filter(Boolean).join(" "), "Fairprice"].filter(Boolean).join(" · ");
 
 function drawValues(price) {
   const digits = places();
@@ -247,7 +289,7 @@ byId("theme").addEventListener("click", () => {
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart.restyle());
 byId("about-open").addEventListener("click", () => byId("about").showModal());
-addEventListener("hashchange", () => show(chosenSymbol()));
+addEventListener("hashchange", () => show(chosen(quotes)));
 
 write("ws-address", `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws?symbols=BTCUSDT`);
 clearBook();

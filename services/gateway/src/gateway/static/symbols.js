@@ -1,4 +1,4 @@
-// The switcher: tabs while they are few, a list when they are many. The choice lives in the address, after the #.
+// The switcher: tabs while they are few, a list when they are many. The choice lives in the address: #venue/symbol.
 
 import { NONE } from "./format.js";
 
@@ -8,31 +8,46 @@ const tabs = document.getElementById("symbols");
 const choice = document.getElementById("symbol-choice");
 const select = document.getElementById("symbol-select");
 
-export const chosenSymbol = () => decodeURIComponent(location.hash.slice(1)).toUpperCase();
+export const keyOf = ({ venue, symbol }) => (venue ? `${venue}/${symbol}` : symbol);
 
-export function choose(symbol) {
-  history.replaceState(null, "", `#${encodeURIComponent(symbol)}`);
+// What the address asks for, completed by what is known: #BTCUSDT is the first venue that has it.
+export function chosen(known) {
+  const parts = location.hash.slice(1).split("/").map(decodeURIComponent);
+  const symbol = parts.pop().toUpperCase();
+  const venue = parts.join("/").toLowerCase();
+  if (!symbol) return known[0];
+  return known.find((each) => each.symbol === symbol && (!venue || each.venue === venue)) ?? { venue, symbol };
+}
+
+export function choose(key) {
+  history.replaceState(null, "", `#${key.split("/").map(encodeURIComponent).join("/")}`);
   dispatchEvent(new HashChangeEvent("hashchange"));
 }
 
-// `quotes` are {symbol, text, state}; `current` is the symbol shown.
+export const severalVenues = (known) => new Set(known.map(({ venue }) => venue).filter(Boolean)).size > 1;
+
+// `quotes` are {venue, symbol, text, state}; `current` is the key of the one shown.
 export function showSymbols(quotes, current) {
   const many = quotes.length > MOST_TABS;
+  const named = severalVenues(quotes);
   tabs.hidden = many;
   choice.hidden = !many;
-  if (many) return showSelect(quotes, current);
-  sync(tabs, quotes, makeTab, (tab, { symbol, text, state }) => {
-    tab.dataset.state = state;
-    tab.setAttribute("aria-current", String(symbol === current));
-    write(tab.children[0], symbol);
-    write(tab.children[1], text || NONE);
+  if (many) return showSelect(quotes, current, named);
+  sync(tabs, quotes, makeTab, (tab, quote) => {
+    const [symbol, venue, price] = tab.children;
+    tab.dataset.key = keyOf(quote);
+    tab.dataset.state = quote.state;
+    tab.setAttribute("aria-current", String(keyOf(quote) === current));
+    write(symbol, quote.symbol);
+    write(venue, named ? quote.venue ?? "" : "");
+    write(price, quote.text || NONE);
   });
 }
 
-function showSelect(quotes, current) {
-  sync(select, quotes, () => document.createElement("option"), (option, { symbol }) => {
-    option.value = symbol;
-    write(option, symbol);
+function showSelect(quotes, current, named) {
+  sync(select, quotes, () => document.createElement("option"), (option, quote) => {
+    option.value = keyOf(quote);
+    write(option, named && quote.venue ? `${quote.symbol} · ${quote.venue}` : quote.symbol);
   });
   if (select.value !== current) select.value = current;
 }
@@ -49,8 +64,8 @@ function write(element, text) {
 function makeTab() {
   const tab = document.createElement("button");
   tab.type = "button";
-  tab.append(document.createElement("span"), document.createElement("small"));
-  tab.addEventListener("click", () => choose(tab.children[0].textContent));
+  tab.append(document.createElement("span"), document.createElement("em"), document.createElement("small"));
+  tab.addEventListener("click", () => choose(tab.dataset.key));
   return tab;
 }
 

@@ -1,4 +1,4 @@
-// The order book's ladder, and the tables of estimates, depth and impact.
+// The order book's ladder, the tables of estimates, depth and impact, and the list of problems.
 
 import { NONE, age, bps, clock, number, quantity, signed, words } from "./format.js";
 
@@ -69,6 +69,16 @@ export function showGaps(gaps, seen) {
     clock(gap.to_time), age((gap.to_time - gap.from_time) / 1e6), words(gap.reason),
   ]));
   byId("gaps-note").textContent = seen ? `${seen} seen, newest first` : "none seen";
+}
+
+export function showProblems(problems) {
+  const list = byId("problems");
+  list.parentElement.hidden = !problems.length;
+  while (list.children.length > problems.length) list.lastChild.remove();
+  problems.forEach((text, index) => {
+    const item = list.children[index] ?? list.appendChild(document.createElement("li"));
+    if (item.textContent !== text) item.textContent = text;
+  });
 }
 
 // Which bands and notionals there are is a setting; their names tell.

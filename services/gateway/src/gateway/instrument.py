@@ -1,0 +1,174 @@
+"""What the gateway has seen of one symbol at one venue, and whether its price is to be trusted."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+import structlog
+
+from fairprice.errors import InvalidLine
+from fairprice.messages import Book, Gap, Status, decode_line
+from fairprice.runtime.clock import Clock
+from gateway.history import History
+from gateway.key import Key
+from gateway.quote import Quote
+from gateway.run import NEW_RUN_AFTER, Run, Step
+from gateway.states import TRUSTED, UNLISTED, State
+from gateway.statuses import KEPT, Statuses
+
+MAX_GAPS = 200
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is remembered, and from when on something is too old; all times but `history_minutes` are seconds."""
+
+    history_minutes: int = 15
+    stale_after: float = 5.0
+    new_run_after: float = NEW_RUN_AFTER
+    status_kept: float = KEPT
+    followed_for: float = KEPT
+    """A symbol of which nothing was heard for so long, while its venue was heard, is not followed any more."""
+    forgotten_after: float = 3600.0
+    max_symbols: int = 500
+
+
+class Moment(NamedTuple):
+    """When something was received: ages rest on the monotonic clock, the difference to the exchange's on the other."""
+
+    monotonic: float
+    wall: int
+
+
+def moment(clock: Clock) -> Moment:
+    """Return what both clocks say now."""
+    return Moment(clock.monotonic(), clock.wall())
+
+
+class Instrument:
+    """One symbol at one venue. All ages are times since receipt, since the exchange's clock may be a recording's."""
+
+    def __init__(self, key: Key, limits: Limits) -> None:
+        self.key = key
+        self.quote: Quote | None = None
+        self.gaps: deque[Gap] = deque(maxlen=MAX_GAPS)
+        self.gap_count = 0
+        self.heard_at: float | None = None
+        self.history = History(limits.history_minutes)
+        self._limits = limits
+        self._run = Run(limits.new_run_after)
+        self._statuses = Statuses(limits.status_kept)
+        self._received = Moment(0, 0)
+        self._good: Quote | None = None
+        self._good_received = 0.0
+        self._book: Book | None = None
+        self._book_line = b""
+        self._undecoded = b""
+
+    def take_quote(self, quote: Quote, received: Moment) -> bool:
+        """Make it the newest quote and return True, unless it is an echo of one already seen or comes late."""
+        self.heard_at = received.monotonic
+        step = self._run.take((quote.event_time, quote.update_id), received.monotonic)
+        if step is Step.LATE:
+            return False
+        if step is Step.NEW_RUN:
+            self._begin_anew(quote)
+        self.quote, self._received = quote, received
+        if quote.status in TRUSTED:
+            self._good, self._good_received = quote, received.monotonic
+        self.history.append(quote)
+        return True
+
+    def take_gap(self, gap: Gap, now: float) -> bool:
+        """Remember it and return True, unless it is known already."""
+        self.heard_at = now
+        if gap in self.gaps:
+            return False
+        self.gaps.append(gap)
+        self.gap_count += 1
+        return True
+
+    def take_status(self, status: Status, now: float) -> None:
+        """Remember what a crawler says."""
+        self.heard_at = now
+        self._statuses.take(status, now)
+
+    def take_book(self, line: bytes, now: float) -> None:
+        """Make it the newest book, without a look inside."""
+        self.heard_at = now
+        self._undecoded = line
+
+    def book_line(self) -> bytes:
+        """Return the newest valid book as it came over the wire, empty while there is none."""
+        if self._undecoded:
+            line, self._undecoded = self._undecoded, b""
+            book = _book(line)
+            if book and (self._book is None or _position(book) > _position(self._book)):
+                self._book, self._book_line = book, line
+        return self._book_line
+
+    def age(self, now: float) -> float | None:
+        """Return the seconds since the newest price was received."""
+        return now - self._received.monotonic if self.quote else None
+
+    def state(self, now: float) -> State:
+        """Return whether the newest price can be trusted."""
+        status = self._statuses.newest(now)
+        if status and status.exchange_status == UNLISTED:
+            return State.UNLISTED
+        if status and status.is_halted:
+            return State.HALTED
+        age = self.age(now)
+        if self.quote is None or age is None:
+            return State.WAITING
+        if age >= self._limits.stale_after:
+            return State.STALE
+        return State.LIVE if self.quote.status in TRUSTED else State.UNTRUSTED
+
+    def feed(self, now: float) -> dict[str, Any]:
+        """Return the state, and what it rests on; ages in seconds.
+
+        `lag_seconds` is the time from the exchange's event to its receipt here by two clocks: below zero the
+        exchange's is ahead of this machine's.
+        """
+        status = self._statuses.newest(now)
+        return {
+            "state": self.state(now),
+            "age_seconds": self.age(now),
+            "lag_seconds": (self._received.wall - self.quote.event_time) / 1e6 if self.quote else None,
+            "stale_after_seconds": self._limits.stale_after,
+            "last_good_price": self._good.price if self._good else None,
+            "last_good_age_seconds": now - self._good_received if self._good else None,
+            "exchange_status": status.exchange_status if status else None,
+            "problem": self._statuses.problem(now),
+            "gaps": self.gap_count,
+            "last_gap": self.gaps[-1] if self.gaps else None,
+        }
+
+    def _begin_anew(self, first: Quote) -> None:
+        """Forget what lies after the first price of a new run."""
+        self.history = History(self._limits.history_minutes)
+        self.gaps = deque((gap for gap in self.gaps if gap.to_time <= first.event_time), MAX_GAPS)
+        self._book, self._book_line = None, b""
+
+
+def feed_frame(instrument: Instrument, now: float) -> bytes:
+    """Return the state of a symbol's feed as one line of JSON for websocket clients."""
+    venue, symbol = instrument.key
+    return orjson.dumps({"type": "feed", "venue": venue or None, "symbol": symbol, **instrument.feed(now)})
+
+
+def _position(book: Book) -> tuple[int, int]:
+    return book.event_time, book.update_id
+
+
+def _book(line: bytes) -> Book | None:
+    try:
+        event = decode_line(line)
+    except InvalidLine as error:
+        log.debug("invalid book not shown", reason=str(error))
+        return None
+    return event if isinstance(event, Book) else None

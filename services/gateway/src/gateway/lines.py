@@ -1,0 +1,60 @@
+"""The lines of a message, read no further than the gateway needs."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from fairprice.errors import InvalidLine
+from fairprice.messages import MAX_NAME
+from gateway.key import Key
+
+_BOOK = b'"type":"book"'
+_VENUE = re.compile(rb'"venue"\s*:\s*"([^"\\]{1,64})"')
+_SYMBOL = re.compile(rb'"symbol"\s*:\s*"([^"\\]{1,64})"')
+
+
+def are_books(body: bytes) -> bool:
+    """Return whether every line holds a book, as our own encoder writes them."""
+    return body.count(_BOOK) == body.count(b"\n") + 1
+
+
+def newest_books(body: bytes, symbols: int) -> Iterator[tuple[Key, bytes]]:
+    """Yield the last line of each symbol in a message of nothing but books, which holds so many symbols."""
+    seen: set[tuple[bytes, bytes]] = set()
+    for line in _backwards(body):
+        venue, symbol = _VENUE.search(line), _SYMBOL.search(line)
+        if venue and symbol and (venue[1], symbol[1]) not in seen:
+            seen.add((venue[1], symbol[1]))
+            yield Key(venue[1].decode(errors="replace"), symbol[1].decode(errors="replace")), line
+        if len(seen) >= symbols:
+            return
+
+
+def read_fields(line: bytes) -> dict[str, Any]:
+    """Return the fields of a line; raises `InvalidLine`."""
+    try:
+        fields = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise InvalidLine(line, f"not JSON: {error}") from error
+    if type(fields) is not dict:
+        raise InvalidLine(line, "no JSON object")
+    return fields
+
+
+def read_name(fields: dict[str, Any], line: bytes) -> Key:
+    """Return which symbol a line is about; raises `InvalidLine`."""
+    venue, symbol = fields.get("venue"), fields.get("symbol")
+    if not (type(venue) is type(symbol) is str and 0 < len(venue) <= MAX_NAME and 0 < len(symbol) <= MAX_NAME):
+        raise InvalidLine(line, f"venue and symbol are no names of 1 to {MAX_NAME} characters")
+    return Key(venue, symbol)
+
+
+def _backwards(body: bytes) -> Iterator[bytes]:
+    end = len(body)
+    while end >= 0:
+        start = body.rfind(b"\n", 0, end) + 1
+        if start < end:
+            yield body[start:end]
+        end = start - 1
