@@ -84,10 +84,10 @@ class Make:
         return Status(venue, symbol, START, crawler, word, word != "TRADING", problem)
 
 
-def message(exchange, events):
+def message(exchange, events, version):
     symbols = tuple(dict.fromkeys(f"{event.venue}.{event.symbol}" for event in events))
     body = join(encode(event) for event in events)
-    return Message(body, f"{exchange}.v1", "1", "test", 0, symbols[0] if len(symbols) == 1 else "batch", symbols)
+    return Message(body, f"{exchange}.{version}", "1", "test", 0, symbols[0] if len(symbols) == 1 else "batch", symbols)
 
 
 @dataclass
@@ -100,11 +100,11 @@ class Running:
     clock: ManualClock
     task: asyncio.Task
 
-    async def publish(self, *events):
+    async def publish(self, *events, version="v1"):
         for exchange, kinds in (("books", (Book, Gap, Status)), ("prices", (Price,))):
             mine = [event for event in events if isinstance(event, kinds)]
             if mine:
-                await self.broker.publish(exchange, message(exchange, mine))
+                await self.broker.publish(exchange, message(exchange, mine, version))
         # The taps' tasks take what is there before the next turn but one.
         for _ in range(5):
             await asyncio.sleep(0)

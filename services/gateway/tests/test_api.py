@@ -5,11 +5,13 @@ import orjson
 import pytest
 from clocks import ManualClock
 from prometheus_client import CollectorRegistry, Gauge
+from structlog.testing import capture_logs
 
 from fairprice.errors import BrokerUnavailable, StartupError
 from fairprice.messages import encode
 from gateway.app import run
 from gateway.settings import GatewaySettings
+from gateway.states import State
 
 
 async def test_prices_carry_the_event_and_the_state_of_the_feed(gateway, make):
@@ -19,15 +21,15 @@ async def test_prices_carry_the_event_and_the_state_of_the_feed(gateway, make):
     assert answer.status == 200
     assert answer.headers["Cache-Control"] == "no-store"
     feed = first.pop("feed")
-    assert first == orjson.loads(encode(make.price(1)))
+    assert first == {**orjson.loads(encode(make.price(1))), "basis_bps": None, "basis_against": None}
     assert second["symbol"] == "ETHUSDT"
     assert (feed["state"], feed["age_seconds"], feed["gaps"]) == ("live", 1.5, 1)
     assert feed["last_gap"]["reason"] == "disconnected"
 
 
-async def test_one_price_is_found_in_upper_and_lower_case(gateway, make):
+async def test_one_price_is_found_in_upper_and_lower_case_and_with_its_venue(gateway, make):
     await gateway.publish(make.price(1), make.price(2))
-    for path in ("/api/prices/BTCUSDT", "/api/prices/btcusdt"):
+    for path in ("/api/prices/BTCUSDT", "/api/prices/btcusdt", "/api/prices/Binance/btcusdt"):
         _, price = await gateway.get(path)
         assert price["update_id"] == make.price(2).update_id
 
@@ -39,7 +41,70 @@ async def test_an_unknown_symbol_is_answered_with_the_known_ones(gateway, make, 
     assert answer.status == 404
     assert answer.content_type == "application/json"
     assert "'DOGE'" in problem["error"]
-    assert "BTCUSDT, ETHUSDT" in problem["error"]
+    assert "binance/BTCUSDT, binance/ETHUSDT" in problem["error"]
+
+
+@pytest.mark.parametrize("path", ["prices", "history", "book"])
+async def test_a_name_that_several_venues_have_is_answered_with_the_choices(gateway, make, path):
+    for venue in ("binance-usdm", "binance"):
+        await gateway.publish(make.price(1, venue=venue), make.book(1, venue=venue))
+    answer, problem = await gateway.get(f"/api/{path}/btcusdt")
+    assert answer.status == 409
+    assert problem["error"] == "several venues have 'btcusdt', name one: binance/BTCUSDT, binance-usdm/BTCUSDT"
+    answer, found = await gateway.get(f"/api/{path}/binance-usdm/btcusdt")
+    assert (answer.status, found["venue"], found["symbol"]) == (200, "binance-usdm", "BTCUSDT")
+    answer, _ = await gateway.get(f"/api/{path}/kraken/btcusdt")
+    assert answer.status == 404
+
+
+async def test_spot_and_futures_are_listed_with_the_basis(gateway, make):
+    await gateway.publish(make.price(1, venue="binance-usdm", bid=60_029.99), make.price(1, bid=59_999.99))
+    _, (futures, spot) = await gateway.get("/api/prices")
+    assert (futures["venue"], futures["basis_against"]) == ("binance-usdm", "binance")
+    assert futures["basis_bps"] == pytest.approx(5.0)
+    assert (spot["venue"], spot["basis_bps"], spot["basis_against"]) == ("binance", None, None)
+
+
+async def test_what_states_and_statuses_mean_is_told(gateway, make):
+    _, about = await gateway.get("/api")
+    assert set(about["states"]) == set(State)
+    assert about["trusted"] == ["locked", "ok"]
+    assert "crossed" in about["statuses"]
+    assert "/api/prices" in about["paths"]
+
+
+async def test_a_halt_is_shown_and_does_not_make_the_gateway_unready(gateway, make):
+    await gateway.publish(make.price(1), make.status("BREAK", problem="no feed while the exchange pauses"))
+    await gateway.clock.advance(20)
+    _, price = await gateway.get("/api/prices/BTCUSDT")
+    feed = price["feed"]
+    assert (feed["state"], feed["exchange_status"]) == ("halted", "BREAK")
+    assert feed["problem"] == "no feed while the exchange pauses"
+    answer, _ = await gateway.get("/readyz")
+    assert answer.status == 200
+
+
+async def test_a_symbol_that_was_silent_for_too_long_is_gone(serving, make):
+    async with serving(limits={"forgotten_after": 10}) as gateway:
+        await gateway.publish(make.price(1), make.price(1, "ETHUSDT"))
+        await gateway.clock.advance(6)
+        await gateway.publish(make.price(2))
+        await gateway.clock.advance(6)
+        _, prices = await gateway.get("/api/prices")
+        assert [price["symbol"] for price in prices] == ["BTCUSDT"]
+        async with gateway.http.get(f"{gateway.url}/metrics") as answer:
+            assert "ETHUSDT" not in await answer.text()
+
+
+async def test_messages_of_an_unknown_type_are_passed_over_and_told_once(gateway, make):
+    with capture_logs() as logs:
+        for _ in range(3):
+            await gateway.publish(make.price(1), make.book(1), version="v9")
+        await gateway.publish(make.price(1, "ETHUSDT"))
+    _, prices = await gateway.get("/api/prices")
+    assert [price["symbol"] for price in prices] == ["ETHUSDT"]
+    told = [entry["type"] for entry in logs if entry["log_level"] == "warning"]
+    assert sorted(told) == ["books.v9", "prices.v9"]
 
 
 async def test_history_comes_in_columns_with_the_gaps_of_its_window(gateway, make):
@@ -67,25 +132,27 @@ async def test_minutes_that_are_no_span_of_time_are_refused(gateway, make, minut
 async def test_the_book_is_the_newest_event_on_the_wire(gateway, make):
     await gateway.publish(make.price(1))
     answer, problem = await gateway.get("/api/book/BTCUSDT")
-    assert (answer.status, problem["error"]) == (404, "no order book of BTCUSDT has arrived yet")
+    assert (answer.status, problem["error"]) == (404, "no order book of binance/BTCUSDT has arrived yet")
     await gateway.publish(make.book(1), make.book(2))
     _, book = await gateway.get("/api/book/BTCUSDT")
     assert book == orjson.loads(encode(make.book(2)))
 
 
 async def test_an_expected_symbol_is_listed_before_its_first_price(serving):
-    async with serving(expected=["BTCUSDT"]) as gateway:
+    async with serving(expected=[("binance", "BTCUSDT")]) as gateway:
         _, prices = await gateway.get("/api/prices")
-        assert [(price["symbol"], price["feed"]["state"]) for price in prices] == [("BTCUSDT", "waiting")]
+        assert [(price["venue"], price["symbol"], price["feed"]["state"]) for price in prices] == [
+            ("binance", "BTCUSDT", "waiting")
+        ]
 
 
 async def test_readiness_tells_which_symbol_is_late(serving, make):
-    async with serving(expected=["ETHUSDT"]) as gateway:
+    async with serving(expected=[("binance", "ETHUSDT")]) as gateway:
         await gateway.publish(make.price(1))
         await gateway.clock.advance(7)
         answer, ready = await gateway.get("/readyz")
         assert answer.status == 503
-        expected = "ETHUSDT: waiting for the first price; BTCUSDT: no price for 7.0 s, limit 5 s"
+        expected = "binance/ETHUSDT: waiting for the first price; binance/BTCUSDT: no price for 7.0 s, limit 5 s"
         assert ready["problems"]["prices"] == expected
         await gateway.publish(make.price(2), make.price(1, "ETHUSDT"))
         answer, _ = await gateway.get("/readyz")
@@ -97,7 +164,7 @@ async def test_metrics_tell_age_and_listeners(gateway, make):
     await gateway.clock.advance(2)
     async with gateway.listen(), gateway.http.get(f"{gateway.url}/metrics") as answer:
         text = await answer.text()
-    assert 'fairprice_gateway_price_age_seconds{symbol="BTCUSDT"} 2.0' in text
+    assert 'fairprice_gateway_price_age_seconds{symbol="BTCUSDT",venue="binance"} 2.0' in text
     assert "fairprice_gateway_clients 1.0" in text
 
 
@@ -170,6 +237,8 @@ async def test_a_broker_that_breaks_is_watched_again(make):
             broker,
             clock=ManualClock(0),
             stop=asyncio.Event(),
+            registry=CollectorRegistry(),
+            checks={},
             on_serving=lambda _: served.set(),
             back_off=lambda: iter([0.0] * 1000),
         )

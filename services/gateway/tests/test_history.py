@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fairprice.errors import InvalidLine
 from fairprice.messages import encode
 from gateway.history import MAX_POINTS, STEP, History
 from gateway.key import Key
@@ -82,14 +83,25 @@ def test_thinned_points_stay_the_same_as_time_goes_on():
     "wrong",
     [
         {"event_time": "1"}, {"event_time": -1}, {"event_time": 1 << 64}, {"update_id": 1.5}, {"price": "1"},
-        {"bid": True}, {"symbol": 1}, {"status": None}, {"ask": []},
+        {"bid": True}, {"symbol": 1}, {"venue": ""}, {"status": None}, {"ask": []},
     ],
 )  # fmt: skip
 def test_a_quote_with_a_field_of_the_wrong_type_is_refused(make, wrong):
     fields = orjson.loads(encode(make.price()))
-    assert read_quote(fields, b"").key == ("binance", "BTCUSDT")
-    with pytest.raises(Exception, match="wrong type"):
+    with pytest.raises(InvalidLine):
         read_quote({**fields, **wrong}, b"")
-    for name in wrong:
-        with pytest.raises(Exception, match="missing"):
-            read_quote({key: value for key, value in fields.items() if key != name}, b"")
+
+
+@pytest.mark.parametrize("name", ["venue", "symbol", "event_time", "update_id", "status"])
+def test_a_quote_without_its_identity_is_refused(make, name):
+    fields = orjson.loads(encode(make.price()))
+    assert read_quote(fields, b"").key == ("binance", "BTCUSDT")
+    del fields[name]
+    with pytest.raises(InvalidLine):
+        read_quote(fields, b"")
+
+
+def test_values_that_an_older_price_lacks_are_none(make):
+    fields = orjson.loads(encode(make.price()))
+    quote = read_quote({key: value for key, value in fields.items() if key not in {"ask", "spread_bps"}}, b"")
+    assert (quote.bid, quote.ask, quote.spread_bps, quote.mid) == (fields["bid"], None, None, None)

@@ -76,7 +76,7 @@ def test_a_bad_line_harms_neither_its_neighbours_nor_the_tap(market, make):
     assert [line for _, line in market.take(body, at())] == [encode(make.price(1)), encode(make.price(2))]
     market.take_books(join([*bad, encode(make.book(3)), b"garbage"]), 1, at())
     assert seen(market).book_line() == encode(make.book(3))
-    assert market.keys() == [BTC]
+    assert market.names() == [BTC]
 
 
 def test_the_newest_book_of_each_symbol_in_a_message_counts(market, make):
@@ -158,7 +158,7 @@ def test_symbols_are_bounded(make):
     line = encode(make.price(1))
     for number in range(8):
         market.take(line.replace(b"BTCUSDT", b"S%d" % number), at())
-    assert [key.symbol for key in market.keys()] == [f"S{number}" for number in range(5)]
+    assert [key.symbol for key in market.names()] == [f"S{number}" for number in range(5)]
 
 
 def test_a_line_is_passed_on_as_it_came(market, make):
@@ -173,7 +173,7 @@ def test_the_same_name_at_two_venues_is_two_symbols(market, make):
     futures = make.price(2, venue=FUTURES, bid=61_900)
     market.take(lines(make.price(1), futures), at())
     market.take_books(lines(make.book(1), make.book(2, venue=FUTURES)), 2, at())
-    assert market.keys() == [BTC, Key(FUTURES, "BTCUSDT")]
+    assert market.names() == [BTC, Key(FUTURES, "BTCUSDT")]
     assert seen(market).quote.line == encode(make.price(1))
     assert seen(market, Key(FUTURES, "BTCUSDT")).quote.line == encode(futures)
     assert seen(market, Key(FUTURES, "BTCUSDT")).book_line() == encode(make.book(2, venue=FUTURES))
@@ -203,7 +203,10 @@ def test_the_basis_is_that_of_the_mids_against_the_first_venue(market, make):
 def test_there_is_no_basis_unless_both_prices_are_live(market, make, missing):
     market.take(lines(make.price(1, venue=FUTURES)), at(6))
     if missing != "no price":
-        market.take(lines(make.price(1, status="crossed" if missing == "untrusted" else "ok")), at(0 if missing == "stale" else 6))
+        market.take(
+            lines(make.price(1, status="crossed" if missing == "untrusted" else "ok")),
+            at(0 if missing == "stale" else 6),
+        )
     else:
         market.take_books(lines(make.book(1)), 1, at(6))
     assert market.basis(seen(market, Key(FUTURES, "BTCUSDT")), 6) == {"basis_bps": None, "basis_against": "binance"}
@@ -212,7 +215,9 @@ def test_there_is_no_basis_unless_both_prices_are_live(market, make, missing):
 # ---- what the crawlers say
 
 
-@pytest.mark.parametrize(("word", "state"), [("BREAK", "halted"), ("HALT", "halted"), ("UNLISTED", "unlisted"), ("TRADING", "live")])
+@pytest.mark.parametrize(
+    ("word", "state"), [("BREAK", "halted"), ("HALT", "halted"), ("UNLISTED", "unlisted"), ("TRADING", "live")]
+)
 def test_the_word_of_the_exchange_makes_the_state(market, make, word, state):
     market.take(lines(make.price(1)), at())
     market.take_books(lines(make.book(1), make.status(word)), 1, at())
@@ -280,7 +285,7 @@ def test_what_was_silent_for_an_hour_is_forgotten_unless_it_was_expected(make):
     market.take_books(lines(make.status(venue=FUTURES)), 1, at(1_800))
     assert market.forget(3_599) == []
     assert market.forget(3_600) == [BTC]
-    assert market.keys() == [ETH, Key(FUTURES, "BTCUSDT")]
+    assert market.names() == [ETH, Key(FUTURES, "BTCUSDT")]
     assert market.find(BTC) == []
     market.take(lines(make.price(1)), at(3_601))
     assert seen(market).state(3_601) is State.LIVE

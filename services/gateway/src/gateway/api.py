@@ -42,7 +42,8 @@ class Api:
 
     async def about(self, _request: web.Request) -> web.Response:
         """Answer with what there is, and what each state of a feed and status of a price means."""
-        return json_answer({"paths": PATHS, "states": STATES, "statuses": STATUSES, "trusted": sorted(TRUSTED)})
+        states = {state.value: meaning for state, meaning in STATES.items()}
+        return json_answer({"paths": PATHS, "states": states, "statuses": STATUSES, "trusted": sorted(TRUSTED)})
 
     async def prices(self, _request: web.Request) -> web.Response:
         """Answer with the newest price of every symbol, in the order of first sight."""
@@ -84,7 +85,7 @@ class Api:
         asked = Key(request.match_info.get("venue", ""), request.match_info["symbol"])
         found = self._market.find(asked)
         if not found:
-            known = ", ".join(map(str, self._market.keys())) or "none yet"
+            known = ", ".join(map(str, self._market.names())) or "none yet"
             raise web.HTTPNotFound(text=f"nothing is known of {str(asked)[:64]!r}; known symbols: {known}")
         if len(found) > 1:
             choices = ", ".join(str(each.key) for each in found)

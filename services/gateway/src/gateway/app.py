@@ -18,7 +18,7 @@ from fairprice.topology import BOOKS, PRICES
 from gateway.answers import elsewhere
 from gateway.api import Api
 from gateway.audience import MAX_LISTENERS, Audience
-from gateway.instrument import Limits, moment
+from gateway.instrument import FORGOTTEN_AFTER, Limits, moment
 from gateway.key import Key
 from gateway.market import Market, News
 from gateway.own_names import OwnNames
@@ -51,17 +51,21 @@ async def run(
     on_serving: Callable[[str], None] = lambda _url: None,
     tap_capacity: int = TAP_CAPACITY,
     max_listeners: int = MAX_LISTENERS,
+    forgotten_after: float = FORGOTTEN_AFTER,
 ) -> None:
     """Serve the page, `/api`, `/ws` and the health routes until `stop` is set; `on_serving` is called with the address.
 
-    `expected` are the venue and name of symbols that are shown as waiting before their first event.
+    `expected` are venue and name of symbols that are shown as waiting before their first event; others are forgotten
+    after `forgotten_after` seconds of silence.
     `registry` and `checks` are what `/metrics` and `/readyz` tell beside the gateway's own; the page shows what
     `checks` find, too. Raises `StartupError` when the address cannot be had.
     """
-    gateway = Gateway(settings, clock, checks, [Key(*each) for each in expected], max_listeners=max_listeners)
+    limits = Limits(settings.history_minutes, settings.stale_after, forgotten_after=forgotten_after)
+    market = Market(limits, [Key(*each) for each in expected])
+    gateway = Gateway(settings, market, Audience(max_listeners), checks, clock)
     registry.register(Exporter(gateway.samples))
     routes = [*health_routes({**checks, "prices": gateway.problem}, registry), *gateway.routes()]
-    watch = partial(_watch, broker, tap_capacity, back_off, stop, clock)
+    watch = partial(_watch, broker, capacity=tap_capacity, back_off=back_off, stop=stop, clock=clock)
     async with serve(routes, settings.http_host, settings.http_port) as url:
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -82,20 +86,18 @@ class Gateway:
     def __init__(
         self,
         settings: GatewaySettings,
-        clock: Clock,
+        market: Market,
+        audience: Audience,
         checks: Mapping[str, Check],
-        expected: list[Key],
-        *,
-        max_listeners: int,
+        clock: Clock,
     ) -> None:
+        self.market = market
+        self.audience = audience
+        self.stream = Stream(market, audience, partial(_problems, checks), clock)
+        self._api = Api(market, clock, history_minutes=settings.history_minutes)
         self._clock = clock
         self._names = OwnNames(settings.http_host, settings.http_names)
         self._unknown_types: set[str] = set()
-        limits = Limits(settings.history_minutes, settings.stale_after)
-        self.market = Market(limits, expected)
-        self.audience = Audience(max_listeners)
-        self.stream = Stream(self.market, self.audience, partial(_problems, checks), clock)
-        self._api = Api(self.market, clock, history_minutes=settings.history_minutes)
 
     def routes(self) -> list[web.RouteDef]:
         """Return all routes but those of health, which answer to every name."""
@@ -146,12 +148,13 @@ def _problems(checks: Mapping[str, Check]) -> dict[str, str]:
 
 async def _watch(
     broker: Broker,
+    exchange: str,
+    take: Callable[[Message], None],
+    *,
     capacity: int,
     back_off: BackOff,
     stop: asyncio.Event,
     clock: Clock,
-    exchange: str,
-    take: Callable[[Message], None],
 ) -> None:
     """Hand each message of an exchange to `take`; a tap that breaks is made again."""
 

@@ -18,6 +18,8 @@ from gateway.states import TRUSTED, UNLISTED, State
 from gateway.statuses import KEPT, Statuses
 
 MAX_GAPS = 200
+FORGOTTEN_AFTER = 3600.0
+"""Seconds of silence after which a symbol is not shown any more."""
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +34,7 @@ class Limits:
     status_kept: float = KEPT
     followed_for: float = KEPT
     """A symbol of which nothing was heard for so long, while its venue was heard, is not followed any more."""
-    forgotten_after: float = 3600.0
+    forgotten_after: float = FORGOTTEN_AFTER
     max_symbols: int = 500
 
 

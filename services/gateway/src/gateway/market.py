@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from fairprice.errors import InvalidLine
-from fairprice.messages import Gap, Status, decode_line
+from fairprice.messages import Gap, Status, decode_line, lines
 from gateway.instrument import Instrument, Limits, Moment
 from gateway.key import Key, usual
 from gateway.lines import are_books, newest_books, read_fields, read_name
@@ -46,7 +46,7 @@ class Market:
         venue, symbol = usual(*key)
         return [each for each in self._by_symbol.get(symbol, ()) if venue in {"", each.key.venue}]
 
-    def keys(self) -> list[Key]:
+    def names(self) -> list[Key]:
         """Return the names of all symbols."""
         return list(self._instruments)
 
@@ -57,9 +57,9 @@ class Market:
         So is one of a type that this version does not know.
         """
         news: list[News] = []
-        for line in body.split(b"\n"):
+        for line in lines(body):
             try:
-                key = self._take(line, received) if line else None
+                key = self._take(line, received)
             except InvalidLine as error:
                 log.debug("invalid line not shown", reason=str(error))
             else:
@@ -172,7 +172,9 @@ class Market:
             case State.WAITING:
                 return f"{instrument.key}: waiting for the first price"
             case State.STALE:
-                return f"{instrument.key}: no price for {instrument.age(now):.1f} s, limit {self._limits.stale_after:g} s"
+                return (
+                    f"{instrument.key}: no price for {instrument.age(now):.1f} s, limit {self._limits.stale_after:g} s"
+                )
         return None
 
 

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 from aiohttp import web
 
-from gateway.answers import Handler, json_answer, secured
+from gateway.answers import json_answer, secured
 
 _HERE = ("localhost", "127.0.0.1", "::1")
 _JSON = ("/api", "/ws")

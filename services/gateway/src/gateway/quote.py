@@ -36,17 +36,17 @@ class Quote:
 
 
 def read_quote(fields: dict[str, Any], line: bytes) -> Quote:
-    """Return the quote in the fields of a line; raises `InvalidLine`."""
+    """Return the quote in the fields of a line, None for values that an older one lacks; raises `InvalidLine`."""
     try:
         quote = Quote(
             read_name(fields, line),
             fields["event_time"],
             fields["update_id"],
             fields["status"],
-            fields["price"],
-            fields["bid"],
-            fields["ask"],
-            fields["spread_bps"],
+            fields.get("price"),
+            fields.get("bid"),
+            fields.get("ask"),
+            fields.get("spread_bps"),
             line,
         )
     except KeyError as error:

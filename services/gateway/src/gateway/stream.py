@@ -45,7 +45,7 @@ class Stream:
         self._beat = beat
         self._books: dict[Key, bytes] = {}
         self._feeds: dict[Key, tuple[object, ...]] = {}
-        self._health = b""
+        self._health = _health_frame({})
 
     def routes(self) -> list[web.RouteDef]:
         """Return the route."""
@@ -154,7 +154,8 @@ def _listener(request: web.Request) -> Listener:
     names = [name.strip() for name in request.query.get("symbols", "").split(",") if name.strip()]
     if len(names) > MAX_WISHES or any(len(name) > MAX_NAME for name in names):
         raise web.HTTPBadRequest(
-            text=f"symbols must be at most {MAX_WISHES} names of at most {MAX_NAME} characters, like BTCUSDT or VENUE:BTCUSDT"
+            text=f"symbols must be at most {MAX_WISHES} names, like BTCUSDT or VENUE:BTCUSDT, of at most {MAX_NAME} "
+            "characters"
         )
     books = request.query.get("books", "0")
     if books not in {"0", "1"}:

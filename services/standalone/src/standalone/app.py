@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 import structlog
@@ -14,7 +15,9 @@ import converter.app
 import gateway.app
 import storer.app
 from crawler.app import Crawler
+from crawler.book_feed import VENUE
 from fairprice.broker.memory import MemoryBroker
+from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import Clock
 from fairprice.runtime.metrics import Exporter, Sample
 from fairprice.topology import BOOKS_CONVERTER, BOOKS_STORER, DEAD_LETTERS, PRICES_STORER, UNROUTED
@@ -116,10 +119,11 @@ class Pipeline:
             self._settings.gateway,
             self._broker,
             clock=self._clock,
+            back_off=partial(delays, self._random),
             stop=stop,
             registry=self._registry,
             checks=self._crawler.checks(),
-            expected=self._settings.crawler.symbols,
+            expected=[(VENUE, symbol) for symbol in self._settings.crawler.symbols],
             on_serving=self._on_serving,
         )
 

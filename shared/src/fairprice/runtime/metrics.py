@@ -57,7 +57,7 @@ METRICS = (
     Metric("storer_trouble", "1 while the store takes nothing of a queue", ("queue",)),
     Metric("gateway_clients", "Open websocket connections"),
     Metric("gateway_dropped_messages_total", "Messages that slow websocket clients lost"),
-    Metric("gateway_price_age_seconds", "Age of the newest price", ("symbol",)),
+    Metric("gateway_price_age_seconds", "Age of the newest price", ("venue", "symbol")),
     Metric("broker_queue_messages", "Unsettled messages of the embedded broker", ("queue",)),
     Metric("broker_connected", "1 while both connections to RabbitMQ are there"),
     Metric("broker_blocked", "1 while an alarm of RabbitMQ holds publishes back"),
