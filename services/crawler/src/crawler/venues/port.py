@@ -93,8 +93,8 @@ class Rest(Protocol):
         there will never be another (the end of a recording).
         """
 
-    async def snapshot_body(self, symbol: str, levels: int) -> bytes:
-        """Return the body of a snapshot as sent, for a recording."""
+    async def snapshot_body(self, symbol: str, levels: int) -> tuple[Snapshot, bytes]:
+        """Return a snapshot and its body as sent, for a recording; raises as `snapshot` does."""
 
     async def newest_update_id(self, symbol: str) -> int | None:
         """Ask, at the lowest weight, for the id at which a book stands; None when the question has to wait.
@@ -133,10 +133,11 @@ class Venue(Protocol):
     def decoder(self, symbols: Iterable[str]) -> Decoder:
         """Return a decoder for these symbols."""
 
-    def rest(
-        self, session: aiohttp.ClientSession, url: str, *, clock: Clock, share: float = 1.0, proxy: str | None = None
-    ) -> Rest:
-        """Return the REST client; `share` is the part of the address's weight that it may use."""
+    def rest(self, session: aiohttp.ClientSession, url: str, *, clock: Clock, share: float = 1.0) -> Rest:
+        """Return the REST client; `share` is the part of the address's weight that it may use.
+
+        A proxy is the session's business.
+        """
 
     def verify(self, book: OrderBook, diff: Diff) -> bool:
         """Return whether the book after the diff is what the diff's `proof` says; True where there is none."""

@@ -40,7 +40,6 @@ class BinanceRest:
         weight: RequestWeight,
         clock: Clock,
         *,
-        proxy: str | None = None,
         timeout: float = 10.0,
         symbols_timeout: float = 60.0,
         ban_wait: float = 120.0,
@@ -50,7 +49,6 @@ class BinanceRest:
         self._dialect = dialect
         self._weight = weight
         self._clock = clock
-        self._proxy = proxy
         self._timeout = timeout
         self._symbols_timeout = symbols_timeout
         self._ban_wait = ban_wait
@@ -76,15 +74,15 @@ class BinanceRest:
 
     async def snapshot(self, symbol: str, levels: int) -> Snapshot:
         """See `Rest.snapshot`."""
-        body = await self.snapshot_body(symbol, levels)
-        asked, _ = self._dialect.depth(levels)
-        return self._cap.completed(decode_snapshot(body, symbol), asked)
+        snapshot, _ = await self.snapshot_body(symbol, levels)
+        return snapshot
 
-    async def snapshot_body(self, symbol: str, levels: int) -> bytes:
+    async def snapshot_body(self, symbol: str, levels: int) -> tuple[Snapshot, bytes]:
         """See `Rest.snapshot_body`."""
         levels, weight = self._dialect.depth(levels)
         await self._wait(weight)
-        return await self._depth(symbol, levels)
+        body = await self._depth(symbol, levels)
+        return self._cap.completed(decode_snapshot(body, symbol), levels), body
 
     async def newest_update_id(self, symbol: str) -> int | None:
         """See `Rest.newest_update_id`."""
@@ -109,7 +107,6 @@ class BinanceRest:
                 params=parameters,
                 timeout=aiohttp.ClientTimeout(total=seconds),
                 allow_redirects=False,
-                proxy=self._proxy,
             ) as response:
                 body = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -75,13 +75,9 @@ class Binance:
         """See `Venue.decoder`."""
         return BinanceDecoder(symbols, self.dialect)
 
-    def rest(
-        self, session: aiohttp.ClientSession, url: str, *, clock: Clock, share: float = 1.0, proxy: str | None = None
-    ) -> BinanceRest:
+    def rest(self, session: aiohttp.ClientSession, url: str, *, clock: Clock, share: float = 1.0) -> BinanceRest:
         """See `Venue.rest`."""
-        return BinanceRest(
-            session, url, self.dialect, RequestWeight(self.limits.weight, share=share), clock, proxy=proxy
-        )
+        return BinanceRest(session, url, self.dialect, RequestWeight(self.limits.weight, share=share), clock)
 
     def verify(self, book: OrderBook, diff: Diff) -> bool:  # noqa: ARG002  the ids are the proof
         """See `Venue.verify`."""
