@@ -122,9 +122,8 @@ async def test_of_two_different_points_with_one_key_the_last_one_stays(org):
     assert (row["update_id"], row["price"]) == (9, 1.25)  # a missing field replaces nothing: the port says so
 
 
-async def test_a_batch_larger_than_a_request_is_written_in_parts(org, monkeypatch):
-    monkeypatch.setattr(influxdb, "MAX_BODY", 5000)
-    async with opened(org) as store:
+async def test_a_batch_larger_than_a_request_is_written_in_parts(org):
+    async with opened(org, max_body=5000) as store:
         assert await store.write(points(100)) == []
     assert sum(store.requests) == 100
     assert len(store.requests) > 3

@@ -19,7 +19,6 @@ from storer import app
 from storer.app import Counters
 from storer.measurements import fair_price_point, gap_point, order_book_point
 from storer.settings import StorerSettings
-from storer.stores import influxdb
 from storer.stores.influxdb import open_influxdb
 
 pytestmark = pytest.mark.influxdb
@@ -54,7 +53,7 @@ class Traffic:
 
 
 @asynccontextmanager
-async def storing(broker: MemoryBroker, org: Org, token: SecretStr | None = None):
+async def storing(broker: MemoryBroker, org: Org, token: SecretStr | None = None, *, speed: float = 20):
     """Run the storer over the broker; yields its counters."""
     counters = Counters()
     options = StorerSettings(store_book_interval=0.0, book_levels=LEVELS)
@@ -63,7 +62,7 @@ async def storing(broker: MemoryBroker, org: Org, token: SecretStr | None = None
         options,
         broker,
         store,
-        clock=HastyClock(speed=20),
+        clock=HastyClock(speed),
         replay=True,
         random=Random(1),
         stop=asyncio.Event(),
@@ -181,16 +180,15 @@ async def test_three_storers_on_the_same_queues_store_everything_once(own_org):
 
 
 async def test_a_token_that_is_revoked_stops_everything_until_a_person_puts_another_into_the_file(
-    killable, own_org, monkeypatch, tmp_path
+    killable, own_org, tmp_path
 ):
-    monkeypatch.setattr(influxdb, "SLOWLY", 0.05)
     first = own_org.make_authorization("write")
     file = tmp_path / "token"
     file.write_text(first["token"])
     broker = MemoryBroker(capacity=10_000)
     traffic = Traffic(broker)
     with structlog.testing.capture_logs() as logs:
-        async with storing(broker, own_org, FileSecret(file)) as counters:
+        async with storing(broker, own_org, FileSecret(file), speed=200) as counters:
             await traffic.publish(20)
             await settled(broker)
             killable.call("DELETE", f"/api/v2/authorizations/{first['id']}")

@@ -45,17 +45,22 @@ _LONGEST_REASON = 400
 
 
 def open_influxdb(
-    address: InfluxAddress, token: SecretStr, *, timeout: float = 10.0, compress: bool = False
+    address: InfluxAddress,
+    token: SecretStr,
+    *,
+    timeout: float = 10.0,
+    compress: bool = False,
+    max_body: int = MAX_BODY,
 ) -> "InfluxStore":
     """Prepare a store, inside the running event loop that will use it; nothing is sent yet.
 
     `timeout` is the seconds a whole request may take. `compress` sends gzip, for slow links. `token` is asked again
-    for its value whenever the server refuses the one it had.
+    for its value whenever the server refuses the one it had. `max_body` is how many bytes of lines a request holds.
     """
     client = InfluxDBClientAsync(address.url, org=address.org, timeout=round(timeout * 1000), allow_redirects=False)
     if compress:
         client.api_client.default_headers["Content-Encoding"] = "gzip"
-    return InfluxStore(client, address, token, timeout, compress=compress)
+    return InfluxStore(client, address, token, timeout, max_body, compress=compress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +83,28 @@ class InfluxStore:
     """See `Store`; made by `open_influxdb`."""
 
     def __init__(
-        self, client: InfluxDBClientAsync, address: InfluxAddress, token: SecretStr, timeout: float, *, compress: bool
+        self,
+        client: InfluxDBClientAsync,
+        address: InfluxAddress,
+        token: SecretStr,
+        timeout: float,
+        max_body: int,
+        *,
+        compress: bool,
     ) -> None:
         self._client = client
         self._api = client.write_api()
         self._address = address
         self._token = token
         self._timeout = timeout
+        self._max_body = max_body
         self._compress = compress
         self._known_token: str | None = None
 
     async def write(self, points: Sequence[Point]) -> list[Rejection]:
         """See `Store.write`."""
         lines, rejections = _encode(points)
-        for part in _parts(lines):
+        for part in _parts(lines, self._max_body):
             rejections += await self._settle(part)
         return sorted(rejections, key=lambda rejection: rejection.index)
 
@@ -175,13 +188,13 @@ def _encode(points: Sequence[Point]) -> tuple[list[_Line], list[Rejection]]:
     return lines, rejections
 
 
-def _parts(lines: list[_Line]) -> Iterator[list[_Line]]:
-    """Yield the lines in pieces of at most `MAX_BODY` bytes."""
+def _parts(lines: list[_Line], max_body: int) -> Iterator[list[_Line]]:
+    """Yield the lines in pieces of at most `max_body` bytes."""
     part: list[_Line] = []
     size = 0
     for line in lines:
         size += len(line.text) + 1
-        if part and size > MAX_BODY:
+        if part and size > max_body:
             yield part
             part, size = [], len(line.text) + 1
         part.append(line)
