@@ -8,7 +8,7 @@ import pytest
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[2] / "shared" / "tests")]
-pytest.register_assert_rewrite("influx_server", "exchange_data")
+pytest.register_assert_rewrite("influx_server", "exchange_data", "store_contract")
 
 from influx_server import ABSENT, UNKILLABLE, Org, PrivateServer, Server, is_on_path, named_server, new_org  # noqa: E402
 

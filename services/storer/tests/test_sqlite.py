@@ -13,6 +13,7 @@ from threading import Event
 
 import pytest
 import structlog
+from store_contract import Kept, StoreContract
 
 from fairprice.errors import StartupError, StoreUnavailable
 from storer.measurements import Point, Value
@@ -42,6 +43,24 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "new" / "folder" / "fairprice.db"
 
 
+class TestSqlite(StoreContract):
+    """Collects the contract."""
+
+    @pytest.fixture
+    async def kept(self, path):
+        def read(measurement: str) -> list[dict[str, object]]:
+            with closing(sqlite3.connect(path)) as connection:
+                connection.row_factory = sqlite3.Row
+                try:
+                    rows = connection.execute(f"SELECT * FROM {measurement} ORDER BY time").fetchall()
+                except sqlite3.OperationalError:
+                    return []
+            return [{name: row[name] for name in row.keys() if row[name] is not None} for row in rows]  # noqa: SIM118
+
+        async with opened(path) as store:
+            yield Kept(store, read)
+
+
 async def test_a_table_has_the_designed_columns_and_key(path):
     async with opened(path) as store:
         assert await store.write([point(7, 3, status="ok", bid=None)]) == []
@@ -56,15 +75,6 @@ async def test_a_table_has_the_designed_columns_and_key(path):
     assert rows(path) == [(7, "binance", "BTCUSDT", 1.5, "ok", None, 3)]
 
 
-async def test_writing_twice_changes_nothing(path):
-    async with opened(path) as store:
-        await store.write([point(1), point(2), point(1)])
-        before = rows(path)
-        await store.write([point(2), point(1)])
-        assert rows(path) == before
-        assert len(before) == 2
-
-
 async def test_a_repeat_replaces_every_field_and_an_older_revision_none(path):
     async with opened(path) as store:
         await store.write([point(1, 5, status="ok")])
@@ -76,13 +86,6 @@ async def test_a_repeat_replaces_every_field_and_an_older_revision_none(path):
         assert rows(path, columns="price, status, update_id") == [(None, "x", 5)]
         await store.write([point(1, 6, status="newer")])
         assert rows(path, columns="price, status, update_id") == [(1.5, "newer", 6)]
-
-
-async def test_venue_symbol_and_time_tell_points_apart(path):
-    async with opened(path) as store:
-        await store.write([point(1), point(2), point(1, symbol="ETHUSDT")])
-        await store.write([Point("fair_price", 1, "other", "BTCUSDT", {"update_id": 1})])
-    assert len(rows(path)) == 4
 
 
 async def test_doubles_and_ids_come_back_as_they_were(path):

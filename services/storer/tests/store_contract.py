@@ -1,0 +1,140 @@
+"""What every implementation of `storer.stores.port.Store` promises, seen from outside only.
+
+A test module per store inherits the contract: `class TestSqlite(StoreContract): ...`, and supplies the fixture `kept`:
+an empty store, and a way to read what it holds. Where the port lets stores differ (points of one key and different
+revisions, a field that the later of two points lacks) nothing is asked here.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import pytest
+from exchange_data import START, book, gap, price
+
+from storer.measurements import Point, fair_price_point, gap_point, order_book_point
+from storer.stores.port import Store
+
+
+class Read(Protocol):
+    def __call__(self, measurement: str) -> list[dict[str, Any]]:
+        """Return its rows by time: time, venue, symbol and every field that has a value."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A store, and a look at its rows from outside."""
+
+    store: Store
+    rows: Read
+
+
+def points(*numbers: int, **changes: Any) -> list[Point]:
+    return [replace(fair_price_point(price(number)), **changes) for number in numbers]
+
+
+def expected(point: Point) -> dict[str, Any]:
+    fields = {name: value for name, value in point.fields.items() if value is not None}
+    decimals = {name: float(text) for name, text in point.decimals.items() if text is not None}
+    return {"time": point.time, "venue": point.venue, "symbol": point.symbol, **fields, **decimals}
+
+
+def too_large(number: int) -> Point:
+    (point,) = points(number)
+    return replace(point, fields={**point.fields, "update_id": 2**63})
+
+
+def half_a_character(number: int) -> Point:
+    (point,) = points(number)
+    return replace(point, fields={**point.fields, "status": "\ud800"})
+
+
+def an_impossible_time(number: int) -> Point:
+    (point,) = points(number)
+    return replace(point, time=2**63 + number)
+
+
+class StoreContract:
+    """Inherit it in a test module that supplies `kept`."""
+
+    async def test_every_measurement_is_found_again_with_all_its_fields(self, kept: Kept):
+        batch = [
+            fair_price_point(price(1, price=None, status="crossed")),
+            order_book_point(book(2), 4),
+            gap_point(gap(3)),
+        ]
+        assert await kept.store.write(batch) == []
+        for point in batch:
+            assert kept.rows(point.measurement) == [expected(point)]
+
+    async def test_decimals_are_the_nearest_floats(self, kept: Kept):
+        decimals = {"bid_price_00": "61000.01000000", "bid_size_00": None, "bid_price_01": "0.10000000000000000555111"}
+        assert await kept.store.write([Point("order_book", START, "v", "S", {"update_id": 1}, decimals)]) == []
+        (row,) = kept.rows("order_book")
+        assert (row["bid_price_00"], row["bid_price_01"]) == (61000.01, 0.1)
+        assert "bid_size_00" not in row
+
+    async def test_ids_and_floats_come_back_as_they_were(self, kept: Kept):
+        fields = {"update_id": 2**63 - 1, "a": 0.1 + 0.2, "b": 1.7976931348623157e308, "c": 2.0, "text": "a, b = c\\"}
+        await kept.store.write([Point("fair_price", START, "v", "S", fields)])
+        (row,) = kept.rows("fair_price")
+        assert {name: row[name] for name in fields} == fields
+
+    async def test_writing_twice_changes_nothing(self, kept: Kept):
+        await kept.store.write([*points(1, 2, 3), *points(1, 2, 3)])
+        before = kept.rows("fair_price")
+        assert await kept.store.write(points(3, 1)) == []
+        assert kept.rows("fair_price") == before
+        assert len(before) == 3
+
+    async def test_a_point_replaces_the_one_with_the_same_key(self, kept: Kept):
+        (first,) = points(1)
+        later = replace(first, fields={**first.fields, "price": 9.5, "status": "locked"})
+        await kept.store.write([first])
+        await kept.store.write([later])
+        assert kept.rows("fair_price") == [expected(later)]
+
+    async def test_venue_symbol_and_time_tell_points_apart(self, kept: Kept):
+        await kept.store.write([*points(1, 2), *points(1, venue="binance-usdm"), *points(1, symbol="ÄPFEL USD,1=2")])
+        assert len(kept.rows("fair_price")) == 4
+
+    async def test_fields_that_settings_add_later_are_kept_beside_the_others(self, kept: Kept):
+        (first,), (second,) = points(1), points(2)
+        second = replace(second, fields={**second.fields, "depth_bid_5bps": 3.5})
+        await kept.store.write([first])
+        await kept.store.write([second])
+        assert kept.rows("fair_price") == [expected(first), expected(second)]
+
+    @pytest.mark.parametrize("bad", [too_large, half_a_character, an_impossible_time])
+    async def test_a_bad_point_is_rejected_with_its_place_and_a_reason_and_its_neighbours_are_kept(
+        self, kept: Kept, bad
+    ):
+        batch = [*points(1, 2), bad(3), *points(4, 5), bad(6)]
+        rejections = await kept.store.write(batch)
+        assert [rejection.index for rejection in rejections] == [2, 5]
+        assert all(rejection.reason for rejection in rejections)
+        assert kept.rows("fair_price") == [expected(point) for point in points(1, 2, 4, 5)]
+
+    async def test_a_batch_of_bad_points_only_keeps_nothing(self, kept: Kept):
+        assert [rejection.index for rejection in await kept.store.write([too_large(1), too_large(2)])] == [0, 1]
+        assert kept.rows("fair_price") == []
+
+    async def test_nothing_to_write_is_no_trouble(self, kept: Kept):
+        assert await kept.store.write([]) == []
+
+    async def test_a_ping_leaves_nothing_behind(self, kept: Kept):
+        await kept.store.ping()
+        assert kept.rows("fair_price") == []
+
+    async def test_batches_of_thousands_may_overlap(self, kept: Kept):
+        prices, books = points(*range(3000)), [order_book_point(book(number), 4) for number in range(3000)]
+        assert await asyncio.gather(kept.store.write(prices), kept.store.write(books)) == [[], []]
+        assert (len(kept.rows("fair_price")), len(kept.rows("order_book"))) == (3000, 3000)
+
+    async def test_a_write_that_is_cancelled_may_be_repeated(self, kept: Kept):
+        writing = asyncio.create_task(kept.store.write(points(*range(1000))))
+        await asyncio.sleep(0)
+        writing.cancel()
+        await asyncio.wait({writing})
+        assert await kept.store.write(points(*range(1000))) == []
+        assert kept.rows("fair_price") == [expected(point) for point in points(*range(1000))]
