@@ -15,11 +15,11 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from benchmarks.events import books
 from benchmarks.processes import measured
+from fairprice.broker.client import BrokerSettings, connected
 from fairprice.broker.outbox import Outbox
 from fairprice.messages import BOOKS_TYPE, Event, encode
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import SystemClock
-from fairprice.runtime.process import BrokerSettings, connected
 from fairprice.topology import BOOKS
 
 URL = os.environ.get("FAIRPRICE_BROKER_URL", "")

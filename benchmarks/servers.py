@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from fairprice.broker.client import BrokerSettings, broker_problem
 from fairprice.runtime import logging
-from fairprice.runtime.process import BrokerSettings, broker_problem
 
 VARIABLES = (
     "FAIRPRICE_TEST_RABBITMQ_URL",

@@ -16,13 +16,13 @@ from random import Random
 
 import structlog
 
+from fairprice.broker.client import BrokerSettings, connected
 from fairprice.broker.port import Subscription
 from fairprice.broker.retry import consume
 from fairprice.messages import Price, decode
 from fairprice.runtime import lifecycle, logging
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import SystemClock
-from fairprice.runtime.process import BrokerSettings, connected
 from fairprice.topology import PRICES, UNROUTED, Exchange
 
 QUEUE = "own.wide-spread"

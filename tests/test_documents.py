@@ -7,8 +7,8 @@ import pytest
 
 from converter.settings import ConverterSettings
 from crawler.settings import CrawlerSettings
+from fairprice.broker.client import BrokerSettings
 from fairprice.runtime.metrics import METRICS
-from fairprice.runtime.process import BrokerSettings
 from fairprice.runtime.settings import PREFIX, VARIABLES
 from gateway.settings import GatewaySettings
 from storer.settings import StorerSettings

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from fairprice.errors import StartupError
-from fairprice.runtime.health import health_routes, serve
+from fairprice.runtime.health import describe, health_routes, serve, serve_health
 from fairprice.runtime.metrics import Exporter
 
 HOST = "127.0.0.1"
@@ -129,3 +129,22 @@ async def test_the_port_is_free_again_after_the_context(get):
     port = int(address.rpartition(":")[2])
     async with serve(routes(), HOST, port) as again:
         assert again == address
+
+
+def test_what_was_looked_at_is_said_line_by_line():
+    assert describe({"settings": None, "broker": "not there"}) == "settings   all right\nbroker     not there"
+
+
+async def test_the_usual_port_gives_way_to_the_environment():
+    async with serve_health({"FAIRPRICE_HTTP_PORT": "0"}, 8002, {}) as url:
+        assert url.startswith("http://127.0.0.1:")
+        assert not url.endswith(":8002")
+
+
+@pytest.mark.parametrize("variable", ["", "tcp://10.0.0.1:80"])
+async def test_a_port_that_nobody_has_chosen_leaves_the_usual_one(variable):
+    with socket.socket() as free:
+        free.bind((HOST, 0))
+        port = free.getsockname()[1]
+    async with serve_health({"FAIRPRICE_HTTP_PORT": variable}, port, {}) as url:
+        assert url == f"http://{HOST}:{port}"

@@ -1,23 +1,34 @@
 """How a process ends, seen from outside: each test runs a small service as a child process."""
 
+import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 
 import pytest
+import structlog
+from clocks import settle
+
+from fairprice.runtime import lifecycle
+from fairprice.runtime.lifecycle import drain
 
 SERVICE = """
 import asyncio, sys
 from fairprice.errors import FatalError, SettingsError, StartupError
+from fairprice.runtime import lifecycle
 from fairprice.runtime.lifecycle import run
+
+{preamble}
 
 async def main(stop):
 {body}
 
-sys.exit(run(main))
+sys.exit(run(main, {options}))
 """
 
 DRAINS = """
@@ -43,8 +54,9 @@ DRAINS_FOR_EVER = """
 
 
 @contextmanager
-def service(body):
-    code = SERVICE.format(body=textwrap.indent(textwrap.dedent(body), "    "))
+def service(body, options="", *, preamble=""):
+    body = textwrap.indent(textwrap.dedent(body), "    ")
+    code = SERVICE.format(body=body, options=options, preamble=preamble)
     child = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -83,10 +95,46 @@ def test_a_second_signal_ends_at_once(numbers):
         assert child.stdout.readline() == "ready\n"
         os.kill(child.pid, numbers[0])
         assert child.stdout.readline() == "draining\n"
+        time.sleep(lifecycle.ONE_STOP + 0.1)
         os.kill(child.pid, numbers[1])
         code, out, err = finish(child)
         assert (code, out) == (2, ["cancelled"])
         assert err == "stopped at once by a second signal; what was not confirmed comes again\n"
+
+
+def test_two_signals_in_one_instant_are_one():
+    with service(DRAINS) as child:
+        assert child.stdout.readline() == "ready\n"
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            os.kill(child.pid, number)
+        assert finish(child) == (0, ["draining", "drained"], "")
+
+
+def test_a_stop_at_once_says_what_becomes_of_what_was_not_done():
+    with service(DRAINS_FOR_EVER, 'unfinished="what was not stored is lost"') as child:
+        assert child.stdout.readline() == "ready\n"
+        os.kill(child.pid, signal.SIGINT)
+        assert child.stdout.readline() == "draining\n"
+        time.sleep(lifecycle.ONE_STOP + 0.1)
+        os.kill(child.pid, signal.SIGINT)
+        assert finish(child)[2] == "stopped at once by a second signal; what was not stored is lost\n"
+
+
+HANGS = """
+    import threading
+    print("ready", flush=True)
+    await stop.wait()
+    asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
+    return 0
+"""
+"""A thread hangs, as one does that writes to a frozen disk."""
+
+
+def test_a_process_that_hangs_after_its_drain_is_ended_by_force():
+    with service(HANGS, preamble="lifecycle.DRAIN_TIMEOUT = lifecycle.HARD_STOP = 0.1") as child:
+        assert child.stdout.readline() == "ready\n"
+        os.kill(child.pid, signal.SIGTERM)
+        assert finish(child) == (1, [], "ended by force, since something hangs; what was not confirmed comes again\n")
 
 
 @pytest.mark.parametrize("code", [0, 1, 7])
@@ -121,6 +169,13 @@ def test_several_fatal_errors_are_a_line_each():
     assert (code, err) == (2, "error: one\nerror: two\n")
 
 
+def test_one_fatal_error_of_several_tasks_is_told_once():
+    code, _, err = run("""
+        raise ExceptionGroup("both", [FatalError("refused"), FatalError("refused")])
+    """)
+    assert (code, err) == (2, "error: refused\n")
+
+
 def test_a_bug_shows_its_traceback():
     code, _, err = run("raise ZeroDivisionError('a bug')")
     assert code == 1
@@ -141,3 +196,102 @@ def test_a_fatal_error_while_draining_is_told():
         os.kill(child.pid, signal.SIGTERM)
         code, _, err = finish(child)
         assert (code, err) == (2, "error: the disk is full\n")
+
+
+# ---- draining
+
+
+async def test_work_that_is_told_to_stop_may_end_by_itself():
+    stop, done = asyncio.Event(), []
+
+    async def work():
+        await stop.wait()
+        await asyncio.sleep(0)
+        done.append("all")
+
+    draining = asyncio.create_task(drain(work(), stop))
+    await settle()
+    assert not draining.done()
+    stop.set()
+    assert await draining
+    assert done == ["all"]
+
+
+async def test_work_that_ends_before_any_stop_is_done():
+    assert await drain(asyncio.sleep(0), asyncio.Event())
+
+
+async def test_work_that_does_not_end_in_time_is_cancelled_and_said_to_be_undone():
+    stop, cancelled = asyncio.Event(), []
+
+    async def work():
+        try:
+            await asyncio.sleep(30)
+        finally:
+            await asyncio.sleep(0)
+            cancelled.append("work")
+
+    stop.set()
+    with structlog.testing.capture_logs() as logs:
+        assert not await drain(work(), stop, 0.02)
+    assert cancelled == ["work"]
+    assert [(line["event"], line["seconds"]) for line in logs] == [("not everything was done in time", 0.02)]
+
+
+async def test_work_that_does_not_even_heed_its_cancellation_holds_nobody_up(monkeypatch):
+    monkeypatch.setattr(lifecycle, "HARD_STOP", 0.02)
+    stop, release = asyncio.Event(), asyncio.Event()
+
+    async def stubborn():
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+
+    stop.set()
+    assert not await drain(stubborn(), stop, 0.02)
+    release.set()
+    await settle()
+
+
+async def test_an_error_in_the_work_is_raised():
+    async def work():
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        await drain(work(), asyncio.Event())
+
+
+async def test_cancelling_the_drain_cancels_the_work():
+    cancelled = []
+
+    async def work():
+        try:
+            await asyncio.sleep(30)
+        finally:
+            cancelled.append("work")
+
+    draining = asyncio.create_task(drain(work(), asyncio.Event()))
+    await settle()
+    draining.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await draining
+    assert cancelled == ["work"]
+
+
+# ---- starting
+
+
+def test_a_start_says_what_of_the_environment_it_read_in_a_way_of_its_own():
+    code, _, err = run("""
+        from fairprice.runtime.lifecycle import start
+        from fairprice.runtime.settings import ServiceSettings
+        environ = {"FAIRPRICE_CRAWLER_PORT": "tcp://10.0.0.1:8001", "FAIRPRICE_SYMBOLS": "btcusdt"}
+        start(ServiceSettings, environ, "test")
+        return 0
+    """)
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert code == 0
+    assert [(line["level"], line["service"], line["event"]) for line in lines] == [
+        ("info", "test", "passed over, since Kubernetes sets them for a Service: FAIRPRICE_CRAWLER_PORT"),
+        ("info", "test", "FAIRPRICE_SYMBOLS: btcusdt is read as BTCUSDT"),
+    ]

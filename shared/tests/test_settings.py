@@ -6,7 +6,16 @@ import pytest
 from pydantic import Field, SecretStr, ValidationError
 
 from fairprice.errors import FatalError, SettingsError
-from fairprice.runtime.settings import SECRETS, VARIABLES, Decimals, Duration, ServiceSettings, Symbols
+from fairprice.runtime.settings import (
+    SECRETS,
+    VARIABLES,
+    Decimals,
+    Duration,
+    HttpSettings,
+    ServiceSettings,
+    Symbols,
+    remarks,
+)
 
 
 class Settings(ServiceSettings):
@@ -39,7 +48,42 @@ def test_an_empty_variable_counts_as_not_set():
 
 
 def test_variables_of_others_are_none_of_our_business():
-    assert Settings.load({"PATH": "/bin", "BOOK_LEVELS": "7", "fairprice_book_levels": "7"}) == Settings()
+    assert Settings.load({"PATH": "/bin", "BOOK_LEVELS": "7", "MY_fairprice_x": "7"}) == Settings()
+
+
+@pytest.mark.parametrize("name", ["fairprice_book_levels", "Fairprice_Book_Levels"])
+def test_a_variable_in_small_letters_names_the_right_form(name):
+    with pytest.raises(SettingsError, match=f"{name} is no setting; write it in capitals, FAIRPRICE_BOOK_LEVELS"):
+        Settings.load({name: "7"})
+
+
+SERVICE_LINKS = {
+    "FAIRPRICE_CRAWLER_SERVICE_HOST": "10.96.0.7",
+    "FAIRPRICE_CRAWLER_SERVICE_PORT": "8001",
+    "FAIRPRICE_CRAWLER_SERVICE_PORT_HTTP": "8001",
+    "FAIRPRICE_CRAWLER_PORT": "tcp://10.96.0.7:8001",
+    "FAIRPRICE_CRAWLER_PORT_8001_TCP": "tcp://10.96.0.7:8001",
+    "FAIRPRICE_CRAWLER_PORT_8001_TCP_PROTO": "tcp",
+    "FAIRPRICE_CRAWLER_PORT_8001_TCP_PORT": "8001",
+    "FAIRPRICE_CRAWLER_PORT_8001_TCP_ADDR": "10.96.0.7",
+    "FAIRPRICE_PORT": "tcp://10.96.0.8:8000",
+    "FAIRPRICE_SERVICE_HOST": "10.96.0.8",
+    "FAIRPRICE_HTTP_PORT": "tcp://10.96.0.9:80",
+}
+"""What Kubernetes sets in every pod for Services called `fairprice-crawler`, `fairprice` and `fairprice-http`."""
+
+
+def test_what_kubernetes_sets_for_a_service_is_passed_over_and_said():
+    assert Settings.load(SERVICE_LINKS) == Settings()
+    assert HttpSettings.load(SERVICE_LINKS).http_port == 8000
+    (remark,) = remarks(SERVICE_LINKS)
+    assert remark.startswith("passed over, since Kubernetes sets them for a Service: FAIRPRICE_CRAWLER_PORT, ")
+    assert all(name in remark for name in SERVICE_LINKS)
+
+
+@pytest.mark.parametrize("name", ["CRAWLER_PORT", "SERVICE_HOSTS", "CRAWLER_PORT_X_TCP"])
+def test_what_only_looks_like_that_is_still_an_error(name):
+    assert f"FAIRPRICE_{name} is no setting" in problem(**{name: "8001"})
 
 
 def test_a_variable_of_a_neighbour_is_ignored_even_if_it_is_wrong():
@@ -92,9 +136,52 @@ def test_a_symbol_may_hold_any_writing():
     assert load(SYMBOLS="币安人生USDT").symbols == ("币安人生USDT",)
 
 
-@pytest.mark.parametrize("text", ["btcusdt", "BTC/USDT", "BTC USDT", "BTC@1", "A.B", "X" * 65, ",", " , ", "BTC\nUSDT"])
-def test_what_is_no_symbol_is_refused(text):
-    assert problem(SYMBOLS=text).startswith("FAIRPRICE_SYMBOLS: ")
+@pytest.mark.parametrize(
+    ("text", "symbols"),
+    [
+        ("btcusdt", ("BTCUSDT",)),
+        ("BTC/USDT", ("BTCUSDT",)),
+        ("BTC-USDT", ("BTCUSDT",)),
+        (" btc-usdt , Eth/Usdt ", ("BTCUSDT", "ETHUSDT")),
+        ("BTCUSDT,btcusdt,BTC/USDT,ETHUSDT", ("BTCUSDT", "ETHUSDT")),
+        ("btcusdt_260327", ("BTCUSDT_260327",)),
+        ("1000SATSUSDT,1inchusdt", ("1000SATSUSDT", "1INCHUSDT")),
+    ],
+)
+def test_symbols_may_be_written_as_people_write_them(text, symbols):
+    assert load(SYMBOLS=text).symbols == symbols
+    assert Settings.load({}, symbols=tuple(text.split(","))).symbols == symbols
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("BTC USDT", "separate symbols by commas, like BTCUSDT,ETHUSDT"),
+        ("BTCUSDT ETHUSDT", "separate symbols by commas, like BTCUSDT,ETHUSDT"),
+        ("BTC\nUSDT", "separate symbols by commas, like BTCUSDT,ETHUSDT"),
+        ("BTC@1", "write symbols like BTCUSDT, BTC/USDT or BTC-USDT, not 'BTC@1'"),
+        ("A.B", "write symbols like BTCUSDT, BTC/USDT or BTC-USDT, not 'A.B'"),
+        ("BTC;ETH", "write symbols like BTCUSDT, BTC/USDT or BTC-USDT, not 'BTC;ETH'"),
+        ("X" * 65, "write symbols like BTCUSDT"),
+        ("-", "write symbols like BTCUSDT"),
+        (",", "write at least one symbol, like BTCUSDT"),
+        (" , ", "write at least one symbol, like BTCUSDT"),
+        ("*USDT", "write each symbol out, like BTCUSDT; patterns like '*USDT' are not understood"),
+        ("BTCUSDT,!ETHUSDT", "write each symbol out, like BTCUSDT; patterns like '!ETHUSDT' are not understood"),
+    ],
+)
+def test_what_is_no_symbol_is_refused_with_the_form_to_write(text, advice):
+    message = problem(SYMBOLS=text)
+    assert message.startswith(f"FAIRPRICE_SYMBOLS: {advice}")
+    assert not set(message) & set("^$[]")
+
+
+def test_what_a_symbol_is_read_as_is_said():
+    assert remarks({"FAIRPRICE_SYMBOLS": "BTCUSDT, eth/usdt ,ETHUSDT"}) == [
+        "FAIRPRICE_SYMBOLS: eth/usdt is read as ETHUSDT",
+        "FAIRPRICE_SYMBOLS: ETHUSDT is named 2 times",
+    ]
+    assert remarks({"FAIRPRICE_SYMBOLS": "BTCUSDT, ETHUSDT", "PATH": "tcp://x"}) == []
 
 
 def test_decimals_keep_what_was_written():
@@ -126,11 +213,16 @@ def test_a_choice_that_is_none_names_the_choices(name, value):
         ("BOOK_LEVEL", "FAIRPRICE_BOOK_LEVELS"),
         ("LOGLEVEL", "FAIRPRICE_LOG_LEVEL"),
         ("HTTP_PROT", "FAIRPRICE_HTTP_PORT"),
-        ("book_levels", "FAIRPRICE_BOOK_LEVELS"),
     ],
 )
 def test_an_unknown_variable_names_the_nearest_one(wrong, right):
     assert problem(**{wrong: "x"}) == f"FAIRPRICE_{wrong} is no setting; did you mean {right}?"
+
+
+def test_a_name_in_small_letters_behind_the_prefix_names_the_right_form():
+    assert problem(book_levels="x") == (
+        "FAIRPRICE_book_levels is no setting; write it in capitals, FAIRPRICE_BOOK_LEVELS"
+    )
 
 
 def test_even_a_name_like_no_other_is_an_error():

@@ -12,7 +12,7 @@ import yaml
 
 from converter.__main__ import PORT as CONVERTER_PORT
 from crawler.__main__ import PORT as CRAWLER_PORT
-from fairprice.runtime.process import DRAIN_TIMEOUT
+from fairprice.runtime.lifecycle import DRAIN_TIMEOUT
 from fairprice.runtime.settings import SECRETS, VARIABLES
 from storer.__main__ import PORT as STORER_PORT
 

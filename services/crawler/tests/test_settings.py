@@ -44,8 +44,6 @@ def test_each_setting_has_its_variable_and_takes_its_bounds(variable, text, fiel
     ("variable", "text"),
     [
         ("FAIRPRICE_SYMBOLS", ","),
-        ("FAIRPRICE_SYMBOLS", "btcusdt"),
-        ("FAIRPRICE_SYMBOLS", "BTC/USDT"),
         ("FAIRPRICE_SYMBOLS", "BTC USDT"),
         ("FAIRPRICE_SYMBOLS", "BTCUSDT@depth"),
         ("FAIRPRICE_BOOK_LEVELS", "0"),

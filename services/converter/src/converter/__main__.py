@@ -10,9 +10,10 @@ from random import Random
 
 from converter.app import Counters, run
 from converter.settings import ConverterSettings
-from fairprice.runtime import lifecycle, logging
+from fairprice.broker.client import BrokerSettings, broker_problem, connected
+from fairprice.runtime import lifecycle
 from fairprice.runtime.clock import SystemClock
-from fairprice.runtime.process import BrokerSettings, broker_problem, connected, drained, healthy, told
+from fairprice.runtime.health import describe, serve_health
 
 PORT = 8002
 
@@ -24,23 +25,22 @@ def main() -> int:
 
 
 async def _run(environ: Mapping[str, str], stop: asyncio.Event) -> int:
-    settings = ConverterSettings.load(environ)
-    logging.configure(settings.log_level, settings.log_format, "converter")
+    settings = lifecycle.start(ConverterSettings, environ, "converter")
     counters = Counters()
     async with (
         connected("converter", BrokerSettings.load(environ)) as broker,
-        healthy(environ, PORT, broker.checks(), counters.samples, broker.samples),
+        serve_health(environ, PORT, broker.checks(), counters.samples, broker.samples),
     ):
         random = Random()  # noqa: S311  jitter
-        await drained(stop, run(settings, broker, clock=SystemClock(), random=random, stop=stop, counters=counters))
+        pricing = run(settings, broker, clock=SystemClock(), random=random, stop=stop, counters=counters)
+        await lifecycle.drain(pricing, stop)
     return lifecycle.EXIT_OK
 
 
 async def _check(environ: Mapping[str, str], _stop: asyncio.Event) -> int:
-    settings = ConverterSettings.load(environ)
-    logging.configure("error", settings.log_format, "converter")
+    lifecycle.start(ConverterSettings, environ, "converter", quiet=True)
     problem = await broker_problem("converter", BrokerSettings.load(environ))
-    print(told({"settings": None, "broker": problem}))
+    print(describe({"settings": None, "broker": problem}))
     return 1 if problem else lifecycle.EXIT_OK
 
 

@@ -19,10 +19,11 @@ from crawler.capture import Capture, open_recording
 from crawler.settings import CrawlerSettings
 from crawler.venues.binance.governor import Governor
 from crawler.venues.binance.rest import RestClient
+from fairprice.broker.client import BrokerSettings, broker_problem, connected
 from fairprice.errors import ExchangeUnavailable, InvalidMarketData, StartupError
-from fairprice.runtime import lifecycle, logging
+from fairprice.runtime import lifecycle
 from fairprice.runtime.clock import SystemClock
-from fairprice.runtime.process import BrokerSettings, broker_problem, connected, healthy, told
+from fairprice.runtime.health import describe, serve_health
 
 PORT = 8001
 
@@ -35,26 +36,24 @@ def main() -> int:
 
 
 async def _run(_options: argparse.Namespace, environ: Mapping[str, str], stop: asyncio.Event) -> int:
-    settings = CrawlerSettings.load(environ)
-    logging.configure(settings.log_level, settings.log_format, "crawler")
+    settings = lifecycle.start(CrawlerSettings, environ, "crawler")
     async with connected("crawler", BrokerSettings.load(environ)) as broker:
         crawler = Crawler(settings, broker, name=socket.gethostname(), random=Random(), clock=SystemClock())  # noqa: S311  jitter
         checks = {**broker.checks(), **crawler.checks()}
-        async with healthy(environ, PORT, checks, crawler.samples, broker.samples):
-            await crawler.run(stop)
+        async with serve_health(environ, PORT, checks, crawler.samples, broker.samples):
+            await lifecycle.drain(crawler.run(stop), stop)
     return lifecycle.EXIT_OK
 
 
 async def _check(_options: argparse.Namespace, environ: Mapping[str, str], _stop: asyncio.Event) -> int:
-    settings = CrawlerSettings.load(environ)
-    logging.configure("error", settings.log_format, "crawler")
+    settings = lifecycle.start(CrawlerSettings, environ, "crawler", quiet=True)
     async with aiohttp.ClientSession() as session:
         exchange_problem = await _exchange_problem(_rest(session, settings), settings.symbols)
     problems = {
         "exchange": exchange_problem,
         "broker": await broker_problem("crawler", BrokerSettings.load(environ)),
     }
-    print(told({"settings": None, **problems}))
+    print(describe({"settings": None, **problems}))
     return 1 if any(problems.values()) else lifecycle.EXIT_OK
 
 
@@ -72,8 +71,7 @@ def _rest(session: aiohttp.ClientSession, settings: CrawlerSettings) -> RestClie
 
 
 async def _record(options: argparse.Namespace, environ: Mapping[str, str], stop: asyncio.Event) -> int:
-    settings = CrawlerSettings.load(environ)
-    logging.configure(settings.log_level, settings.log_format, "crawler")
+    settings = lifecycle.start(CrawlerSettings, environ, "crawler")
     if options.seconds:
         asyncio.get_running_loop().call_later(options.seconds, stop.set)
     with ExitStack() as stack:

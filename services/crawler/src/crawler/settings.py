@@ -4,12 +4,13 @@ from pathlib import Path
 
 from pydantic import Field
 
-from fairprice.runtime.settings import BookSettings, Duration, Symbols
+from fairprice.runtime.settings import Duration, ServiceSettings, Symbols
 
 
-class CrawlerSettings(BookSettings):
+class CrawlerSettings(ServiceSettings):
     """Settings of the crawler; the hosts are Binance's market-data-only ones, which need no account."""
 
+    book_levels: int = Field(20, ge=1, le=400, description="levels a side in a book event")
     symbols: Symbols = Field(("BTCUSDT",), description="symbols to follow, comma-separated")
     exchange_rest_url: str = Field("https://data-api.binance.vision", description="where snapshots come from")
     exchange_stream_url: str = Field("wss://data-stream.binance.vision", description="where diffs come from")

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from functools import partial
 from random import Random
 
-from fairprice.runtime import lifecycle, logging
+from fairprice.broker.client import BrokerSettings, broker_problem, connected
+from fairprice.runtime import lifecycle
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import SystemClock
-from fairprice.runtime.process import BrokerSettings, broker_problem, connected, drained, process_registry, told
+from fairprice.runtime.health import describe, process_registry
 from gateway.app import run
 from gateway.settings import GatewaySettings
 
@@ -23,8 +24,7 @@ def main() -> int:
 
 
 async def _run(environ: Mapping[str, str], stop: asyncio.Event) -> int:
-    settings = GatewaySettings.load(environ)
-    logging.configure(settings.log_level, settings.log_format, "gateway")
+    settings = lifecycle.start(GatewaySettings, environ, "gateway")
     async with connected("gateway", BrokerSettings.load(environ)) as broker:
         registry = process_registry(broker.samples)
         serving = run(
@@ -36,15 +36,14 @@ async def _run(environ: Mapping[str, str], stop: asyncio.Event) -> int:
             registry=registry,
             checks=broker.checks(),
         )
-        await drained(stop, serving)
+        await lifecycle.drain(serving, stop)
     return lifecycle.EXIT_OK
 
 
 async def _check(environ: Mapping[str, str], _stop: asyncio.Event) -> int:
-    settings = GatewaySettings.load(environ)
-    logging.configure("error", settings.log_format, "gateway")
+    lifecycle.start(GatewaySettings, environ, "gateway", quiet=True)
     problem = await broker_problem("gateway", BrokerSettings.load(environ))
-    print(told({"settings": None, "broker": problem}))
+    print(describe({"settings": None, "broker": problem}))
     return 1 if problem else lifecycle.EXIT_OK
 
 

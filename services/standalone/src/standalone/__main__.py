@@ -18,13 +18,11 @@ from standalone.app import Pipeline, Summary
 from standalone.settings import Options, Settings, load
 from storer.stores.sqlite import open_sqlite
 
-EXIT_INCOMPLETE = 1
-
 
 def main() -> int:
     """Run the pipeline and return the exit code: 0 done, 1 not everything in sync or stored, 2 cannot start."""
     options = Options.parse(sys.argv[1:])
-    return lifecycle.run(partial(_main, options, os.environ))
+    return lifecycle.run(partial(_main, options, os.environ), unfinished="what was not stored is lost")
 
 
 async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Event) -> int:
@@ -49,7 +47,7 @@ async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Even
             on_serving=partial(_greet, options, settings),
         )
         summary = await pipeline.run(stop)
-    return _finish(options, summary)
+        return _finish(options, summary)  # before the store is closed, which a frozen disk may keep from ending
 
 
 def _playback(options: Options) -> Playback | None:
@@ -94,7 +92,9 @@ def _greet(options: Options, settings: Settings, url: str) -> None:
 def _finish(options: Options, summary: Summary) -> int:
     for symbol in summary.without_books:
         print(f"warning: no book could be made of {symbol}: no snapshot that its diffs continue", file=sys.stderr)
-    told = {
+    if summary.not_stored:
+        print(f"error: not stored, and lost: {summary.not_stored}", file=sys.stderr)
+    line = {
         "books": summary.books,
         "prices": summary.prices,
         "gaps": summary.gaps,
@@ -103,15 +103,16 @@ def _finish(options: Options, summary: Summary) -> int:
         "database": str(options.database),
     }
     if options.once:
-        print(orjson.dumps(told).decode())
+        print(orjson.dumps(line).decode())
     else:
         print(
             f"Stored {summary.prices} prices of {summary.books} books and {summary.gaps} gaps "
             f"in {summary.seconds:.0f} s in {options.database}.",
             file=sys.stderr,
+            flush=True,
         )
     incomplete = options.once and (summary.without_books or summary.prices != summary.books)
-    return EXIT_INCOMPLETE if incomplete else lifecycle.EXIT_OK
+    return lifecycle.EXIT_INCOMPLETE if incomplete or summary.not_stored else lifecycle.EXIT_OK
 
 
 if __name__ == "__main__":

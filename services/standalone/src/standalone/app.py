@@ -1,7 +1,6 @@
 """The composition of the embedded mode: all services over one broker in memory."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import storer.app
 from crawler.app import Crawler
 from crawler.book_feed import VENUE
 from fairprice.broker.memory import MemoryBroker
+from fairprice.runtime import lifecycle
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import Clock
 from fairprice.runtime.metrics import Exporter, Sample
@@ -25,8 +25,8 @@ from standalone.settings import Settings
 from storer.stores.port import Store
 
 NAME = "standalone"
-DRAIN_TIMEOUT = 4.0
 PIPELINE = (BOOKS_CONVERTER, BOOKS_STORER, PRICES_STORER)
+"""The queues in the order in which events pass them."""
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +41,8 @@ class Summary:
     dead_letters: int
     without_books: tuple[str, ...]
     seconds: float
+    not_stored: str | None
+    """What a stop in time has left undone, and why, in words; it is lost with the broker in memory."""
 
 
 class Pipeline:
@@ -77,7 +79,12 @@ class Pipeline:
 
     async def run(self, stop: asyncio.Event) -> Summary:
         """Run until `stop` is set or a finite stream has ended, store what is under way, and sum up."""
-        began = time.monotonic()
+        began = self._clock.monotonic()
+        is_done = await lifecycle.drain(self._work(stop), stop)
+        return self._summary(self._clock.monotonic() - began, is_done=is_done)
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        """Crawl until `stop` is set or a finite stream has ended, then let every queue run empty and end the rest."""
         stop_services = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._convert(stop_services))
@@ -85,11 +92,11 @@ class Pipeline:
             tasks.create_task(self._serve(stop_services))
             watching = [tasks.create_task(self._watch_dead_letters(queue)) for queue in (DEAD_LETTERS, UNROUTED)]
             await self._crawler.run(stop)
-            await self._drain()
+            for queue in PIPELINE:
+                await self._broker.until_empty(queue)
             stop_services.set()
             for watch in watching:
                 watch.cancel()
-        return self._summary(time.monotonic() - began)
 
     async def _convert(self, stop: asyncio.Event) -> None:
         await converter.app.run(
@@ -122,7 +129,7 @@ class Pipeline:
             back_off=partial(delays, self._random),
             stop=stop,
             registry=self._registry,
-            checks=self._crawler.checks(),
+            checks={**self._crawler.checks(), **self._stored.checks()},
             expected=[(VENUE, symbol) for symbol in self._settings.crawler.symbols],
             on_serving=self._on_serving,
         )
@@ -137,15 +144,6 @@ class Pipeline:
                     log.error("dead letter", queue=queue, **message.headers, body=message.body.decode(errors="replace"))
                     await delivery.ack()
 
-    async def _drain(self) -> None:
-        """Wait until every queue of the pipeline is empty, in the order in which events pass them."""
-        deadline = time.monotonic() + DRAIN_TIMEOUT
-        while any(self._broker.depths()[queue] for queue in PIPELINE):
-            if time.monotonic() > deadline:
-                log.error("not everything was stored before the end", queues=self._broker.depths())
-                return
-            await asyncio.sleep(0.01)
-
     def _samples(self) -> Iterator[Sample]:
         yield from self._crawler.samples()
         yield from self._priced.samples()
@@ -153,7 +151,7 @@ class Pipeline:
         for queue, depth in self._broker.depths().items():
             yield "broker_queue_messages", (queue,), depth
 
-    def _summary(self, seconds: float) -> Summary:
+    def _summary(self, seconds: float, *, is_done: bool) -> Summary:
         rows = self._stored.rows
         return Summary(
             books=self._crawler.feed.books,
@@ -162,4 +160,11 @@ class Pipeline:
             dead_letters=self._dead.total(),
             without_books=self._crawler.feed.without_books,
             seconds=round(seconds, 3),
+            not_stored=None if is_done else self._not_stored(),
         )
+
+    def _not_stored(self) -> str:
+        prices = self._crawler.feed.books - self._stored.rows["fair_price"]
+        troubles = {trouble for check in self._stored.checks().values() if (trouble := check())}
+        why = "; ".join(sorted(troubles)) or "the store did not answer in time"
+        return f"the prices of the last {prices} books, and what belongs to them: {why}"

@@ -11,10 +11,11 @@ from random import Random
 
 import aiohttp
 
+from fairprice.broker.client import BrokerSettings, broker_problem, connected
 from fairprice.errors import SettingsError, StoreUnavailable
-from fairprice.runtime import lifecycle, logging
+from fairprice.runtime import lifecycle
 from fairprice.runtime.clock import SystemClock
-from fairprice.runtime.process import BrokerSettings, broker_problem, connected, drained, healthy, told
+from fairprice.runtime.health import describe, serve_health
 from storer.app import Counters, run
 from storer.influx_api import InfluxApi
 from storer.provisioning import Credentials, provision
@@ -50,25 +51,23 @@ async def open_store(settings: StorerSettings) -> Store:
 
 
 async def _run(_options: argparse.Namespace, environ: Mapping[str, str], stop: asyncio.Event) -> int:
-    settings = StorerSettings.load(environ)
-    logging.configure(settings.log_level, settings.log_format, "storer")
+    settings = lifecycle.start(StorerSettings, environ, "storer")
     counters = Counters()
     store = await open_store(settings)
     try:
         async with connected("storer", BrokerSettings.load(environ)) as broker:
             checks = {**broker.checks(), **counters.checks()}
-            async with healthy(environ, PORT, checks, counters.samples, broker.samples):
+            async with serve_health(environ, PORT, checks, counters.samples, broker.samples):
                 random = Random()  # noqa: S311  jitter
                 storing = run(settings, broker, store, clock=SystemClock(), random=random, stop=stop, counters=counters)
-                await drained(stop, storing)
+                await lifecycle.drain(storing, stop)
     finally:
         await store.close()
     return lifecycle.EXIT_OK
 
 
 async def _check(_options: argparse.Namespace, environ: Mapping[str, str], _stop: asyncio.Event) -> int:
-    settings = StorerSettings.load(environ)
-    logging.configure("error", settings.log_format, "storer")
+    settings = lifecycle.start(StorerSettings, environ, "storer", quiet=True)
     store = await open_store(settings)
     try:
         await store.ping()
@@ -78,7 +77,7 @@ async def _check(_options: argparse.Namespace, environ: Mapping[str, str], _stop
     finally:
         await store.close()
     problems = {"broker": await broker_problem("storer", BrokerSettings.load(environ)), "store": store_problem}
-    print(told({"settings": None, **problems}))
+    print(describe({"settings": None, **problems}))
     return 1 if any(problems.values()) else lifecycle.EXIT_OK
 
 

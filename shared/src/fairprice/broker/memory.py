@@ -58,6 +58,11 @@ class MemoryBroker:
             self._bindings[exchange].remove(queue)
             tap.close()
 
+    async def until_empty(self, queue: str) -> None:
+        """Wait until a queue holds nothing, ready or delivered, that is not settled."""
+        while self._queues[queue].depth:
+            await self._queues[queue].changed()
+
     def depths(self) -> dict[str, int]:
         """Return the number of unsettled messages, ready or delivered, by queue."""
         return {name: queue.depth for name, queue in self._queues.items()}

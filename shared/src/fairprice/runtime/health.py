@@ -1,13 +1,16 @@
-"""`/livez`, `/readyz` and `/metrics` of a service, and the server that answers them."""
+"""`/livez`, `/readyz` and `/metrics` of a service, the server that answers them, and what `<service> check` prints."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from itertools import chain
 
 import orjson
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 
 from fairprice.errors import StartupError
+from fairprice.runtime.metrics import Exporter, Sample
+from fairprice.runtime.settings import HttpSettings, given
 
 Check = Callable[[], str | None]
 """Returns what is wrong, in words, or None."""
@@ -28,6 +31,32 @@ def health_routes(checks: Mapping[str, Check], registry: CollectorRegistry) -> l
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+
+
+def process_registry(*samples: Callable[[], Iterable[Sample]]) -> CollectorRegistry:
+    """Return what `/metrics` tells of a process: its memory and processor time, and these samples."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    registry.register(Exporter(lambda: chain.from_iterable(read() for read in samples)))
+    return registry
+
+
+@asynccontextmanager
+async def serve_health(
+    environ: Mapping[str, str],
+    port: int,
+    checks: Mapping[str, Check],
+    *samples: Callable[[], Iterable[Sample]],
+) -> AsyncIterator[str]:
+    """Serve `/livez`, `/readyz` and `/metrics` on the usual port, or where the environment says; yield the URL."""
+    settings = HttpSettings.load({"FAIRPRICE_HTTP_PORT": str(port)} | given(environ))
+    async with serve(health_routes(checks, process_registry(*samples)), settings.http_host, settings.http_port) as url:
+        yield url
+
+
+def describe(problems: Mapping[str, str | None]) -> str:
+    """Return what `<service> check` prints: a line for each thing that was looked at."""
+    return "\n".join(f"{name:10} {problem or 'all right'}" for name, problem in problems.items())
 
 
 @asynccontextmanager

@@ -3,10 +3,14 @@
 Each service declares its own fields. A field `book_levels` is the variable `FAIRPRICE_BOOK_LEVELS`. All services may be
 given the same environment, so a service ignores its neighbours' variables; a name that belongs to nobody is an error.
 A secret may also be in a file, which `FAIRPRICE_..._FILE` names.
+
+Kubernetes sets variables for each Service; those of one that is called `fairprice-...` look like settings and are
+passed over (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
 """
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -58,6 +62,11 @@ VARIABLES = (
 SECRETS = ("FAIRPRICE_BROKER_PASSWORD", "FAIRPRICE_STORE_TOKEN")
 """Those of them whose value is a secret; for each there is one with `_FILE` behind it."""
 
+_SERVICE_LINK = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+_SERVICE_LINK_URL = re.compile(r"(tcp|udp|sctp)://\S+")
+
+_KNOWN = {*VARIABLES, *(f"{name}_FILE" for name in SECRETS)}
+
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -74,8 +83,32 @@ def _seconds(value: object) -> object:
     return float(match[1]) * _SECONDS[match[2]]
 
 
-Symbol = Annotated[str, Field(pattern=r"^[^\s/@,.a-z\x00-\x1f]{1,64}$")]
-Symbols = Annotated[tuple[Symbol, ...], BeforeValidator(_split), Field(min_length=1)]
+def _symbol(text: object) -> str:
+    """Return a symbol in the exchange's writing: `btcusdt`, `BTC/USDT` and `BTC-USDT` are `BTCUSDT`.
+
+    An underscore stays, for it tells a dated contract from others: `BTCUSDT_260327`.
+    """
+    symbol = re.sub("[/-]", "", str(text).strip().upper())
+    if set(symbol) & set("*!?"):
+        raise ValueError(f"write each symbol out, like BTCUSDT; patterns like {text!r:.80} are not understood")
+    if any(each.isspace() for each in symbol):
+        raise ValueError(f"separate symbols by commas, like BTCUSDT,ETHUSDT; {text!r:.80} holds a blank")
+    if not re.fullmatch(r"\w{1,64}", symbol):
+        raise ValueError(f"write symbols like BTCUSDT, BTC/USDT or BTC-USDT, not {text!r:.80}")
+    return symbol
+
+
+def _symbols(value: object) -> object:
+    parts = _split(value)
+    if not isinstance(parts, (tuple, list)):
+        return value
+    if not parts:
+        raise ValueError("write at least one symbol, like BTCUSDT")
+    return tuple(dict.fromkeys(map(_symbol, parts)))
+
+
+Symbols = Annotated[tuple[str, ...], BeforeValidator(_symbols)]
+"""Symbols in the exchange's writing, each once; may be written as people do, separated by commas."""
 Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
 """Seconds; written like `500ms`, `1s`, `5m`, `2h`."""
 Decimals = Annotated[tuple[Annotated[Decimal, Field(gt=0)], ...], BeforeValidator(_split)]
@@ -118,11 +151,10 @@ class ServiceSettings(BaseModel):
 
         Raises `SettingsError` that names each variable that is unknown or wrong and what to write instead.
         """
-        known = {*VARIABLES, *map(_file_variable, SECRETS)}
-        unknown = [name for name in environ if name.startswith(PREFIX) and name not in known]
-        problems = [_unknown(name) for name in sorted(unknown) if not name.startswith(TEST_PREFIX)]
+        problems = [_unknown(name) for name, value in sorted(environ.items()) if _is_unknown(name, value)]
+        environ = given(environ)
         values: dict[str, object] = {
-            field: environ[PREFIX + field.upper()] for field in cls.model_fields if environ.get(PREFIX + field.upper())
+            field: environ[PREFIX + field.upper()] for field in cls.model_fields if PREFIX + field.upper() in environ
         }
         try:
             values |= _secrets_in_files(environ, {PREFIX + field.upper(): field for field in cls.model_fields})
@@ -137,12 +169,6 @@ class ServiceSettings(BaseModel):
         return settings
 
 
-class BookSettings(ServiceSettings):
-    """What services that make, price or store books have to agree on; four columns a level, and SQLite allows 2,000."""
-
-    book_levels: int = Field(20, ge=1, le=400, description="levels a side in a book event")
-
-
 class HttpSettings(ServiceSettings):
     """Where a service answers about its health; the gateway's page is there, too."""
 
@@ -155,6 +181,39 @@ class HttpSettings(ServiceSettings):
     )
 
 
+def given(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that somebody has set for a program: not the empty ones, not the links of Kubernetes."""
+    return {name: value for name, value in environ.items() if value and not _is_service_link(name, value)}
+
+
+def remarks(environ: Mapping[str, str]) -> list[str]:
+    """Return in sentences what of the environment is read in a way of its own, for the log."""
+    links = sorted(name for name, value in environ.items() if _is_service_link(name, value))
+    found = [f"passed over, since Kubernetes sets them for a Service: {', '.join(links)}"] if links else []
+    written = [part.strip() for part in environ.get("FAIRPRICE_SYMBOLS", "").split(",") if part.strip()]
+    read = [_symbol(part) for part in written]
+    found += [
+        f"FAIRPRICE_SYMBOLS: {part} is read as {symbol}"
+        for part, symbol in zip(written, read, strict=True)
+        if part != symbol
+    ]
+    found += [
+        f"FAIRPRICE_SYMBOLS: {symbol} is named {count} times" for symbol, count in Counter(read).items() if count > 1
+    ]
+    return found
+
+
+def _is_unknown(name: str, value: str) -> bool:
+    is_ours = name.upper().startswith(PREFIX) and not name.startswith(TEST_PREFIX)
+    return is_ours and name not in _KNOWN and not _is_service_link(name, value)
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    if not name.startswith(PREFIX):
+        return False
+    return bool(_SERVICE_LINK.fullmatch(name) or (name.endswith("_PORT") and _SERVICE_LINK_URL.fullmatch(value)))
+
+
 def _file_variable(name: str) -> str:
     return f"{name}_FILE"
 
@@ -164,9 +223,9 @@ def _secrets_in_files(environ: Mapping[str, str], fields: Mapping[str, str]) -> 
     secrets: dict[str, object] = {}
     for name in fields.keys() & SECRETS:
         variable = _file_variable(name)
-        if not environ.get(variable):
+        if variable not in environ:
             continue
-        if environ.get(name):
+        if name in environ:
             raise ValueError(f"{variable}: {name} is set as well; leave one of them out")
         try:
             secrets[fields[name]] = FileSecret(Path(environ[variable]))
@@ -176,6 +235,8 @@ def _secrets_in_files(environ: Mapping[str, str], fields: Mapping[str, str]) -> 
 
 
 def _unknown(name: str) -> str:
+    if name.upper() in VARIABLES:
+        return f"{name} is no setting; write it in capitals, {name.upper()}"
     nearest = difflib.get_close_matches(name.upper(), VARIABLES, n=1, cutoff=0)
     return f"{name} is no setting; did you mean {nearest[0]}?"
 

@@ -1,0 +1,41 @@
+"""A process's connection to the broker."""
+
+import pytest
+
+from fairprice.broker.client import BrokerSettings, broker_problem
+from fairprice.errors import SettingsError
+
+
+def test_user_and_password_may_be_apart_from_the_address():
+    settings = BrokerSettings.load(
+        {
+            "FAIRPRICE_BROKER_URL": "amqps://ignored:too@host:5671/vhost",
+            "FAIRPRICE_BROKER_USER": "the storer",
+            "FAIRPRICE_BROKER_PASSWORD": "p@ss/word",
+        }
+    )
+
+    assert settings.address() == "amqps://the%20storer:p%40ss%2Fword@host:5671/vhost"
+    assert "p@ss" not in repr(settings)
+
+
+def test_a_password_in_a_file_is_read_anew(tmp_path):
+    secret = tmp_path / "password"
+    secret.write_text("old\n")
+    settings = BrokerSettings.load({"FAIRPRICE_BROKER_USER": "me", "FAIRPRICE_BROKER_PASSWORD_FILE": str(secret)})
+    assert settings.address() == "amqp://me:old@localhost:5672"
+    secret.write_text("new\n")
+
+    assert settings.address() == "amqp://me:new@localhost:5672"
+
+
+@pytest.mark.parametrize("url", ["http://localhost", "localhost:5672", "amqp://"])
+def test_an_address_that_is_none_is_refused(url):
+    with pytest.raises(SettingsError, match="FAIRPRICE_BROKER_URL: write an address like amqp://localhost:5672"):
+        BrokerSettings.load({"FAIRPRICE_BROKER_URL": url})
+
+
+async def test_a_broker_that_is_not_there_is_named_in_words():
+    problem = await broker_problem("test", BrokerSettings(broker_url="amqp://localhost:1"), seconds=0.5)
+
+    assert "cannot connect to the broker at localhost:1" in (problem or "")
