@@ -1,0 +1,214 @@
+"""Tells a dead stream from a quiet market. Pure: seconds and update ids come in.
+
+A dead link is the business of pings; what is here speaks of symbols. Two things are proof: that another connection
+brought what this one did not, and that REST knows an update id that no connection brought.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+LONGEST_PAUSE = 600.0
+"""Seconds after which a quiet symbol is asked for again at the latest."""
+REACH_TIMEOUT = 2.0
+"""Seconds within which a stream has to bring the update id that REST told."""
+
+
+class Newest(NamedTuple):
+    """The newest update id of a symbol that any connection brought, and the monotonic second at which it came."""
+
+    update_id: int
+    time: float
+
+
+class Merged:
+    """The last update id taken of each symbol, so that what another connection has brought already is recognised.
+
+    Ids may begin anew at the exchange: after `tolerance` repeats in a row with nothing newer between, older ids are
+    taken again, and the last one follows them.
+    """
+
+    def __init__(self, tolerance: int = 20) -> None:
+        self._tolerance = tolerance
+        self._last: dict[str, int] = {}
+        self._repeats: dict[str, int] = {}
+
+    def is_repeat(self, symbol: str, update_id: int) -> bool:
+        """Return whether this id was taken before."""
+        if update_id > self._last.get(symbol, -1):
+            return False
+        self._repeats[symbol] = repeats = self._repeats.get(symbol, 0) + 1
+        return repeats <= self._tolerance
+
+    def take(self, symbol: str, update_id: int) -> bool:
+        """Note that an id was taken; return whether it is older than the one before it, so that ids begin anew."""
+        begins_anew = update_id < self._last.get(symbol, -1)
+        self._last[symbol] = update_id
+        self._repeats[symbol] = 0
+        return begins_anew
+
+    def forget(self, symbols: Iterable[str]) -> None:
+        """Take any id next."""
+        for symbol in symbols:
+            self._last.pop(symbol, None)
+            self._repeats.pop(symbol, None)
+
+
+class Progress(NamedTuple):
+    """How far one connection has come: its last id of each symbol, since when it is subscribed, and how many seconds
+    it may be behind another one."""
+
+    update_ids: Mapping[str, int]
+    since: float
+    patience: float
+
+
+class LagWatch:
+    """Finds connections that do not bring what another one with the same streams brought."""
+
+    def __init__(self, symbols: Iterable[str]) -> None:
+        self._symbols = tuple(symbols)
+        self._missing: dict[tuple[Hashable, str], Newest] = {}
+
+    def lagging(
+        self, connections: Mapping[Hashable, Progress], newest: Mapping[str, Newest], now: float
+    ) -> dict[Hashable, list[str]]:
+        """Return the connections that are behind, with the symbols that they miss; called about once a second.
+
+        An id that a connection has not reached is remembered until it has; a slow connection reaches it late, a
+        dead one never.
+        """
+        before, self._missing = self._missing, {}
+        late: dict[Hashable, list[str]] = {}
+        for key, progress in connections.items():
+            for symbol in self._symbols:
+                missing = _missing(symbol, progress, before.get((key, symbol)) or newest.get(symbol))
+                missing = missing or _missing(symbol, progress, newest.get(symbol))
+                if missing:
+                    self._missing[key, symbol] = missing
+                    if now - missing.time >= progress.patience:
+                        late.setdefault(key, []).append(symbol)
+        return late
+
+    def restart(self) -> None:
+        """Judge by what comes from now on."""
+        self._missing.clear()
+
+
+def _missing(symbol: str, progress: Progress, target: Newest | None) -> Newest | None:
+    is_missing = (
+        target and target.time > progress.since and target.update_id > progress.update_ids.get(symbol, -1)
+    )
+    return target if is_missing else None
+
+
+@dataclass(slots=True)
+class _Silence:
+    """What is known of a symbol that nobody hears: `told` is the newest id that REST told, `expected` one to come."""
+
+    pause: float
+    judged: float = 0.0
+    lively_since: float | None = None
+    is_asked: bool = False
+    told: int = -1
+    expected: int | None = None
+    deadline: float = 0.0
+
+
+class SilenceWatch:
+    """Says which symbols to ask REST for, because no connection has heard them, and what follows from the answers.
+
+    A symbol is asked for after `pause` seconds without a sign of it: `timeout` at first, twice as many after each
+    answer that shows a quiet market, up to `longest`. It is `timeout` again once a symbol was lively for so long; so a
+    thin symbol is asked for only when it is silent for longer than it usually is.
+    """
+
+    def __init__(
+        self,
+        symbols: Iterable[str],
+        timeout: float,
+        *,
+        longest: float = LONGEST_PAUSE,
+        reach_timeout: float = REACH_TIMEOUT,
+    ) -> None:
+        self._timeout = timeout
+        self._longest = longest
+        self._reach_timeout = reach_timeout
+        self._since = 0.0
+        self._symbols = {symbol: _Silence(timeout) for symbol in symbols}
+
+    def unheard(self, newest: Mapping[str, Newest], now: float) -> list[str]:
+        """Return the symbols to ask for, those first that have been without a sign for longest."""
+        due = []
+        for symbol, silence in self._symbols.items():
+            heard = newest[symbol].time if symbol in newest else self._since
+            self._note_liveliness(silence, heard, now)
+            sign = max(heard, self._since, silence.judged)
+            if not silence.is_asked and silence.expected is None and now - sign >= silence.pause:
+                due.append((sign, symbol))
+        return [symbol for _, symbol in sorted(due)]
+
+    def asked(self, symbol: str) -> None:
+        """Note that a question is under way; `answered` has to follow."""
+        self._symbols[symbol].is_asked = True
+
+    def answered(self, symbol: str, update_id: int | None, newest: Newest | None, now: float) -> None:
+        """Take the id that REST told, None when it could not be asked now; `newest` is what was heard until now.
+
+        The first answer of a symbol that was never heard proves nothing: it is asked for again soon.
+        """
+        silence = self._symbols[symbol]
+        silence.is_asked = False
+        known = max(silence.told, newest.update_id if newest else -1)
+        if update_id is None:
+            silence.judged = now - silence.pause + self._timeout
+        elif known < 0:
+            silence.told = update_id
+            silence.judged = now - silence.pause + self._reach_timeout
+        elif update_id <= known:
+            self._lengthen(silence, now)
+        else:
+            silence.expected, silence.deadline = update_id, now + self._reach_timeout
+
+    def stalled(self, newest: Mapping[str, Newest], now: float) -> list[str]:
+        """Return the symbols of which no connection brought in time what REST told."""
+        stalled = []
+        for symbol, silence in self._symbols.items():
+            if silence.expected is None:
+                continue
+            if symbol in newest and newest[symbol].update_id >= silence.expected:
+                self._settle(silence, now)
+            elif now >= silence.deadline:
+                self._settle(silence, now)
+                stalled.append(symbol)
+        return stalled
+
+    def lengthen(self, symbols: Iterable[str], now: float) -> None:
+        """Double the pause of symbols that there is nobody to ask about."""
+        for symbol in symbols:
+            self._lengthen(self._symbols[symbol], now)
+
+    def restart(self, now: float, *, forget: bool = False) -> None:
+        """Judge by what comes from now on; `forget` what REST told, for updates have passed unheard since."""
+        self._since = now
+        for silence in self._symbols.values():
+            silence.lively_since = silence.expected = None
+            if forget:
+                silence.told = -1
+
+    def _note_liveliness(self, silence: _Silence, heard: float, now: float) -> None:
+        if heard <= self._since or now - heard >= self._timeout:
+            silence.lively_since = None
+        elif silence.lively_since is None:
+            silence.lively_since = now
+        elif now - silence.lively_since >= silence.pause:
+            silence.pause = self._timeout
+
+    def _settle(self, silence: _Silence, now: float) -> None:
+        if silence.expected is not None:
+            silence.told, silence.expected = silence.expected, None
+        self._lengthen(silence, now)
+
+    def _lengthen(self, silence: _Silence, now: float) -> None:
+        silence.pause = min(self._longest, 2 * silence.pause)
+        silence.judged = now

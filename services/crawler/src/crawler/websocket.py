@@ -1,0 +1,231 @@
+"""One websocket connection: `websockets` speaks the protocol, an `asyncio.Protocol` moves the bytes.
+
+A frame goes from the socket to its receiver without a task or a queue between, which costs two thirds of what the
+library's own asyncio client does.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from functools import cache
+from typing import Protocol, cast
+
+from python_socks import ProxyError
+from python_socks.async_.asyncio import Proxy as ProxyDialer
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidHandshake, InvalidStatus
+from websockets.frames import Frame, Opcode
+from websockets.http11 import USER_AGENT, Response
+from websockets.protocol import State
+from websockets.uri import WebSocketURI, parse_uri
+
+from crawler.proxy import Proxy
+from fairprice.errors import ExchangeUnavailable, StartupError
+
+MAX_FRAME_BYTES = 8 * 1024 * 1024
+TLS_GOODBYE = 2.0
+"""Seconds that the other side is given to end TLS in order."""
+UNAVAILABLE_FOR_LEGAL_REASONS = 451
+
+
+class Receiver(Protocol):
+    """Takes what a websocket brings."""
+
+    def receive_frame(self, frame: bytes) -> None:
+        """Take a text or binary frame; may pause the websocket."""
+
+    def receive_pong(self) -> None:
+        """Take note of the answer to a ping."""
+
+    def receive_end(self, reason: str) -> None:
+        """Take note that the other side, or the network, has ended the connection; nothing follows."""
+
+
+class Websocket(asyncio.Protocol):
+    """A connection; at most one read of the socket waits in memory while it is paused."""
+
+    def __init__(self, uri: WebSocketURI, receiver: Receiver, max_frame_bytes: int) -> None:
+        self._protocol = ClientProtocol(uri, max_size=max_frame_bytes)
+        self._receiver = receiver
+        self._waiting: deque[Frame] = deque()
+        self._fragments: list[bytes] = []
+        self._is_paused = False
+        self._end: str | None = None
+        self._is_over = False
+        loop = asyncio.get_running_loop()
+        self.opened: asyncio.Future[None] = loop.create_future()
+        self.closed: asyncio.Future[None] = loop.create_future()
+
+    def send(self, text: str) -> None:
+        """Send a text frame; nothing happens on a connection that is ending."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_text(text.encode())
+            self._write()
+
+    def ping(self) -> None:
+        """Ask for a pong."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_ping(b"")
+            self._write()
+
+    def pause(self) -> None:
+        """Stop reading, so that TCP slows the other side; what has been read waits."""
+        self._is_paused = True
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Hand over what waits and read on."""
+        self._is_paused = False
+        self._hand_over()
+        if not self._is_paused and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """End the connection from this side; its receiver hears nothing more."""
+        self._is_over = True
+        self._waiting.clear()
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(1000)
+            self._write()
+        self._close_transport()
+
+    def abort(self) -> None:
+        """End the connection at once, whatever the other side does."""
+        self._is_over = True
+        self._waiting.clear()
+        self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask for the upgrade."""
+        self._transport = cast("asyncio.Transport", transport)
+        request = self._protocol.connect()
+        request.headers["User-Agent"] = USER_AGENT
+        self._protocol.send_request(request)
+        self._write()
+
+    def data_received(self, data: bytes) -> None:
+        """Hand over the frames in what was read."""
+        self._protocol.receive_data(data)
+        self._write()
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                self._waiting.append(event)
+            elif isinstance(event, Response) and not self.opened.done():
+                self._finish_opening()
+        self._hand_over()
+        if self._protocol.close_expected():
+            self._close_transport()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the receiver, after the last frame."""
+        self._protocol.receive_eof()
+        self.closed.set_result(None)
+        if not self.opened.done():
+            self._finish_opening()
+        self._end = str(exc or self._protocol.close_exc)
+        self._hand_over()
+
+    def _finish_opening(self) -> None:
+        if error := self._protocol.handshake_exc:
+            self.opened.set_exception(error)
+        else:
+            self.opened.set_result(None)
+
+    def _hand_over(self) -> None:
+        waiting = self._waiting
+        while waiting and not self._is_paused:
+            frame = waiting.popleft()
+            if frame.opcode is Opcode.TEXT and frame.fin:
+                self._receiver.receive_frame(bytes(frame.data))
+            else:
+                self._hand_over_other(frame)
+        if self._end is not None and not waiting and not self._is_over:
+            self._is_over = True
+            self._receiver.receive_end(self._end)
+
+    def _hand_over_other(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.PONG:
+            self._receiver.receive_pong()
+        elif frame.opcode in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
+            self._fragments.append(bytes(frame.data))
+            if frame.fin:
+                whole = b"".join(self._fragments)
+                self._fragments.clear()
+                self._receiver.receive_frame(whole)
+
+    def _write(self) -> None:
+        for data in self._protocol.data_to_send():
+            if data:  # an empty one asks for the end of the stream, which closing brings
+                self._transport.write(data)
+
+    def _close_transport(self) -> None:
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()  # the other side does not read any more
+        else:
+            self._transport.close()
+
+
+async def open_websocket(
+    address: str, receiver: Receiver, *, proxy: Proxy | None = None, max_frame_bytes: int = MAX_FRAME_BYTES
+) -> Websocket:
+    """Open a connection, without compression; the caller limits the time.
+
+    Raises `ExchangeUnavailable` when that may succeed later, `StartupError` when the exchange refuses for good.
+    """
+    uri = parse_uri(address)
+    way = f"{address} by way of {proxy}" if proxy else address
+    try:
+        websocket = await _connect(uri, Websocket(uri, receiver, max_frame_bytes), proxy)
+        try:
+            await websocket.opened
+        except BaseException:
+            websocket.abort()
+            raise
+    except InvalidStatus as error:
+        raise _refusal(way, error.response.status_code) from error
+    except (InvalidHandshake, ProxyError, OSError) as error:
+        raise ExchangeUnavailable(f"{way}: {error or type(error).__name__}") from error
+    return websocket
+
+
+async def _connect(uri: WebSocketURI, websocket: Websocket, proxy: Proxy | None) -> Websocket:
+    loop = asyncio.get_running_loop()
+    tls = _tls() if uri.secure else None
+    goodbye = TLS_GOODBYE if tls else None
+    if proxy is None:
+        await loop.create_connection(lambda: websocket, uri.host, uri.port, ssl=tls, ssl_shutdown_timeout=goodbye)
+        return websocket
+    tunnel = await _dial(uri, proxy)
+    try:
+        await loop.create_connection(
+            lambda: websocket,
+            sock=tunnel,
+            ssl=tls,
+            server_hostname=uri.host if tls else None,
+            ssl_shutdown_timeout=goodbye,
+        )
+    except BaseException:
+        tunnel.close()
+        raise
+    return websocket
+
+
+async def _dial(uri: WebSocketURI, proxy: Proxy) -> socket.socket:
+    dialer = ProxyDialer(proxy.type, proxy.host, proxy.port, proxy.user, proxy.password, rdns=True)
+    return await dialer.connect(uri.host, uri.port)
+
+
+def _refusal(way: str, status: int) -> ExchangeUnavailable | StartupError:
+    if status == UNAVAILABLE_FOR_LEGAL_REASONS:
+        return StartupError(
+            f"{way} answered 451: the exchange does not serve this place from this host; asking again will not help. "
+            "FAIRPRICE_EXCHANGE_REST_URL and FAIRPRICE_EXCHANGE_STREAM_URL choose other hosts"
+        )
+    return ExchangeUnavailable(f"{way} answered {status}")
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
