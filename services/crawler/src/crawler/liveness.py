@@ -6,7 +6,7 @@ brought what this one did not, and that REST knows an update id that no connecti
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 LONGEST_PAUSE = 600.0
 """Seconds after which a quiet symbol is asked for again at the latest."""
@@ -55,51 +55,53 @@ class Merged:
 
 
 class Progress(NamedTuple):
-    """How far one connection has come: its last id of each symbol, since when it is subscribed, and how many seconds
-    it may be behind another one."""
+    """How far one connection has come.
+
+    `update_ids` are the last ones that it brought, `since` is the second at which it was subscribed, and for `patience`
+    seconds it may be behind another one.
+    """
 
     update_ids: Mapping[str, int]
     since: float
     patience: float
 
+    def misses(self, symbol: str, newest: Newest) -> bool:
+        """Return whether this id came on another connection, since this one is subscribed, and not on this one."""
+        return newest.time > self.since and newest.update_id > self.update_ids.get(symbol, -1)
 
-class LagWatch:
+
+Connection = TypeVar("Connection", bound=Hashable)
+
+
+class LagWatch(Generic[Connection]):
     """Finds connections that do not bring what another one with the same streams brought."""
 
     def __init__(self, symbols: Iterable[str]) -> None:
         self._symbols = tuple(symbols)
-        self._missing: dict[tuple[Hashable, str], Newest] = {}
+        self._missing: dict[tuple[Connection, str], Newest] = {}
 
     def lagging(
-        self, connections: Mapping[Hashable, Progress], newest: Mapping[str, Newest], now: float
-    ) -> dict[Hashable, list[str]]:
-        """Return the connections that are behind, with the symbols that they miss; called about once a second.
+        self, connections: Mapping[Connection, Progress], newest: Mapping[str, Newest], now: float
+    ) -> dict[Connection, list[str]]:
+        """Return the connections that are behind, with the symbols that they miss; asked about twice a second.
 
-        An id that a connection has not reached is remembered until it has; a slow connection reaches it late, a
-        dead one never.
+        An id that one has not reached is remembered until it has: a slow connection reaches it late, a dead one never.
         """
         before, self._missing = self._missing, {}
-        late: dict[Hashable, list[str]] = {}
-        for key, progress in connections.items():
+        late: dict[Connection, list[str]] = {}
+        for connection, progress in connections.items():
             for symbol in self._symbols:
-                missing = _missing(symbol, progress, before.get((key, symbol)) or newest.get(symbol))
-                missing = missing or _missing(symbol, progress, newest.get(symbol))
-                if missing:
-                    self._missing[key, symbol] = missing
-                    if now - missing.time >= progress.patience:
-                        late.setdefault(key, []).append(symbol)
+                for missing in (before.get((connection, symbol)), newest.get(symbol)):
+                    if missing and progress.misses(symbol, missing):
+                        self._missing[connection, symbol] = missing
+                        if now - missing.time >= progress.patience:
+                            late.setdefault(connection, []).append(symbol)
+                        break
         return late
 
     def restart(self) -> None:
         """Judge by what comes from now on."""
         self._missing.clear()
-
-
-def _missing(symbol: str, progress: Progress, target: Newest | None) -> Newest | None:
-    is_missing = (
-        target and target.time > progress.since and target.update_id > progress.update_ids.get(symbol, -1)
-    )
-    return target if is_missing else None
 
 
 @dataclass(slots=True)

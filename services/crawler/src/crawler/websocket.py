@@ -15,7 +15,7 @@ from python_socks import ProxyError
 from python_socks.async_.asyncio import Proxy as ProxyDialer
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidStatus
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import USER_AGENT, Response
 from websockets.protocol import State
 from websockets.uri import WebSocketURI, parse_uri
@@ -86,10 +86,13 @@ class Websocket(asyncio.Protocol):
         """End the connection from this side; its receiver hears nothing more."""
         self._is_over = True
         self._waiting.clear()
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()  # the other side does not read any more
+            return
         if self._protocol.state is State.OPEN:
-            self._protocol.send_close(1000)
+            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
             self._write()
-        self._close_transport()
+        self._transport.close()
 
     def abort(self) -> None:
         """End the connection at once, whatever the other side does."""
@@ -116,7 +119,7 @@ class Websocket(asyncio.Protocol):
                 self._finish_opening()
         self._hand_over()
         if self._protocol.close_expected():
-            self._close_transport()
+            self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the receiver, after the last frame."""
@@ -159,12 +162,6 @@ class Websocket(asyncio.Protocol):
         for data in self._protocol.data_to_send():
             if data:  # an empty one asks for the end of the stream, which closing brings
                 self._transport.write(data)
-
-    def _close_transport(self) -> None:
-        if self._transport.get_write_buffer_size():
-            self._transport.abort()  # the other side does not read any more
-        else:
-            self._transport.close()
 
 
 async def open_websocket(
