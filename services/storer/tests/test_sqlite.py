@@ -225,6 +225,45 @@ async def test_a_file_that_was_put_in_the_place_of_another_is_gone_on_with(path)
     assert rows(path, columns="time") == [(1,), (3,)]
 
 
+READER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute(sys.argv[2])
+print(connection.execute("SELECT count(*) FROM fair_price").fetchone()[0], flush=True)
+sys.stdin.read()
+print(connection.execute("SELECT count(*) FROM fair_price").fetchone()[0], flush=True)
+"""
+
+
+def another_program(path: Path, statement: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", READER, str(path), statement]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("reading", ["SELECT 1", "BEGIN"], ids=["idle", "in a transaction"])
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["deleted", "replaced"])
+async def test_the_log_of_a_lost_file_that_another_program_reads_is_not_taken_for_the_next_ones(
+    path, reading, is_replaced
+):
+    other = path.with_name("other.db")
+    async with opened(other) as store:
+        await store.write([point(100)])
+    before = [(100,)] if is_replaced else []
+    async with opened(path, patience=0.05) as store:
+        await store.write([point(time) for time in range(50)])
+        with another_program(path, reading) as reader:
+            assert reader.stdout.readline() == "50\n"
+            other.replace(path) if is_replaced else path.unlink()
+            for time in (200, 201):
+                await store.write([point(time)])
+                assert rows(path, columns="time") == [*before, *[(each,) for each in range(200, time + 1)]]
+            assert reader.communicate()[0] == "50\n"
+        await store.write([point(202)])
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert rows(path, columns="time") == [*before, (200,), (201,), (202,)]
+
+
 async def test_a_lost_file_that_cannot_be_made_again_is_unavailable_until_it_can(path):
     async with opened(path) as store:
         await store.write([point(1)])

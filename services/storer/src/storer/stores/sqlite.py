@@ -28,6 +28,9 @@ Shape = tuple[str, ...]
 FileId = tuple[int, int] | None
 """Device and inode; None: there is no such file."""
 
+_SUFFIXES = ("", "-wal", "-shm")
+"""The database, its write-ahead log and the index of that; whoever opens the path has to find the same three."""
+
 _BAD_ROW = (
     sqlite3.IntegrityError,
     sqlite3.DataError,
@@ -59,11 +62,10 @@ async def open_sqlite(path: Path, *, patience: float = 1.0, close_timeout: float
 
 @dataclass(frozen=True, slots=True)
 class _Database:
-    """An open database, and the files behind it: its own and its write-ahead log."""
+    """An open database and the files behind it, see `_SUFFIXES`."""
 
     connection: sqlite3.Connection
-    file: FileId
-    journal: FileId
+    files: tuple[FileId, ...]
 
 
 class SqliteStore:
@@ -133,12 +135,13 @@ class SqliteStore:
     def _replace_lost_file(self) -> bool:
         """Open the path anew where it does not lead to the open files any more; return whether that was so."""
         lost = self._database
-        if lost is None or (lost.file, lost.journal) == (_file_id(self._path), _file_id(_journal(self._path))):
+        if lost is None or lost.files == _file_ids(self._path):
             return False
-        has_moved = lost.file != _file_id(self._path)
-        self._empty_journal()
+        has_moved = lost.files[0] != _file_id(self._path)
+        self._empty_log()
         self._close()
         if has_moved:
+            _remove_remains(self._path, lost.files)
             log.error(
                 "the database file was deleted, moved or replaced; storing goes on in the file at its place",
                 path=str(self._path),
@@ -156,12 +159,12 @@ class SqliteStore:
             self._columns.clear()
             connection.close()
 
-    def _empty_journal(self) -> None:
-        """Bring the log's rows into the file, wherever both may be now; SQLite would give them to the next file."""
+    def _empty_log(self) -> None:
+        """Bring the rows of the write-ahead log into the file, wherever both may be now."""
         try:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
-            log.warning("the last rows stay in the log of the lost file", path=str(self._path), error=str(error))
+            log.warning("the last rows are missing in the lost file", path=str(self._path), error=str(error))
 
     def _insert(self, shape: Shape, rows: list[tuple[int, Point]]) -> list[Rejection]:
         measurement, *fields = shape
@@ -213,7 +216,7 @@ def _connect(path: Path, patience: float) -> _Database:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("COMMIT")
-        return _Database(connection, _file_id(path), _file_id(_journal(path)))
+        return _Database(connection, _file_ids(path))
     except (OSError, sqlite3.Error):
         connection.close()
         raise
@@ -228,8 +231,19 @@ def _file_id(path: Path) -> FileId:
     return status.st_dev, status.st_ino
 
 
-def _journal(path: Path) -> Path:
-    return path.with_name(f"{path.name}-wal")
+def _file_ids(path: Path) -> tuple[FileId, ...]:
+    return tuple(_file_id(_beside(path, suffix)) for suffix in _SUFFIXES)
+
+
+def _remove_remains(path: Path, lost: tuple[FileId, ...]) -> None:
+    """Remove what a lost database left beside it: SQLite would apply a log to whatever file is there next."""
+    for suffix, file in zip(_SUFFIXES[1:], lost[1:], strict=True):
+        if file and file == _file_id(_beside(path, suffix)):
+            _beside(path, suffix).unlink(missing_ok=True)
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
 
 
 def _explain(path: Path, error: Exception) -> str:
