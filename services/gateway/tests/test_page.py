@@ -4,6 +4,8 @@ import asyncio
 import re
 import shutil
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import product
 
 import pytest
 import pytest_asyncio
@@ -57,15 +59,16 @@ async def opened(browser, url, *, errors=None, **options):
 
 
 @asynccontextmanager
-async def feeding(gateway, make, *, symbols=("BTCUSDT",), first=0, **values):
-    """Publish books and prices of each symbol every 50 ms."""
+async def feeding(gateway, make, *, symbols=("BTCUSDT",), venues=("binance",), first=0, **values):
+    """Publish books and prices of each symbol every 50 ms; those of a later venue are a thousandth higher."""
 
     async def feed():
         step = first
         while True:
-            for number, symbol in enumerate(symbols):
-                bid = (61_837.64 + step / 100) / 10**number
-                await gateway.publish(make.book(step, symbol, bid=bid), make.price(step, symbol, bid=bid, **values))
+            for (number, symbol), (above, venue) in product(enumerate(symbols), enumerate(venues)):
+                bid = (61_837.64 + step / 100) / 10**number * (1 + above / 1000)
+                book = make.book(step, symbol, venue=venue, bid=bid)
+                await gateway.publish(book, make.price(step, symbol, venue=venue, bid=bid, **values))
             step += 1
             await asyncio.sleep(0.05)
 
@@ -147,7 +150,7 @@ async def test_another_symbol_changes_all_that_is_shown(serving, make, browser):
         best, mid = "#bids td:first-child >> nth=0", "#estimates td >> nth=1"
         for selector in ("#price-main", "#bid", "#ask", "#ladder-price", best, mid):
             await until(lambda selector=selector: text(page, selector), lambda shown: shown.startswith("6,18"))
-        assert page.url.endswith("#ETHUSDT")
+        assert page.url.endswith("#binance/ETHUSDT")
         assert "ETHUSDT" in await page.title()
         ticks = await until(
             lambda: page.locator("#chart .yaxislayer-above").text_content(), lambda ticks: "6,18" in ticks
@@ -179,6 +182,97 @@ async def test_silence_turns_the_page_red_and_the_next_price_clears_it(serving, 
             async with feeding(gateway, make, first=1_000):
                 await expect(page.locator("#alarm")).to_be_hidden()
                 await expect(page.locator("#feed-words")).to_have_text("in sync")
+
+
+async def test_spot_and_futures_stand_side_by_side_with_the_basis(serving, make, browser):
+    venues = ("binance", "binance-usdm")
+    async with (
+        serving(clock=SystemClock()) as gateway,
+        feeding(gateway, make, venues=venues),
+        opened(browser, f"{gateway.url}/#btcusdt") as page,
+    ):
+        tabs = page.locator("#symbols button")
+        await expect(tabs).to_have_count(2)
+        for number, (venue, price) in enumerate(zip(venues, ("61,8", "61,9"), strict=True)):
+            await tabs.nth(number).click()
+            await expect(page.locator("#venue")).to_have_text(venue)
+            await until(lambda: text(page, "#price-main"), lambda shown, price=price: shown.startswith(price))
+            await until(
+                lambda: text(page, "#bids td:first-child >> nth=0"), lambda shown, price=price: shown.startswith(price)
+            )
+            await expect(page.locator("#basis")).to_have_text(re.compile(r"^\+(9\.9|10\.0)\d bps$"))
+            await expect(page.locator("#basis-note")).to_have_text("binance-usdm over binance")
+            assert page.url.endswith(f"#{venue}/BTCUSDT")
+            assert venue in await page.title()
+        await page.goto(f"{gateway.url}/#binance/btcusdt")
+        await expect(page.locator("#venue")).to_have_text("binance")
+        root = "document.documentElement"
+        assert await page.evaluate(f"{root}.scrollHeight <= innerHeight && {root}.scrollWidth <= innerWidth")
+        price, sides = [await page.locator(selector).bounding_box() for selector in ("#price-main", ".sides")]
+        assert price["x"] + price["width"] < sides["x"]
+
+
+async def test_a_halt_is_shown_in_the_words_of_the_exchange_and_is_no_alarm(serving, make, browser):
+    async with serving(clock=SystemClock(), stale_after=0.3) as gateway:
+        await gateway.publish(make.price(1), make.book(1), make.status("BREAK"))
+        async with opened(browser, gateway.url) as page:
+            await expect(page.locator("#feed-words")).to_have_text("BREAK")
+            await expect(page.locator("#alarm")).to_have_text("Halted by the exchange: BREAK")
+            await expect(page.locator("#price-main")).to_have_text(f"{make.price(1).price:,.3f}"[:-1])
+            red, green, _ = await background(page, ".pill")
+            assert red < 2 * green
+            await gateway.publish(make.status())
+            await expect(page.locator("#feed-words")).to_have_text("stale")
+
+
+async def test_a_symbol_that_the_exchange_does_not_list_is_shown_as_such(serving, make, browser):
+    async with serving(clock=SystemClock(), expected=[("binance", "GONEUSDT")]) as gateway:
+        await gateway.publish(make.status("UNLISTED", "GONEUSDT"))
+        async with opened(browser, gateway.url) as page:
+            await expect(page.locator("#feed-words")).to_have_text("not listed")
+            await expect(page.locator("#empty-words")).to_have_text("GONEUSDT: The exchange does not list this symbol")
+
+
+async def test_what_is_wrong_is_said_at_the_top_until_it_is_right_again(serving, make, browser):
+    problem = {"store": None}
+    async with (
+        serving(clock=SystemClock(), checks={"store": lambda: problem["store"]}) as gateway,
+        feeding(gateway, make),
+        opened(browser, gateway.url) as page,
+    ):
+        await expect(page.locator("#feed-words")).to_have_text("in sync")
+        await expect(page.locator("#health")).to_be_hidden()
+        problem["store"] = "the disk is full, 1,204 rows wait"
+        await expect(page.locator("#problems li")).to_have_text(["store: the disk is full, 1,204 rows wait"])
+        overhang = "document.querySelector('#chart svg').getBoundingClientRect().bottom > innerHeight - 30"
+        await until(lambda: page.evaluate(overhang), lambda is_cut: not is_cut)
+        await gateway.publish(make.status(problem="no best bid and ask to compare the book with for a minute"))
+        await expect(page.locator("#problems li")).to_have_count(2)
+        await expect(page.locator("#problems li >> nth=1")).to_contain_text("BTCUSDT: no best bid and ask")
+        problem["store"] = None
+        await gateway.publish(make.status())
+        await expect(page.locator("#health")).to_be_hidden()
+
+
+async def test_an_exchange_whose_clock_is_ahead_is_said_and_the_negative_latency_shown(serving, make, browser):
+    async with serving(clock=SystemClock()) as gateway:
+        early = make.price(1, received=make.price(1).event_time - 2_500_000)
+        early = replace(early, priced_time=early.event_time - 2_400_000)
+        await gateway.publish(early)
+        async with opened(browser, gateway.url) as page:
+            await expect(page.locator("#problems li")).to_contain_text(["2.5 s ahead of this machine's"])
+            await expect(page.locator("#latency")).to_have_text("-2,400.0 ms")
+
+
+async def test_a_simulator_that_is_started_again_draws_its_chart_anew(serving, make, browser):
+    async with serving(clock=SystemClock(), limits={"new_run_after": 0.5}) as gateway:
+        await gateway.publish(*(make.price(step) for step in range(5_000, 5_300)))
+        async with opened(browser, gateway.url) as page:
+            await until(lambda: path_length(page), lambda length: length > 1000)
+            async with feeding(gateway, make):
+                newest = page.locator("#update-id")
+                await until(newest.inner_text, lambda shown: int(shown.replace(",", "")) < 20_000)
+                await until(lambda: path_length(page), lambda length: length < 1000)
 
 
 async def background(page, selector):
@@ -215,7 +309,10 @@ async def test_the_page_comes_back_when_the_gateway_does(serving, make, browser)
 
 
 async def test_before_the_first_price_it_says_what_it_waits_for(serving, make, browser):
-    async with serving(clock=SystemClock(), expected=["BTCUSDT"]) as gateway, opened(browser, gateway.url) as page:
+    async with (
+        serving(clock=SystemClock(), expected=[("binance", "BTCUSDT")]) as gateway,
+        opened(browser, gateway.url) as page,
+    ):
         await expect(page.locator("#empty")).to_contain_text("Waiting for the first price of BTCUSDT")
         await expect(page.locator("#feed-words")).to_have_text("waiting")
         await gateway.publish(make.price(1))

@@ -23,6 +23,7 @@ from gateway.key import Key
 from gateway.market import Market, News
 from gateway.own_names import OwnNames
 from gateway.page import page_routes
+from gateway.run import NEW_RUN_AFTER
 from gateway.settings import GatewaySettings
 from gateway.stream import Stream
 
@@ -52,15 +53,19 @@ async def run(
     tap_capacity: int = TAP_CAPACITY,
     max_listeners: int = MAX_LISTENERS,
     forgotten_after: float = FORGOTTEN_AFTER,
+    new_run_after: float = NEW_RUN_AFTER,
 ) -> None:
     """Serve the page, `/api`, `/ws` and the health routes until `stop` is set; `on_serving` is called with the address.
 
     `expected` are venue and name of symbols that are shown as waiting before their first event; others are forgotten
-    after `forgotten_after` seconds of silence.
+    after `forgotten_after` seconds of silence. A feed that brings only older events for `new_run_after` seconds has
+    begun anew.
     `registry` and `checks` are what `/metrics` and `/readyz` tell beside the gateway's own; the page shows what
     `checks` find, too. Raises `StartupError` when the address cannot be had.
     """
-    limits = Limits(settings.history_minutes, settings.stale_after, forgotten_after=forgotten_after)
+    limits = Limits(
+        settings.history_minutes, settings.stale_after, forgotten_after=forgotten_after, new_run_after=new_run_after
+    )
     market = Market(limits, [Key(*each) for each in expected])
     gateway = Gateway(settings, market, Audience(max_listeners), checks, clock)
     registry.register(Exporter(gateway.samples))

@@ -15,6 +15,7 @@ export class Chart {
     this.clear();
     setInterval(() => this.draw(), PAUSE);
     document.addEventListener("visibilitychange", () => this.draw());
+    new ResizeObserver(() => this.fit()).observe(element);
   }
 
   clear() {
@@ -72,8 +73,13 @@ export class Chart {
     if (!this.changed || document.hidden || !window.Plotly || !this.element.clientHeight) return;
     this.changed = false;
     const isNew = !this.element.classList.contains("js-plotly-plot");
-    Plotly.react(this.element, this.traces(), this.layout(), { displayModeBar: false, responsive: true, doubleClick: false });
+    Plotly.react(this.element, this.traces(), this.layout(), { displayModeBar: false, doubleClick: false });
     if (isNew) this.element.on("plotly_doubleclick", () => this.restyle());
+  }
+
+  // Plotly itself notices only when the window changes, not when a banner above takes room.
+  fit() {
+    if (this.element.classList.contains("js-plotly-plot") && this.element.clientHeight) Plotly.Plots.resize(this.element);
   }
 
   // Draws everything anew: after a change of theme or range.

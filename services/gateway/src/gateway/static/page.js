@@ -197,7 +197,7 @@ function drawProblems() {
 // Against the same symbol at other venues; the gateway says which one is the reference.
 function drawBasis() {
   const pairs = quotes.filter((quote) => quote.symbol === shown.symbol && quote.basis_against && [quote.venue, quote.basis_against].includes(shown.venue));
-  byId("basis-cell").hidden = !pairs.length;
+  byId("basis-row").hidden = !pairs.length;
   const lines = pairs.map(({ venue, basis_bps: value, basis_against: reference }) => [signed(value, 2) + (value === null ? "" : " bps"), `${venue} over ${reference}`]);
   write("basis", lines[0]?.[0] ?? NONE);
   write("basis-note", [lines[0]?.[1], ...lines.slice(1).map(([value, pair]) => `${value} ${pair}`)].filter(Boolean).join(" · "));

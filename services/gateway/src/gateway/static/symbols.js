@@ -37,11 +37,17 @@ export function showSymbols(quotes, current) {
     const [symbol, venue, price] = tab.children;
     tab.dataset.key = keyOf(quote);
     tab.dataset.state = quote.state;
-    tab.setAttribute("aria-current", String(keyOf(quote) === current));
     write(symbol, quote.symbol);
     write(venue, named ? quote.venue ?? "" : "");
     write(price, quote.text || NONE);
+    markCurrent(tab, keyOf(quote) === current);
   });
+}
+
+function markCurrent(tab, isCurrent) {
+  const wasCurrent = tab.getAttribute("aria-current") === "true";
+  tab.setAttribute("aria-current", String(isCurrent));
+  if (isCurrent && !wasCurrent) tab.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
 function showSelect(quotes, current, named) {
