@@ -807,7 +807,7 @@ async def test_a_recording_can_be_played_and_gives_the_books_of_the_exchange(tmp
         assert not server.limits.breaches
     lines = path.read_bytes().splitlines()
     assert len(lines) == recorder.lines
-    async with SimulatorServer(Playback(path), close_when_played=True) as playback:
+    async with SimulatorServer(Playback([path]), close_when_played=True) as playback:
         run = Run(playback, symbols=symbols)
         run.crawler = Crawler(
             run.settings, run.broker, name="test", random=Random(1), clock=clock_of(playback), replay=True

@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 RECORDING = "binance_spot_btcusdt_20240808.ndjson.gz"
+FUTURES_RECORDING = "binance_usdm_btcusdt_20240808.ndjson.gz"
 
 
 class NaiveBook:
@@ -22,7 +23,8 @@ class NaiveBook:
         """Applies a diff unless it is old; true when it was applied. A hole is an error."""
         if event["u"] <= self.update_id:
             return False
-        assert event["U"] <= self.update_id + 1, f"hole between {self.update_id} and {event['U']}"
+        first_id = event["pu"] + 1 if "pu" in event else event["U"]
+        assert first_id <= self.update_id + 1, f"hole between {self.update_id} and {first_id}"
         for side, rows in ((self.bids, event["b"]), (self.asks, event["a"])):
             for price, quantity in rows:
                 side[Decimal(price)] = Decimal(quantity)
@@ -47,11 +49,19 @@ def naive_book():
 
 @pytest.fixture(scope="session")
 def real_recording():
+    return recording_called(RECORDING)
+
+
+@pytest.fixture(scope="session")
+def real_futures_recording():
+    return recording_called(FUTURES_RECORDING)
+
+
+def recording_called(name):
     folder = Path(os.environ.get("FAIRPRICE_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
-    path = folder / RECORDING
-    if not path.exists():
-        pytest.skip(f"{RECORDING} is not in {folder}; set FAIRPRICE_TEST_DATA to the folder that holds it")
-    return path
+    if not (folder / name).exists():
+        pytest.skip(f"{name} is not in {folder}; set FAIRPRICE_TEST_DATA to the folder that holds it")
+    return folder / name
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import gzip
 import time
 
@@ -36,12 +37,12 @@ def streams_of(lines, *names):
     return [line for line in lines if any(line.startswith(start) for start in wanted)]
 
 
-async def depth(session, server, symbol="BTCUSDT", limit=1000):
-    async with session.get(f"{server.rest_url}/api/v3/depth?symbol={symbol}&limit={limit}") as reply:
+async def depth(session, server, symbol="BTCUSDT", limit=1000, rest="/api/v3"):
+    async with session.get(f"{server.rest_url}{rest}/depth?symbol={symbol}&limit={limit}") as reply:
         return reply.status, await reply.read()
 
 
-async def listen(server, path, *, ask_after=1, symbols=("BTCUSDT",), read_slowly=False):
+async def listen(server, path, *, ask_after=1, symbols=("BTCUSDT",), read_slowly=False, rest="/api/v3"):
     """Everything a client is sent until the end, and the snapshots it is given after the first frame."""
     frames, snapshots = [], {}
     async with aiohttp.ClientSession() as session, session.ws_connect(server.stream_url + path) as client:
@@ -49,7 +50,7 @@ async def listen(server, path, *, ask_after=1, symbols=("BTCUSDT",), read_slowly
             frames.append(message.data.encode())
             if len(frames) == ask_after:
                 for symbol in symbols:
-                    snapshots[symbol] = await depth(session, server, symbol)
+                    snapshots[symbol] = await depth(session, server, symbol, rest=rest)
             if read_slowly and len(frames) % 50 == 0:
                 await asyncio.sleep(0.01)
         return frames, snapshots, client.close_code
@@ -58,7 +59,7 @@ async def listen(server, path, *, ask_after=1, symbols=("BTCUSDT",), read_slowly
 @pytest.mark.parametrize("speed", [None, 20])
 async def test_a_recording_is_played_byte_for_byte_and_then_the_connection_is_closed(tmp_path, speed):
     lines = recorded(tmp_path / "r.gz")
-    async with SimulatorServer(Playback(tmp_path / "r.gz", speed=speed), close_when_played=True) as server:
+    async with SimulatorServer(Playback([tmp_path / "r.gz"], speed=speed), close_when_played=True) as server:
         frames, snapshots, code = await listen(server, "/stream?streams=btcusdt@depth@100ms/btcusdt@bookTicker")
         assert frames == streams_of(lines, "btcusdt@depth@100ms", "btcusdt@bookTicker")
         assert snapshots["BTCUSDT"] == (200, next(line for line in lines if line.startswith(b'{"lastUpdateId"')))
@@ -69,7 +70,7 @@ async def test_a_recording_is_played_byte_for_byte_and_then_the_connection_is_cl
 
 async def test_raw_connections_get_the_bare_events(tmp_path):
     lines = recorded(tmp_path / "r.gz", seconds=1)
-    async with SimulatorServer(Playback(tmp_path / "r.gz"), close_when_played=True) as server:
+    async with SimulatorServer(Playback([tmp_path / "r.gz"]), close_when_played=True) as server:
         frames, _, _ = await listen(server, "/ws/btcusdt@depth@100ms")
     wrapped = streams_of(lines, "btcusdt@depth@100ms")
     assert frames == [line[len(b'{"stream":"btcusdt@depth@100ms","data":') : -1] for line in wrapped]
@@ -79,7 +80,7 @@ async def test_playing_takes_its_time_at_a_given_speed_and_none_at_max(tmp_path)
     recorded(tmp_path / "r.gz", seconds=4)
     times = []
     for speed in (10, None):
-        async with SimulatorServer(Playback(tmp_path / "r.gz", speed=speed), close_when_played=True) as server:
+        async with SimulatorServer(Playback([tmp_path / "r.gz"], speed=speed), close_when_played=True) as server:
             began = time.monotonic()
             await listen(server, "/ws/btcusdt@depth@100ms")
             times.append(time.monotonic() - began)
@@ -89,17 +90,17 @@ async def test_playing_takes_its_time_at_a_given_speed_and_none_at_max(tmp_path)
 
 async def test_the_client_can_ask_for_the_snapshot_late_and_still_joins_at_the_recorded_point(tmp_path, naive_book):
     lines = recorded(tmp_path / "r.gz")
-    async with SimulatorServer(Playback(tmp_path / "r.gz"), close_when_played=True) as server:
+    async with SimulatorServer(Playback([tmp_path / "r.gz"]), close_when_played=True) as server:
         frames, snapshots, _ = await listen(server, "/ws/btcusdt@depth@100ms", ask_after=2)
-    book = naive_book(snapshots["BTCUSDT"][1])
+    kept = naive_book(snapshots["BTCUSDT"][1])
     recorded_ids = [orjson.loads(line)["data"]["u"] for line in streams_of(lines, "btcusdt@depth@100ms")]
-    expected = sum(last_id > book.update_id for last_id in recorded_ids)
-    assert sum(book.apply(orjson.loads(frame)) for frame in frames) == expected >= 27
+    expected = sum(last_id > kept.update_id for last_id in recorded_ids)
+    assert sum(kept.apply(orjson.loads(frame)) for frame in frames) == expected >= 27
 
 
 async def test_playing_stops_at_the_recorded_snapshot_until_it_is_asked_for(tmp_path):
     recorded(tmp_path / "r.gz")
-    playback = Playback(tmp_path / "r.gz", knobs=Knobs(wait_for_snapshot_s=5))
+    playback = Playback([tmp_path / "r.gz"], knobs=Knobs(wait_for_snapshot_s=5))
     async with (
         SimulatorServer(playback, close_when_played=True) as server,
         aiohttp.ClientSession() as session,
@@ -113,53 +114,184 @@ async def test_playing_stops_at_the_recorded_snapshot_until_it_is_asked_for(tmp_
     assert len(before) + len(after) == 30
 
 
-async def test_later_snapshots_are_the_book_at_the_play_position_cut_to_the_limit(tmp_path, naive_book):
-    lines = recorded(tmp_path / "r.gz")
+def diff(number, time_ms=None):
+    event = {"e": "depthUpdate", "E": time_ms or number, "s": "BTCUSDT", "U": number, "u": number, "b": [], "a": []}
+    return orjson.dumps({"stream": "btcusdt@depth@100ms", "data": event})
+
+
+def book(number):
+    return orjson.dumps({"lastUpdateId": number, "bids": [["1.0", "1.0"]], "asks": [["2.0", "1.0"]]})
+
+
+def played_from(path, *lines, **options):
+    """A playback of these lines, a tenth of a second of recorded time apart."""
+    path.write_bytes(b"".join(b"%d %b\n" % (number * 100_000_000, line) for number, line in enumerate(lines, 1)))
+    return Playback([path], **options)
+
+
+class Client:
+    """Listens to one stream of diffs and asks for snapshots beside it."""
+
+    def __init__(self, server, session, socket) -> None:
+        self.server, self.session, self.socket = server, session, socket
+        self.asking = []
+
+    async def ids(self, count):
+        return [orjson.loads((await self.socket.receive(timeout=5)).data)["u"] for _ in range(count)]
+
+    async def silent(self):
+        with pytest.raises(TimeoutError):
+            await self.socket.receive(timeout=0.1)
+
+    def ask(self):
+        task = asyncio.create_task(depth(self.session, self.server))
+        self.asking.append(task)
+        return task
+
+
+@contextlib.asynccontextmanager
+async def client_of(playback, **options):
     async with (
-        SimulatorServer(Playback(tmp_path / "r.gz")) as server,
+        SimulatorServer(playback, **options) as server,
         aiohttp.ClientSession() as session,
-        session.ws_connect(server.stream_url + "/ws/btcusdt@depth@100ms") as client,
+        session.ws_connect(server.stream_url + "/ws/btcusdt@depth@100ms") as socket,
     ):
-        book = naive_book((await depth(session, server))[1])
-        for _ in range(30):
-            book.apply(orjson.loads((await client.receive(timeout=5)).data))
-        await asyncio.wait_for(server.played.wait(), 5)
-        _, body = await depth(session, server, limit=5000)
-        again = naive_book(body)
-        assert (
-            again.update_id == book.update_id == orjson.loads(streams_of(lines, "btcusdt@depth@100ms")[-1])["data"]["u"]
-        )
-        assert (again.bids, again.asks) == (book.bids, book.asks)
-        assert len(orjson.loads((await depth(session, server, limit=7))[1])["bids"]) == 7
-        url = f"{server.control_url}/book?symbol=BTCUSDT&id={book.update_id}"
-        async with session.get(url) as reply:
-            assert reply.status == 200
-        assert server.status()["update_ids"] == {"BTCUSDT": book.update_id}
+        yield Client(server, session, socket)
+
+
+def none_left(answer):
+    status, body = answer
+    return status == 503 and orjson.loads(body) == {
+        "code": -9001,
+        "msg": "No snapshot of BTCUSDT is left in this recording.",
+    }
+
+
+PATIENT = Knobs(wait_for_snapshot_s=30)
+
+
+async def test_snapshots_are_given_once_each_in_their_order_and_then_that_none_is_left(tmp_path):
+    lines = [diff(1), book(1), diff(2), book(2), diff(3), book(3), diff(4)]
+    async with client_of(played_from(tmp_path / "r", *lines, knobs=Knobs(wait_for_snapshot_s=0))) as client:
+        await client.ids(4)
+        await asyncio.wait_for(client.server.played.wait(), 5)
+        assert [await client.ask() for _ in range(3)] == [(200, book(1)), (200, book(2)), (200, book(3))]
+        assert none_left(await client.ask())
+
+
+async def test_a_request_before_the_place_of_its_snapshot_is_answered_there_while_playing_waits(tmp_path):
+    lines = [diff(1), book(1), diff(2), *(diff(number) for number in range(3, 30)), book(29), diff(30)]
+    async with client_of(played_from(tmp_path / "r", *lines, speed=5, knobs=PATIENT)) as client:
+        assert await client.ids(1) == [1]
+        assert await client.ask() == (200, book(1))
+        assert await client.ids(1) == [2]
+        asking = client.ask()
+        assert await client.ids(27) == list(range(3, 30))
+        assert await asking == (200, book(29))
+        assert await client.ids(1) == [30]
+
+
+async def test_a_snapshot_whose_client_has_gone_is_not_used_up(tmp_path):
+    lines = [diff(1), book(1), *(diff(number) for number in range(2, 12)), book(11), diff(12)]
+    async with client_of(played_from(tmp_path / "r", *lines, speed=5, knobs=PATIENT)) as client:
+        await client.ids(1)
+        await client.ask()
+        gone = client.ask()
+        await client.ids(3)
+        gone.cancel()
+        await client.ids(8)
+        assert await client.ask() == (200, book(11))
+
+
+async def test_after_a_hole_playing_waits_at_the_next_snapshot_for_whoever_lost_the_book(tmp_path):
+    lines = [diff(1), book(1), diff(2), book(2), diff(5), diff(6), book(6), diff(7), diff(8)]
+    async with client_of(played_from(tmp_path / "r", *lines, knobs=PATIENT)) as client:
+        await client.ids(1)
+        assert await client.ask() == (200, book(1))
+        assert await client.ids(3) == [2, 5, 6]
+        await client.silent()
+        assert await client.ask() == (200, book(6))  # not that before the hole, which is too old
+        assert await client.ids(2) == [7, 8]
+
+
+async def test_diffs_that_change_places_are_played_as_they_stand(tmp_path):
+    lines = [diff(1), book(1), diff(3), diff(2), diff(4)]
+    async with client_of(played_from(tmp_path / "r", *lines, knobs=Knobs(wait_for_snapshot_s=0))) as client:
+        assert await client.ids(4) == [1, 3, 2, 4]
+
+
+async def test_who_waits_for_a_snapshot_that_another_gets_is_told_that_none_is_left(tmp_path):
+    lines = [diff(1), book(1), *(diff(number) for number in range(2, 9)), book(8), diff(9)]
+    async with client_of(played_from(tmp_path / "r", *lines, speed=5, knobs=PATIENT)) as client:
+        await client.ids(1)
+        await client.ask()
+        asking = [client.ask(), client.ask()]
+        await client.ids(8)
+        answers = sorted([await task for task in asking])
+        assert answers[0] == (200, book(8))
+        assert none_left(answers[1])
+
+
+async def test_a_question_where_the_book_stands_uses_no_snapshot_up(tmp_path):
+    async with client_of(played_from(tmp_path / "r", diff(1), book(1), diff(2), knobs=PATIENT)) as client:
+        status, body = await depth(client.session, client.server, limit=5)
+        assert (status, orjson.loads(body)["code"]) == (503, -9002)
+        assert await client.ask() == (200, book(1))
+
+
+async def test_recordings_are_played_one_after_the_other_without_the_time_between_them(tmp_path):
+    (tmp_path / "first").mkdir()
+    played_from(tmp_path / "first" / "a", diff(1), book(1), diff(2), diff(3))
+    played_from(tmp_path / "first" / "b", diff(10), book(10), diff(11))
+    late = (tmp_path / "first" / "b").read_bytes().splitlines()
+    (tmp_path / "first" / "b").write_bytes(b"".join(b"9" + line + b"\n" for line in late))
+    playback = Playback([tmp_path / "first"], speed=1, knobs=PATIENT)
+    async with client_of(playback, close_when_played=True) as client:
+        assert await client.ids(1) == [1]
+        assert await client.ask() == (200, book(1))
+        second = client.ask()
+        assert await client.ids(4) == [2, 3, 10, 11]
+        assert await second == (200, book(10))
+        assert client.server.status()["update_ids"] == {"BTCUSDT": 11}
+
+
+async def test_the_book_of_a_recording_is_not_told_and_its_symbols_have_no_status(tmp_path):
+    async with client_of(played_from(tmp_path / "r", diff(1), book(1))) as client:
+        async with client.session.get(f"{client.server.control_url}/book?symbol=BTCUSDT&id=1") as reply:
+            assert (reply.status, "played as it is" in await reply.text()) == (404, True)
+        body = {"symbol": "BTCUSDT", "status": "BREAK"}
+        async with client.session.post(f"{client.server.control_url}/symbols", json=body) as reply:
+            assert (reply.status, "played as it is" in await reply.text()) == (404, True)
+
+
+def test_diffs_that_are_left_out_are_told(tmp_path, caplog):
+    played_from(tmp_path / "r", diff(1), diff(2, time_ms=10**12), book(1))
+    assert [record.getMessage() for record in caplog.records] == [
+        "1 diffs whose event time is more than a day away from their receive time are left out"
+    ]
 
 
 async def test_several_symbols_have_each_their_own_snapshot(tmp_path, naive_book):
     symbols = ("BTCUSDT", "ETHUSDT")
     recorded(tmp_path / "r.gz", symbols)
-    async with SimulatorServer(Playback(tmp_path / "r.gz"), close_when_played=True) as server:
+    async with SimulatorServer(Playback([tmp_path / "r.gz"]), close_when_played=True) as server:
         path = "/stream?streams=btcusdt@depth@100ms/ethusdt@depth@100ms"
         frames, snapshots, _ = await listen(server, path, ask_after=2, symbols=symbols)
     for symbol in symbols:
-        book = naive_book(snapshots[symbol][1])
+        kept = naive_book(snapshots[symbol][1])
         mine = [orjson.loads(frame)["data"] for frame in frames if symbol.lower().encode() in frame[:30]]
-        assert sum(book.apply(event) for event in mine) >= 25
+        assert sum(kept.apply(event) for event in mine) >= 25
 
 
-async def test_a_symbol_without_any_snapshot_is_answered_with_an_error(tmp_path):
+async def test_a_symbol_without_any_snapshot_is_answered_so_at_once(tmp_path):
     recorded(tmp_path / "r.gz", snapshot_at=0)
-    async with SimulatorServer(Playback(tmp_path / "r.gz")) as server, aiohttp.ClientSession() as session:
-        status, body = await depth(session, server)
-        assert status == 503
-        assert "no snapshot of BTCUSDT" in orjson.loads(body)["msg"]
+    async with SimulatorServer(Playback([tmp_path / "r.gz"])) as server, aiohttp.ClientSession() as session:
+        assert none_left(await depth(session, server))
 
 
 async def test_nothing_is_dropped_for_a_slow_client(tmp_path):
     lines = recorded(tmp_path / "r.gz", seconds=8)
-    async with SimulatorServer(Playback(tmp_path / "r.gz"), close_when_played=True) as server:
+    async with SimulatorServer(Playback([tmp_path / "r.gz"]), close_when_played=True) as server:
         path = "/stream?streams=btcusdt@depth@100ms/btcusdt@bookTicker/btcusdt@trade"
         frames, _, _ = await listen(server, path, read_slowly=True)
     assert frames == [line for line in lines if not line.startswith(b'{"lastUpdateId"')]
@@ -168,7 +300,7 @@ async def test_nothing_is_dropped_for_a_slow_client(tmp_path):
 async def test_playing_pauses_while_nobody_listens(tmp_path):
     recorded(tmp_path / "r.gz", snapshot_at=0, seconds=20)
     url = "/ws/btcusdt@depth@100ms"
-    async with SimulatorServer(Playback(tmp_path / "r.gz", speed=15)) as server, aiohttp.ClientSession() as session:
+    async with SimulatorServer(Playback([tmp_path / "r.gz"], speed=15)) as server, aiohttp.ClientSession() as session:
         async with session.ws_connect(server.stream_url + url) as client:
             for _ in range(10):
                 await client.receive(timeout=5)
@@ -182,14 +314,14 @@ async def test_playing_pauses_while_nobody_listens(tmp_path):
 
 async def test_the_other_depth_speed_is_sent_what_was_recorded(tmp_path):
     lines = recorded(tmp_path / "r.gz", seconds=1)
-    async with SimulatorServer(Playback(tmp_path / "r.gz"), close_when_played=True) as server:
+    async with SimulatorServer(Playback([tmp_path / "r.gz"]), close_when_played=True) as server:
         frames, _, _ = await listen(server, "/stream?streams=btcusdt@depth")
     assert frames == [line.replace(b"@depth@100ms", b"@depth", 1) for line in streams_of(lines, "btcusdt@depth@100ms")]
 
 
 async def test_after_the_end_it_is_silent_but_alive(tmp_path):
     recorded(tmp_path / "r.gz", seconds=1)
-    playback = Playback(tmp_path / "r.gz", knobs=Knobs(time_scale=100, wait_for_snapshot_s=0))
+    playback = Playback([tmp_path / "r.gz"], knobs=Knobs(time_scale=100, wait_for_snapshot_s=0))
     async with (
         SimulatorServer(playback) as server,
         aiohttp.ClientSession() as session,
@@ -204,7 +336,7 @@ async def test_after_the_end_it_is_silent_but_alive(tmp_path):
 async def test_faults_apply_to_recordings_too(tmp_path):
     lines = recorded(tmp_path / "r.gz")
     true = streams_of(lines, "btcusdt@depth@100ms", "btcusdt@trade")
-    async with SimulatorServer(Playback(tmp_path / "r.gz"), close_when_played=True) as server:
+    async with SimulatorServer(Playback([tmp_path / "r.gz"]), close_when_played=True) as server:
         server.inject(Fault("drop", after=5))
         frames, _, _ = await listen(server, "/stream?streams=btcusdt@depth@100ms/btcusdt@trade")
     missing = streams_of(true, "btcusdt@depth@100ms")[5]
@@ -214,7 +346,7 @@ async def test_faults_apply_to_recordings_too(tmp_path):
 async def test_exchange_info_lists_what_was_recorded(tmp_path):
     recorded(tmp_path / "r.gz", ("BTCUSDT", "ETHUSDT"), seconds=0.5)
     async with (
-        SimulatorServer(Playback(tmp_path / "r.gz")) as server,
+        SimulatorServer(Playback([tmp_path / "r.gz"])) as server,
         aiohttp.ClientSession() as session,
         session.get(server.rest_url + "/api/v3/exchangeInfo") as reply,
     ):
@@ -226,11 +358,29 @@ async def test_exchange_info_lists_what_was_recorded(tmp_path):
 async def test_the_real_recording_is_played_byte_for_byte_from_its_own_snapshot_on(real_recording, naive_book):
     with gzip.open(real_recording) as file:
         lines = [line.partition(b" ")[2].strip() for line in file]
-    async with SimulatorServer(Playback(real_recording), close_when_played=True) as server:
+    async with SimulatorServer(Playback([real_recording]), close_when_played=True) as server:
         path = "/stream?streams=btcusdt@depth@100ms/btcusdt@bookTicker"
         frames, snapshots, _ = await listen(server, path)
     assert frames == streams_of(lines, "btcusdt@depth@100ms", "btcusdt@bookTicker")
     assert snapshots["BTCUSDT"][1] == next(line for line in lines if line.startswith(b'{"lastUpdateId"'))
-    book = naive_book(snapshots["BTCUSDT"][1])
+    kept = naive_book(snapshots["BTCUSDT"][1])
     depth_frames = streams_of(frames, "btcusdt@depth@100ms")
-    assert sum(book.apply(orjson.loads(frame)["data"]) for frame in depth_frames) == 3449
+    assert sum(kept.apply(orjson.loads(frame)["data"]) for frame in depth_frames) == 3449
+
+
+@pytest.mark.recording
+async def test_the_real_recording_of_futures_is_played_under_the_names_that_a_client_asks_for(
+    real_futures_recording, naive_book
+):
+    with gzip.open(real_futures_recording) as file:
+        lines = [line.partition(b" ")[2].strip() for line in file]
+    async with SimulatorServer(Playback([real_futures_recording]), close_when_played=True) as server:
+        path = "/public/stream?streams=btcusdt@depth@100ms/btcusdt@bookTicker"
+        frames, snapshots, _ = await listen(server, path, rest="/fapi/v1")
+    recorded_diffs = streams_of(lines, "btcusdt@depth@0ms")
+    assert streams_of(frames, "btcusdt@depth@100ms") == [
+        line.replace(b"@depth@0ms", b"@depth@100ms", 1) for line in recorded_diffs
+    ]
+    assert snapshots["BTCUSDT"][1] == next(line for line in lines if line.startswith(b'{"lastUpdateId"'))
+    kept = naive_book(snapshots["BTCUSDT"][1])
+    assert sum(kept.apply(orjson.loads(frame)["data"]) for frame in streams_of(frames, "btcusdt@depth@100ms")) == 6547

@@ -1,9 +1,10 @@
 import gzip
 
+import orjson
 import pytest
 
-from simulator import RecordingError, symbols_of
-from simulator.recording import contents, read
+from simulator import RecordingError
+from simulator.recording import contents, files_of, read
 
 DIFF = b'{"stream":"%b@depth@100ms","data":{"e":"depthUpdate","E":1,"s":"X","U":1,"u":2,"b":[],"a":[]}}'
 SNAPSHOT = b'{"lastUpdateId":1,"bids":[["1.0","2.0"]],"asks":[]}'
@@ -27,7 +28,7 @@ def test_lines_are_read_plain_or_packed_with_their_bytes_untouched(tmp_path, nam
 
 
 def test_a_bare_snapshot_is_that_of_the_only_symbol(tmp_path):
-    found = contents(written(tmp_path, DIFF % b"btcusdt", SNAPSHOT, SNAPSHOT.replace(b":1,", b":9,")))
+    found = contents([written(tmp_path, DIFF % b"btcusdt", SNAPSHOT, SNAPSHOT.replace(b":1,", b":9,"))])
     assert found.symbols == ("BTCUSDT",)
     assert found.first_snapshots == {"BTCUSDT": SNAPSHOT}
     assert found.lines == 3
@@ -36,8 +37,8 @@ def test_a_bare_snapshot_is_that_of_the_only_symbol(tmp_path):
 def test_snapshots_of_several_symbols_are_wrapped(tmp_path):
     wrapped = b'{"stream":"ethusdt@snapshot","data":%b}' % SNAPSHOT
     path = written(tmp_path, DIFF % b"btcusdt", DIFF % b"ethusdt", wrapped)
-    assert contents(path).first_snapshots == {"ETHUSDT": SNAPSHOT}
-    assert symbols_of(path) == ("BTCUSDT", "ETHUSDT")
+    assert contents([path]).first_snapshots == {"ETHUSDT": SNAPSHOT}
+    assert contents([path]).symbols == ("BTCUSDT", "ETHUSDT")
 
 
 def test_a_bare_snapshot_among_several_symbols_belongs_to_the_one_whose_ids_it_fits(tmp_path):
@@ -52,9 +53,9 @@ def test_a_bare_snapshot_among_several_symbols_belongs_to_the_one_whose_ids_it_f
         diff.format("ethusdt", "ETHUSDT", 96, 99),
     ]
     path.write_text("".join(f"{number} {line}\n" for number, line in enumerate(lines, 1)))
-    found = contents(path)
+    found = contents([path])
 
-    assert found.snapshot_symbols == {3: "ETHUSDT", 4: "BTCUSDT"}
+    assert found.snapshots == {(0, 3): "ETHUSDT", (0, 4): "BTCUSDT"}
     assert b'"lastUpdateId":92' in found.first_snapshots["ETHUSDT"]
     assert b'"lastUpdateId":515' in found.first_snapshots["BTCUSDT"]
 
@@ -91,14 +92,14 @@ def test_a_malformed_line_is_named_by_file_and_number(tmp_path, bad, problem):
     path = tmp_path / "bad.ndjson"
     path.write_bytes(b"1 %b\n2 %b\n%b\n" % (DIFF % b"a", DIFF % b"a", bad))
     with pytest.raises(RecordingError, match=f"bad.ndjson, line 3: {problem}"):
-        contents(path)
+        contents([path])
 
 
 def test_a_compressed_file_that_is_cut_off_is_named_by_file_and_line(tmp_path):
     path = written(tmp_path, *[DIFF % b"%08d" % number for number in range(5000)], name="cut.gz")
     path.write_bytes(path.read_bytes()[:-3000])
     with pytest.raises(RecordingError, match=r"cut\.gz, line \d{4}: the compressed file is cut off here"):
-        contents(path)
+        contents([path])
 
 
 def test_damaged_compressed_data_is_named(tmp_path):
@@ -107,25 +108,97 @@ def test_damaged_compressed_data_is_named(tmp_path):
     text[200:260] = b"\xff" * 60
     path.write_bytes(text)
     with pytest.raises(RecordingError, match=r"damaged\.gz, line \d+: the compressed data is damaged"):
-        contents(path)
+        contents([path])
 
 
 def test_a_file_that_is_not_there_or_a_folder_cannot_be_read(tmp_path):
     with pytest.raises(RecordingError, match="nothing: cannot be read: No such file"):
-        contents(tmp_path / "nothing")
+        contents([tmp_path / "nothing"])
     with pytest.raises(RecordingError, match="cannot be read: Is a directory"):
-        contents(tmp_path)
+        contents([tmp_path])
 
 
 @pytest.mark.parametrize("lines", [(), (SNAPSHOT,)])
 def test_a_recording_without_events_is_an_error(tmp_path, lines):
     with pytest.raises(RecordingError, match="no market events"):
-        contents(written(tmp_path, *lines))
+        contents([written(tmp_path, *lines)])
+
+
+def diff_at(time_us, **fields):
+    event = {"e": "depthUpdate", "E": time_us, "s": "BTCUSDT", "U": 1, "u": 2, **fields, "b": [], "a": []}
+    return orjson.dumps({"stream": "btcusdt@depth@100ms", "data": event})
+
+
+NOW_US = 1_700_000_000_000_000
+
+
+def test_recordings_are_taken_as_they_stand_and_those_of_a_folder_in_the_order_of_their_times(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, time in (("b", 1), ("a", 3), ("c", 2), (".hidden", 0)):
+        (folder / name).write_bytes(b"%d %b\n" % (time, DIFF % b"btcusdt"))
+    names = [path.name for path in files_of([folder / "a", folder, folder / "b"])]
+    assert names == ["a", "b", "c", "a", "b"]
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(RecordingError, match="holds no file"):
+        files_of([tmp_path])
+
+
+def test_what_several_recordings_hold_is_told_together(tmp_path):
+    first = written(tmp_path, DIFF % b"btcusdt", SNAPSHOT, name="first")
+    second = written(
+        tmp_path, DIFF % b"ethusdt", DIFF % b"btcusdt", b'{"stream":"btcusdt@snapshot","data":{}}', name="2"
+    )
+    found = contents([first, second])
+    assert found.symbols == ("BTCUSDT", "ETHUSDT")
+    assert found.snapshots == {(0, 2): "BTCUSDT", (1, 3): "BTCUSDT"}
+    assert found.first_snapshots == {"BTCUSDT": SNAPSHOT}
+    assert found.lines == 5
+
+
+def test_the_venue_is_told_by_the_diffs(tmp_path):
+    spot = written(tmp_path, diff_at(1), name="spot")
+    futures = written(tmp_path, diff_at(1, pu=0), name="futures")
+    coins = written(tmp_path, diff_at(1, ps="BTCUSD", pu=0), name="coins")
+    mixed = written(tmp_path, diff_at(1), diff_at(1, pu=2), name="mixed")
+    assert contents([spot]).venue == "binance"
+    assert contents([futures]).venue == "binance-usdm"
+    with pytest.raises(RecordingError, match=r"coins: a recording of COIN-M futures, which count contracts"):
+        contents([coins])
+    with pytest.raises(RecordingError, match=r"spot is of binance, .*futures is of binance-usdm"):
+        contents([spot, futures])
+    with pytest.raises(RecordingError, match="mixed: diffs of different venues are mixed"):
+        contents([mixed])
+
+
+@pytest.mark.parametrize("unit", [1, 1000], ids=["microseconds", "milliseconds"])
+def test_a_diff_whose_event_time_is_more_than_a_day_off_is_left_out_and_counted(tmp_path, unit):
+    times = [NOW_US, NOW_US + 86_300_000_000, NOW_US - 86_500_000_000, NOW_US * 2, NOW_US + 100_000]
+    path = tmp_path / "recording"
+    path.write_bytes(b"".join(b"%d000 %b\n" % (NOW_US, diff_at(time // unit)) for time in times))
+    assert [line.number for line in read(path)] == [1, 2, 5]
+    assert contents([path]).misdated == 2
+
+
+def test_a_recording_of_which_nothing_would_be_left_is_refused(tmp_path):
+    path = tmp_path / "recording"
+    path.write_bytes(b"".join(b"%d %b\n" % (NOW_US // 1000, diff_at(NOW_US // 1000)) for _ in range(3)))
+    with pytest.raises(RecordingError, match="does each line begin with nanoseconds"):
+        contents([path])
+
+
+@pytest.mark.recording
+def test_the_real_recording_of_futures_is_listed(real_futures_recording):
+    found = contents([real_futures_recording])
+    assert (found.venue, found.symbols, found.misdated) == ("binance-usdm", ("BTCUSDT",), 0)
+    assert list(found.snapshots) == [(0, 55)]
 
 
 @pytest.mark.recording
 def test_the_real_recording_is_listed(real_recording):
-    found = contents(real_recording)
+    found = contents([real_recording])
     assert found.symbols == ("BTCUSDT",)
     assert found.lines == 41_249
     assert found.first_snapshots["BTCUSDT"].startswith(b'{"lastUpdateId":50093239218,')

@@ -9,19 +9,21 @@ In one process, without sockets and on a virtual clock:
         print(sent.on_wire(combined=True) if isinstance(sent, Frame) else sent)
 
 `exchange.book_at(symbol, update_id)` is the truth to compare with. On the network: `SimulatorServer(exchange)`, or
-`SimulatorServer(Playback(path))` for a recording. The market is modelled; what it cannot show is told in `knobs.py`.
+`SimulatorServer(Playback([path]))` for recordings. The market is modelled; what it cannot show is told in `knobs.py`.
 """
 
+from simulator.dialects import DIALECTS
 from simulator.exchange import START_US, Exchange
 from simulator.faults import KINDS, Board, Fault
 from simulator.frames import Book, Disconnect, Frame
 from simulator.knobs import Knobs
 from simulator.playback import Playback
-from simulator.recording import RecordingError, symbols_of
+from simulator.recording import RecordingError
 from simulator.replies import Reply
 from simulator.server import PortInUse, SimulatorServer
 
 __all__ = [
+    "DIALECTS",
     "KINDS",
     "START_US",
     "Board",
@@ -36,5 +38,4 @@ __all__ = [
     "RecordingError",
     "Reply",
     "SimulatorServer",
-    "symbols_of",
 ]

@@ -7,8 +7,11 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
-from simulator import Exchange, Knobs, Playback, PortInUse, RecordingError, SimulatorServer
+from simulator import DIALECTS, Exchange, Playback, PortInUse, RecordingError, SimulatorServer
+from simulator.dialects import SPOT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,10 +36,18 @@ async def _serve(options: argparse.Namespace) -> None:
 
 
 def _source(options: argparse.Namespace) -> Exchange | Playback:
-    knobs = Knobs(time_scale=options.time_scale)
     if options.capture:
-        return Playback(options.capture, speed=options.speed, knobs=knobs)
-    return Exchange(options.symbols, options.seed, start_us=time.time_ns() // 1000, knobs=knobs)
+        playback = Playback(options.capture, speed=options.speed)
+        if options.venue not in (None, playback.dialect.name):
+            raise RecordingError(
+                options.capture[0],
+                0,
+                f"a recording of {playback.dialect.name}, not of {options.venue}; leave --venue out",
+            )
+        return playback
+    venue = options.venue or SPOT.name
+    knobs = replace(DIALECTS[venue].knobs, time_scale=options.time_scale)
+    return Exchange(options.symbols, options.seed, venue=venue, start_us=time.time_ns() // 1000, knobs=knobs)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,9 +61,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="seed of the market (default: %(default)s)")
     parser.add_argument("--symbols", type=_symbols, default=("BTCUSDT",), help="comma-separated (default: BTCUSDT)")
     parser.add_argument(
-        "--time-scale", type=_positive, default=1.0, help="how much faster than the wall clock it lives"
+        "--time-scale", type=_positive, default=1.0, help="how much faster than the wall clock a market lives"
     )
-    parser.add_argument("--capture", metavar="FILE", help="play this recording instead of a market")
+    parser.add_argument(
+        "--venue", choices=tuple(DIALECTS), help=f"whose protocol it speaks (default: {SPOT.name}, or the recording's)"
+    )
+    parser.add_argument(
+        "--capture",
+        metavar="FILE",
+        type=Path,
+        nargs="+",
+        help="play these recordings, or those of a folder, instead of a market",
+    )
     parser.add_argument("--speed", type=_speed, default=1.0, help="of the recording: a factor, or 'max' (default: 1)")
     return parser
 

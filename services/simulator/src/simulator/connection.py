@@ -146,7 +146,7 @@ class Audience:
         """Reads anew who is subscribed to what."""
         self._listeners = {}
         for connection in self.connections:
-            for stream in connection.subscriptions.streams:
+            for stream in connection.subscriptions.sent:
                 self._listeners.setdefault(stream, []).append(connection)
         self.changed()
 

@@ -7,20 +7,21 @@ import orjson
 from aiohttp import web
 
 from simulator.faults import fault_from
-from simulator.rest import Venue
+from simulator.rest import Source
 
 
 class Control:
     """Lets a test look behind the exchange's doors and break things."""
 
-    def __init__(self, venue: Venue, status: Callable[[], dict[str, Any]]) -> None:
-        self._venue = venue
+    def __init__(self, source: Source, status: Callable[[], dict[str, Any]]) -> None:
+        self._source = source
         self._status = status
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
-        """Adds `/__sim/book`, `/__sim/status` and `/__sim/faults`."""
+        """Adds `/__sim/book`, `/__sim/status`, `/__sim/symbols` and `/__sim/faults`."""
         router.add_get("/__sim/book", self._book)
         router.add_get("/__sim/status", self._show_status)
+        router.add_post("/__sim/symbols", self._set_status)
         router.add_get("/__sim/faults", self._list)
         router.add_post("/__sim/faults", self._arm)
         router.add_delete("/__sim/faults", self._disarm)
@@ -30,7 +31,7 @@ class Control:
         if not symbol or not number.isdecimal():
             return _answer({"error": "symbol and id: both are needed, /__sim/book?symbol=BTCUSDT&id=123"}, 400)
         try:
-            book = self._venue.book_at(symbol, int(number))
+            book = self._source.book_at(symbol, int(number))
         except LookupError as problem:
             return _answer({"error": str(problem)}, 404)
         return _answer({"symbol": symbol, "update_id": int(number), "bids": book.bids, "asks": book.asks})
@@ -38,8 +39,20 @@ class Control:
     async def _show_status(self, _request: web.Request) -> web.Response:
         return _answer(self._status())
 
+    async def _set_status(self, request: web.Request) -> web.Response:
+        try:
+            document = orjson.loads(await request.read())
+            symbol, status = document["symbol"], document["status"]
+        except (ValueError, TypeError, KeyError):
+            return _answer({"error": 'what is needed is like {"symbol":"BTCUSDT","status":"BREAK"}'}, 400)
+        try:
+            self._source.set_status(symbol, status)
+        except LookupError as problem:
+            return _answer({"error": str(problem)}, 404)
+        return _answer({"symbol": symbol, "status": status})
+
     async def _list(self, _request: web.Request) -> web.Response:
-        return _answer({"faults": self._venue.board.listing()})
+        return _answer({"faults": self._source.board.listing()})
 
     async def _arm(self, request: web.Request) -> web.Response:
         try:
@@ -47,10 +60,10 @@ class Control:
             faults = [fault_from(one) for one in (document if isinstance(document, list) else [document])]
         except ValueError as problem:  # orjson's error is one, too
             return _answer({"error": str(problem)}, 400)
-        return _answer({"armed": [self._venue.board.inject(fault) for fault in faults]})
+        return _answer({"armed": [self._source.board.inject(fault) for fault in faults]})
 
     async def _disarm(self, _request: web.Request) -> web.Response:
-        self._venue.board.clear()
+        self._source.board.clear()
         return _answer({"armed": []})
 
 

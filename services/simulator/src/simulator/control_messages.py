@@ -1,7 +1,7 @@
 """What a client may say on a websocket, and what is said back: one connection's subscriptions, without the socket."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,10 +34,13 @@ class Mistake(Exception):
 
 
 class Subscriptions:
-    """The streams of one connection and the form in which it gets them."""
+    """The streams of one connection and the form in which it gets them; a silent one is sent nothing, granted all."""
 
-    def __init__(self, limits: Limits, knobs: Knobs, *, combined: bool, streams: Sequence[str] = ()) -> None:
+    def __init__(
+        self, limits: Limits, knobs: Knobs, *, combined: bool, streams: Sequence[str] = (), silent: bool = False
+    ) -> None:
         self.combined = combined
+        self._silent = silent
         self.streams: dict[str, None] = {}
         self._limits = limits
         self._knobs = knobs
@@ -50,6 +53,11 @@ class Subscriptions:
         }
         if streams:
             self._subscribe(list(streams))
+
+    @property
+    def sent(self) -> Mapping[str, None]:
+        """The streams whose events it is sent."""
+        return {} if self._silent else self.streams
 
     def answer(self, text: str) -> Answer:
         """Carries out one control message."""

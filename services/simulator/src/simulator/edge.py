@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from simulator.exchange_info import HIGHEST_PRICE
 from simulator.faults import Board, Fault
-from simulator.frames import DAMAGE, Disconnect, Frame, Level, shutdown_frame
+from simulator.frames import DAMAGE, Disconnect, Frame, shutdown_frame
 
-SMALLEST = Decimal("0.00000001")
-CROSSED_BY = Decimal("0.002")
 HUGE_BYTES = 10 * 1024 * 1024
 Sent = Frame | Disconnect
 
@@ -25,13 +24,9 @@ class Line:
 
 
 class Edge:
-    """Passes frames on to one connection, applying the faults of the board.
+    """Passes frames on to one connection, applying the faults of the board."""
 
-    `best` gives the true best bid and ask of a symbol, which a crossing event has to beat.
-    """
-
-    def __init__(self, board: Board, best: Callable[[str], tuple[Level, Level]]) -> None:
-        self.best = best
+    def __init__(self, board: Board) -> None:
         self.board = board
         self._lines: dict[str, Line] = {}
         self._leaves_us: int | None = None
@@ -119,18 +114,15 @@ def _swap(_edge: Edge, frame: Frame, _fault: Fault, line: Line) -> list[Frame]:
 
 def _overlap(_edge: Edge, frame: Frame, _fault: Fault, line: Line) -> list[Frame]:
     before, event = line.past[-1].event(), frame.event()
-    event["U"] = before["U"]
+    event |= {key: before[key] for key in ("U", "pu") if key in before}
     for side in "ba":
         event[side] = [list(level) for level in (dict(before[side]) | dict(event[side])).items()]
     return [frame.replaced(event)]
 
 
-def _crossed(edge: Edge, frame: Frame, _fault: Fault, _line: Line) -> list[Frame]:
+def _crossed(_edge: Edge, frame: Frame, _fault: Fault, _line: Line) -> list[Frame]:
     event = frame.event()
-    (bid, size), (ask, _) = edge.best(frame.symbol)
-    spread = max(Decimal(ask) - Decimal(bid), SMALLEST)
-    beyond = Decimal(ask) + spread * (Decimal(ask) * CROSSED_BY // spread + 1)  # on tick, however wide the tick
-    event["b"].insert(0, [f"{beyond:.8f}", size])
+    event["b"].insert(0, [HIGHEST_PRICE, "1.00000000"])
     return [frame.replaced(event)]
 
 
@@ -191,11 +183,12 @@ def _number_for_string(event: dict[str, Any]) -> None:
 
 
 def _missing_first_id(event: dict[str, Any]) -> None:
-    del event["U"]
+    del event["pu" if "pu" in event else "U"]
 
 
 def _reversed_ids(event: dict[str, Any]) -> None:
-    event["U"], event["u"] = event["u"], event["U"] - 1
+    first = "pu" if "pu" in event else "U"
+    event[first], event["u"] = event["u"], event[first] - 1
 
 
 MALFORMATIONS: dict[str, Callable[[dict[str, Any]], None]] = {
@@ -223,7 +216,7 @@ def _shifted(frame: Frame, shift: int) -> Frame:
     if frame.kind == "trade":
         return frame
     event = frame.event()
-    for key in ("U", "u", "lastUpdateId"):
+    for key in ("U", "u", "pu", "lastUpdateId"):
         if key in event:
             event[key] -= shift
     return frame.replaced(event, damage=frame.damage)

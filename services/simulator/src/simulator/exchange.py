@@ -1,12 +1,14 @@
 """The exchange without sockets: markets and a virtual clock in, frames and snapshots out."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from itertools import cycle
 
+from simulator.dialects import DIALECTS
 from simulator.edge import Edge, Sent
 from simulator.faults import Board, Fault
 from simulator.feed import Feed
-from simulator.frames import Book, Frame, Level
+from simulator.frames import Book, Frame
 from simulator.instruments import Instrument, instrument_of
 from simulator.knobs import Knobs
 from simulator.market import STEP_US, Market
@@ -21,7 +23,7 @@ class Exchange:
 
     The same seed, start and calls give the same bytes. `frames` is the truth; `advance` is what one client is sent,
     faults applied, and `connect` gives that client a fresh connection. Unless streams are named it has `@depth@100ms`
-    and `@bookTicker` of every symbol.
+    and `@bookTicker` of every symbol. `venue` is whose protocol it speaks: `binance` or `binance-usdm`.
     """
 
     def __init__(
@@ -29,16 +31,20 @@ class Exchange:
         symbols: Iterable[str] = ("BTCUSDT",),
         seed: int = 1,
         *,
+        venue: str = "binance",
         start_us: int = START_US,
         knobs: Knobs | None = None,
     ) -> None:
-        self.knobs = knobs or Knobs()
+        self.dialect = DIALECTS[venue]
+        self.knobs = knobs or self.dialect.knobs
         self.board = Board()
         self.now_us = start_us
         self.seed = seed
         self._feeds = {
             symbol: Feed(
-                Market(instrument_of(symbol), seed, start_us), send_unchanged_windows=self.knobs.send_unchanged_windows
+                Market(self._instrument(symbol), seed, start_us),
+                send_unchanged_windows=self.knobs.send_unchanged_windows,
+                dialect=self.dialect,
             )
             for symbol in dict.fromkeys(symbols)
         }
@@ -54,7 +60,7 @@ class Exchange:
 
     def edge(self) -> Edge:
         """The edge of one more connection."""
-        return Edge(self.board, self.best)
+        return Edge(self.board)
 
     def connect(self) -> None:
         """The in-process client opens a new connection: what the edge remembered of the old one is gone."""
@@ -84,9 +90,16 @@ class Exchange:
             sent for moment in moments for frame in self.frames(moment, wanted) for sent in self._edge.pass_on(frame)
         ]
 
-    def best(self, symbol: str) -> tuple[Level, Level]:
-        """True best bid and ask."""
-        return self._feeds[symbol].best()
+    def set_status(self, symbol: str, status: str) -> None:
+        """Changes a symbol's status from now on; it moves, and frames of it are sent, only while it is TRADING.
+
+        Raises:
+            LookupError: the symbol is not traded here, or the venue knows no such status; the message says what is.
+        """
+        if status not in self.dialect.statuses:
+            raise LookupError(f"{status} is no status; these are: {', '.join(self.dialect.statuses)}")
+        market = self._feed(symbol).market
+        market.instrument = replace(market.instrument, status=status)
 
     def update_ids(self) -> dict[str, int]:
         """The last id of each symbol."""
@@ -98,9 +111,7 @@ class Exchange:
         Raises:
             LookupError: unknown symbol, or an id of which the book is not known; the message says which are.
         """
-        if symbol not in self._feeds:
-            raise LookupError(f"{symbol} is not traded here; these are: {', '.join(self._feeds)}")
-        market = self._feeds[symbol].market
+        market = self._feed(symbol).market
         true_id = update_id + self.board.id_shift.get(symbol, 0) if update_id < market.oldest_id else update_id
         return self._feeds[symbol].book_at(true_id, limit)
 
@@ -111,11 +122,22 @@ class Exchange:
             KeyError: the symbol is not traded here.
         """
         feed = self._feeds[symbol]
+        limit = min(limit, self.knobs.most_levels or limit)
 
         def body() -> bytes:
-            return feed.book_at(self._snapshot_id(symbol), limit).snapshot(limit, self.board.id_shift.get(symbol, 0))
+            shift, times = self.board.id_shift.get(symbol, 0), self.dialect.snapshot_times(self.now_us)
+            return feed.book_at(self._snapshot_id(symbol), limit).snapshot(limit, shift, times)
 
         return snapshot_reply(self.board, symbol, self.now_us, body)
+
+    def _instrument(self, symbol: str) -> Instrument:
+        instrument = instrument_of(symbol)
+        return instrument if instrument.status == "TRADING" else replace(instrument, status=self.dialect.halted)
+
+    def _feed(self, symbol: str) -> Feed:
+        if symbol not in self._feeds:
+            raise LookupError(f"{symbol} is not traded here; these are: {', '.join(self._feeds)}")
+        return self._feeds[symbol]
 
     def _snapshot_id(self, symbol: str) -> int:
         market = self._feeds[symbol].market

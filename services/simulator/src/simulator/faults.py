@@ -63,6 +63,7 @@ KINDS: Mapping[str, Kind] = {
         "lastUpdateId is exactly: the end of the last event sent; F-1 or F (F: first id of the client's first event); "
         "inside the last event; newer than all sent", ("last_event", "before_first", "first", "inside", "newest")),
     "slow_snapshot": Kind("a snapshot takes `seconds`", seconds=10.0),
+    "sparse_snapshot": Kind("a snapshot lacks what `variant` says", ("empty", "no_bids", "no_asks")),
     "fail_snapshot": Kind("a snapshot fails as `variant` says; `code` is the HTTP status of `status`",
                           ("status", "timeout", "reset", "truncated", "html", "451", "403"), code=500),
     "rate_limit": Kind("a snapshot is refused as over the limit; `seconds` is the wait asked for",

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from operator import neg
 
-from simulator.frames import Book, Frame, Level, book_ticker, depth_update, trade_event
+from simulator.dialects import SPOT, Dialect
+from simulator.frames import Book, Frame, Level
 from simulator.market import Market, Trade
 
 WINDOWS = {"@100ms": 10, "": 100}
@@ -16,8 +17,9 @@ PARTIAL_LEVELS = (5, 10, 20)
 class Feed:
     """Moves a market step by step and says what each step puts on the wire."""
 
-    def __init__(self, market: Market, *, send_unchanged_windows: bool = True) -> None:
+    def __init__(self, market: Market, *, send_unchanged_windows: bool = True, dialect: Dialect = SPOT) -> None:
         self.market = market
+        self._dialect = dialect
         self._send_unchanged = send_unchanged_windows
         self.symbol = market.instrument.symbol
         self._name = self.symbol.lower()
@@ -47,11 +49,6 @@ class Feed:
         for suffix, steps in WINDOWS.items():
             if self._steps % steps == self._phases[suffix] % steps:
                 yield from self._cut(suffix, wanted)
-
-    def best(self) -> tuple[Level, Level]:
-        """Best bid and ask as the exchange writes them."""
-        bid, ask = self.market.bids[-1], self.market.asks[-1]
-        return self._level(bid, self.market.levels[bid]), self._level(ask, self.market.levels[ask])
 
     def book_at(self, update_id: int, limit: int | None = None) -> Book:
         """The true book right after this id: `limit` levels a side, or all.
@@ -97,7 +94,8 @@ class Feed:
 
     def _depth_update(self, time_us: int, ids: tuple[int, int], rows: list[tuple[int, int]]) -> bytes:
         split = sum(key > 0 for key, _ in rows)
-        return depth_update(self.symbol, time_us, ids, self._levels(rows[:split]), self._levels(rows[split:]))
+        bids, asks = self._levels(rows[:split]), self._levels(rows[split:])
+        return self._dialect.depth_update(self.symbol, time_us, ids, bids, asks)
 
     def _partial(self, stream: str, count: int) -> Frame:
         market = self.market
@@ -108,15 +106,17 @@ class Feed:
 
     def _ticker(self, stream: str) -> Frame:
         bid, bid_size, ask, ask_size = self._top
-        last_id = self.market.last_id
+        last_id, now_us = self.market.last_id, self.market.now_us
 
         def render() -> bytes:
-            return book_ticker(self.symbol, last_id, self._level(bid, bid_size), self._level(ask, ask_size))
+            sides = self._level(bid, bid_size), self._level(ask, ask_size)
+            return self._dialect.book_ticker(self.symbol, now_us, last_id, *sides)
 
-        return Frame(stream, self.symbol, "bookTicker", self.market.now_us, last_id, last_id, render)
+        return Frame(stream, self.symbol, "bookTicker", now_us, last_id, last_id, render)
 
     def _trade(self, stream: str, trade: Trade) -> Frame:
         level = self._level(trade.price, trade.quantity)
         maker = trade.buyer_is_maker
-        render = partial(trade_event, self.symbol, trade.time_us, trade.number, level, buyer_is_maker=maker)
+        event = self._dialect.trade_event
+        render = partial(event, self.symbol, trade.time_us, trade.number, level, buyer_is_maker=maker)
         return Frame(stream, self.symbol, "trade", trade.time_us, 0, 0, render)

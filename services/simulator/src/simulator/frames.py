@@ -7,6 +7,8 @@ from typing import Any
 import orjson
 
 Level = tuple[str, str]
+LARGEST_JUMP = 4
+"""Futures: how far behind the end of the diff before it a diff's `U` may lie; the ids between are of other symbols."""
 
 
 def _unharmed(text: bytes) -> bytes:
@@ -102,10 +104,11 @@ class Book:
     bids: Sequence[Level]
     asks: Sequence[Level]
 
-    def snapshot(self, limit: int, id_shift: int = 0) -> bytes:
-        """The body of `GET /api/v3/depth`."""
-        return b'{"lastUpdateId":%d,"bids":%b,"asks":%b}' % (
+    def snapshot(self, limit: int, id_shift: int = 0, times: bytes = b"") -> bytes:
+        """The body of a depth request; `times` are the fields that a venue puts behind the id."""
+        return b'{"lastUpdateId":%d,%b"bids":%b,"asks":%b}' % (
             self.update_id - id_shift,
+            times,
             levels_json(self.bids[:limit]),
             levels_json(self.asks[:limit]),
         )
@@ -129,10 +132,34 @@ def depth_update(
     )
 
 
-def book_ticker(symbol: str, update_id: int, bid: Level, ask: Level) -> bytes:
+def futures_depth_update(
+    symbol: str, time_us: int, ids: tuple[int, int], bids: Sequence[Level], asks: Sequence[Level]
+) -> bytes:
+    """As `depth_update` for futures: `pu` is where the diff before it ended, and `U` lies somewhere behind that."""
+    first_id, last_id = ids
+    return b'{"e":"depthUpdate","E":%d,"T":%d,"s":"%b","U":%d,"u":%d,"pu":%d,"b":%b,"a":%b}' % (
+        time_us // 1000,
+        time_us // 1000,
+        symbol.encode(),
+        min(first_id + first_id % LARGEST_JUMP, last_id),
+        last_id,
+        first_id - 1,
+        levels_json(bids),
+        levels_json(asks),
+    )
+
+
+def book_ticker(symbol: str, _time_us: int, update_id: int, bid: Level, ask: Level) -> bytes:
     """The payload of `<symbol>@bookTicker`."""
     text = '{"u":%d,"s":"%s","b":"%s","B":"%s","a":"%s","A":"%s"}'
     return (text % (update_id, symbol, *bid, *ask)).encode()
+
+
+def futures_book_ticker(symbol: str, time_us: int, update_id: int, bid: Level, ask: Level) -> bytes:
+    """As `book_ticker` for futures, which tell the time."""
+    text = '{"e":"bookTicker","u":%d,"s":"%s","b":"%s","B":"%s","a":"%s","A":"%s","T":%d,"E":%d}'
+    milliseconds = time_us // 1000
+    return (text % (update_id, symbol, *bid, *ask, milliseconds, milliseconds)).encode()
 
 
 def trade_event(symbol: str, time_us: int, number: int, level: Level, *, buyer_is_maker: bool) -> bytes:
@@ -141,6 +168,19 @@ def trade_event(symbol: str, time_us: int, number: int, level: Level, *, buyer_i
     text = '{"e":"trade","E":%d,"s":"%s","t":%d,"p":"%s","q":"%s","T":%d,"m":%s,"M":true}'
     maker = "true" if buyer_is_maker else "false"
     return (text % (milliseconds, symbol, number, *level, milliseconds, maker)).encode()
+
+
+def futures_trade_event(symbol: str, time_us: int, number: int, level: Level, *, buyer_is_maker: bool) -> bytes:
+    """As `trade_event` for futures."""
+    milliseconds = time_us // 1000
+    text = '{"e":"trade","E":%d,"T":%d,"s":"%s","t":%d,"p":"%s","q":"%s","X":"MARKET","m":%s}'
+    maker = "true" if buyer_is_maker else "false"
+    return (text % (milliseconds, milliseconds, symbol, number, *level, maker)).encode()
+
+
+def futures_snapshot_times(time_us: int) -> bytes:
+    """When a futures snapshot was sent and when it was taken."""
+    return b'"E":%d,"T":%d,' % (time_us // 1000, time_us // 1000)
 
 
 def shutdown_frame(time_us: int) -> Frame:

@@ -15,6 +15,8 @@ class Knobs:
     time_scale: float = 1.0
     snapshot_lags_ms: tuple[float, ...] = (40.0, 150.0, 0.0)
     """Lag of the replica that answers the n-th depth request, in turn: a later snapshot may be an older one."""
+    most_levels: int | None = None
+    """A snapshot holds no more levels a side than this, whatever was asked for; None: as many as the venue gives."""
     send_unchanged_windows: bool = True
     """A window in which ids advanced but no level changed is sent with empty `b` and `a`."""
     ack_order: Literal["before", "after", "random"] = "random"

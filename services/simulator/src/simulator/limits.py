@@ -75,10 +75,6 @@ class Limits:
         """Whether a connection may not hold this many streams."""
         return self._breach("streams", count > self._knobs.streams_per_connection)
 
-    def is_banned(self, address: str, now_us: int) -> bool:
-        """Whether REST requests of this address are answered with 418."""
-        return now_us < self._address(address).banned_until_us
-
     def used_weight(self, address: str) -> int:
         """Weight used in the present minute."""
         return self._address(address).used_weight
@@ -105,7 +101,7 @@ class Limits:
             self._ban(client, now_us)
             return self._ban_reply(client, now_us)
         window = client.weight if over_weight else client.requests
-        return over_limit(-(-window.left_us(now_us) // SECOND_US))
+        return over_limit(-(-window.left_us(now_us) // SECOND_US), self._knobs.weight_per_minute)
 
     def told_to_wait(self, address: str, wait_s: int, now_us: int) -> None:
         """The address was told to wait; a request before that is over counts as a breach."""

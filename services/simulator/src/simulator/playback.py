@@ -1,146 +1,176 @@
-"""A recording played to its subscribers: byte for byte, at any speed, or as fast as they read."""
+"""Recordings played to their subscribers: byte for byte, at any speed, or as fast as they read."""
 
 import asyncio
+import logging
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from simulator.connection import Audience, Connection
+from simulator.dialects import DIALECTS
 from simulator.edge import Edge
 from simulator.faults import Board
-from simulator.frames import Book, Frame, Level
+from simulator.frames import Book, Frame
 from simulator.instruments import Instrument, instrument_of
 from simulator.knobs import Knobs
-from simulator.recorded_book import RecordedBook
-from simulator.recording import Line, contents, read
+from simulator.recording import Line, contents, files_of, ids_of, read
 from simulator.replies import Reply, error, snapshot_reply
+from simulator.shelf import Shelf
 
+LOG = logging.getLogger(__name__)
 LINES_AT_ONCE = 128
 UNREAD_BYTES = 64 * 1024
 PAUSE_S = 0.001
 DEPTH_NAMES = ("depth@100ms", "depth")
+NONE_LEFT, NOT_FOR_THIS = -9001, -9002
+"""Codes of our own: no exchange answers that there will never be another snapshot."""
+FEWEST_LEVELS = 5
+"""Who asks for so few levels wants to know where the book stands, which a recording cannot tell."""
 
 
 class Playback:
-    """A venue whose market is a recording. Playing starts with the first subscriber to any of its depth streams.
+    """A source whose market is recordings, one after the other. Playing starts with the first subscriber to depth.
 
-    `speed` is how many times faster than recorded; None: as fast as the clients read. While nobody is subscribed to
-    depth, playing pauses: nothing is lost. The first depth request of each symbol is answered with the recording's
-    own first snapshot, whenever it comes; later ones with the book as of the last event sent.
+    `paths` are files in their order, or folders of them. `speed` is how many times faster than recorded; None: as fast
+    as the clients read. While nobody is subscribed to depth, playing pauses: nothing is lost. Between two recordings
+    there is no pause. Depth requests are answered with the recordings' own snapshots, whole, each once: the first
+    whenever it is asked for, a later one from its place on, where playing waits for the answer to be written. Where
+    none is left, that is said.
 
     Raises:
-        RecordingError: the recording is not readable from beginning to end.
+        RecordingError: a recording is not readable from beginning to end, or of a venue that the others are not of.
     """
 
-    def __init__(self, path: Path | str, *, speed: float | None = None, knobs: Knobs | None = None) -> None:
-        self.knobs = knobs or Knobs()
-        self.path = Path(path)
-        self.contents = contents(self.path)
+    def __init__(self, paths: Iterable[Path], *, speed: float | None = None, knobs: Knobs | None = None) -> None:
+        self.files = files_of(paths)
+        self.contents = contents(self.files)
+        self.dialect = DIALECTS[self.contents.venue]
+        self.knobs = knobs or self.dialect.knobs
         self.board = Board()
         self.instruments: tuple[Instrument, ...] = tuple(
             replace(instrument_of(symbol), tick=1, step=1, status="TRADING") for symbol in self.contents.symbols
         )
         self._speed = speed
-        self._books = {symbol: RecordedBook(symbol) for symbol in self.contents.symbols}
-        self._asked = {symbol: asyncio.Event() for symbol in self.contents.symbols}
-        self._expected: set[str] = set()  # symbols whose recorded snapshot has come by, not yet asked for
-        self._begun: set[str] = set()  # symbols of which an event was sent
-        self._last_sent: dict[str, bytes] = {}
+        numbers = Counter(self.contents.snapshots.values())
+        self._shelves = {
+            symbol: Shelf(self.contents.first_snapshots.get(symbol), max(0, numbers[symbol] - 1))
+            for symbol in self.contents.symbols
+        }
+        self._places: Counter[str] = Counter()  # snapshots passed by, by symbol
+        self._expected: set[str] = set()  # symbols whose client should ask for a snapshot now
+        self._begun: set[str] = set()  # symbols of which a diff was sent
+        self._lost: set[str] = set()  # symbols with a hole since their last snapshot
+        self._last_ids = dict.fromkeys(self.contents.symbols, 0)
         self._names = self._listened_names()
+        if self.contents.misdated:
+            LOG.warning(
+                "%d diffs whose event time is more than a day away from their receive time are left out",
+                self.contents.misdated,
+            )
 
-    # What a venue offers
+    # What a source offers
 
     def edge(self) -> Edge:
         """The edge of one more connection."""
-        return Edge(self.board, self.best)
-
-    def best(self, symbol: str) -> tuple[Level, Level]:
-        """Best bid and ask as of the last event sent; of an unknown book, one that nothing can lie beyond."""
-        book = self._books[symbol].book()
-        nothing = ("0.00000001", "1.00000000")
-        return (book.bids[0] if book and book.bids else nothing), (book.asks[0] if book and book.asks else nothing)
+        return Edge(self.board)
 
     def update_ids(self) -> dict[str, int]:
-        """The id of each symbol's book as of the last event sent; 0 while there is none."""
-        books = {symbol: book.book() for symbol, book in self._books.items()}
-        return {symbol: book.update_id if book else 0 for symbol, book in books.items()}
+        """The id of the last diff of each symbol that was played; 0 while there is none."""
+        return dict(self._last_ids)
 
     def book_at(self, symbol: str, update_id: int) -> Book:
-        """The book as of the last event sent, if that is the id asked for.
+        """Nothing: a recording holds diffs and snapshots; always raises LookupError."""
+        raise LookupError(f"{symbol}: the book at {update_id} is not known, a recording is played as it is")
 
-        Raises:
-            LookupError: unknown symbol, or any other id.
-        """
-        if symbol not in self._books:
-            raise LookupError(f"{symbol} is not in this recording; these are: {', '.join(self._books)}")
-        book = self._books[symbol].book()
-        if book is None or book.update_id != update_id:
-            known = f"only {book.update_id} is" if book else "none is yet"
-            raise LookupError(f"{symbol}: update id {update_id} is not known; {known} at this point of the recording")
-        return book
+    def set_status(self, symbol: str, status: str) -> None:
+        """Nothing: always raises LookupError."""
+        raise LookupError(f"{symbol} cannot become {status}: a recording is played as it is")
 
     def snapshot(self, symbol: str, limit: int) -> Reply:
-        """The recording's first snapshot, whole; after that the book at the play position, faults applied."""
-        body = self._snapshot_body(symbol, limit)
-        if body is None:
-            return error(503, -1008, f"Server is currently overloaded: the recording holds no snapshot of {symbol}.")
-        reply = snapshot_reply(self.board, symbol, time.time_ns() // 1000, lambda: body)
-        if reply.body == body and not reply.cut:
-            self._asked[symbol].set()
-        return reply
+        """An answer that may have to wait for the place of its snapshot, faults applied."""
+        if limit <= FEWEST_LEVELS:
+            return error(503, NOT_FOR_THIS, "A recording cannot tell where its book stands; ask for more levels.")
+        return Reply(200, b"", held=partial(self._snapshot, symbol))
 
-    def _snapshot_body(self, symbol: str, limit: int) -> bytes | None:
-        first = self.contents.first_snapshots.get(symbol)
-        stale = first and self.board.take("stale_snapshot", symbol, time.time_ns() // 1000)
-        if first is not None and (stale or not self._asked[symbol].is_set()):
-            return first
-        book = self._books[symbol].book()
-        return book.snapshot(limit, self.board.id_shift.get(symbol, 0)) if book else first
+    @asynccontextmanager
+    async def _snapshot(self, symbol: str) -> AsyncIterator[Reply]:
+        shelf = self._shelves[symbol]
+        async with shelf.request() as body:
+            if body is None:
+                yield error(503, NONE_LEFT, f"No snapshot of {symbol} is left in this recording.")
+                return
+            reply = snapshot_reply(self.board, symbol, time.time_ns() // 1000, lambda: body)
+            yield reply
+            if reply.body != body or reply.cut:
+                shelf.put_back(body)
 
     # Playing
 
     async def play(self, audience: Audience) -> None:
-        """Plays the recording to whoever is subscribed, and returns when the last event has left."""
+        """Plays the recordings to whoever is subscribed, and returns when the last event has left."""
         listening = asyncio.Event()
         audience.changed = lambda: _set(listening, on=bool(self._depth_names() & audience.wanted))
         audience.changed()
-        batch: list[Line] = []
         await listening.wait()
+        for number, path in enumerate(self.files):
+            await self._play_file(number, path, audience, listening)
+
+    async def _play_file(self, number: int, path: Path, audience: Audience, listening: asyncio.Event) -> None:
+        batch: list[Line] = []
         start_s, start_ns = time.monotonic(), 0
-        for line in read(self.path):
+        for line in read(path):
             start_ns = start_ns or line.time_ns
             due_s = start_s + (line.time_ns - start_ns) / 1e9 / self._speed if self._speed else 0.0
-            waits = self._must_wait(line)
-            if batch and (waits or len(batch) >= LINES_AT_ONCE or due_s > time.monotonic()):
+            wait = self._what_to_wait_for(number, line, audience)
+            if batch and (wait or len(batch) >= LINES_AT_ONCE or due_s > time.monotonic()):
                 start_s += await self._send(batch, audience, listening)
                 batch = []
-            if waits:
-                start_s += await self._wait_for_request(line.channel.symbol)
+            if wait:
+                began = time.monotonic()
+                await wait()
+                start_s += time.monotonic() - began
             if due_s > time.monotonic():
                 await asyncio.sleep(due_s - time.monotonic())
             batch.append(line)
         await self._send(batch, audience, listening)
 
-    def _must_wait(self, line: Line) -> bool:
-        """Whether the client should have asked for the snapshot before this event, as the recorder had."""
-        symbol, kind = line.channel.symbol, line.channel.kind
-        if kind == "snapshot":
-            self._expected.add(self.contents.snapshot_symbols[line.number])
-        elif kind == "depth" and symbol in self._expected and symbol in self._begun:
+    def _what_to_wait_for(self, number: int, line: Line, audience: Audience) -> Callable[[], Awaitable[None]] | None:
+        """What has to happen before this line is sent, so that a client's books are the same at any speed."""
+        if line.channel.kind == "snapshot":
+            return self._reach(self.contents.snapshots[number, line.number], line.data)
+        if line.channel.stream not in self._names:
+            return None
+        symbol = line.channel.symbol
+        self._note_ids(symbol, line.data)
+        if symbol in self._expected and symbol in self._begun:
             self._expected.discard(symbol)
-            return not self._asked[symbol].is_set()
-        elif kind == "depth":
+            return partial(self._shelves[symbol].asked_for, self.knobs.wait_for_snapshot_s)
+        if audience.wanted.intersection((line.channel.stream, *self._names[line.channel.stream])):
             self._begun.add(symbol)
-        return False
+        return None
 
-    async def _wait_for_request(self, symbol: str) -> float:
-        """Waits, with patience, for a client to ask for the recorded snapshot; returns the seconds waited."""
-        began = time.monotonic()
-        with suppress(TimeoutError):  # this client does not want a snapshot
-            await asyncio.wait_for(self._asked[symbol].wait(), self.knobs.wait_for_snapshot_s)
-        return time.monotonic() - began
+    def _reach(self, symbol: str, body: bytes) -> Callable[[], Awaitable[None]] | None:
+        """Takes note of a snapshot's place: who has no book should ask for it here, as the recorder did."""
+        is_first = not self._places[symbol]
+        self._places[symbol] += 1
+        if is_first or symbol in self._lost:
+            self._expected.add(symbol)
+            self._lost.discard(symbol)
+        return None if is_first else partial(self._shelves[symbol].reach, body)
+
+    def _note_ids(self, symbol: str, diff: bytes) -> None:
+        """Takes note of a hole, whose client will ask for a later snapshot."""
+        if ids := ids_of(diff):
+            first_id, last_id = ids
+            known = self._last_ids[symbol]
+            if known and first_id > known + 1:
+                self._lost.add(symbol)
+                self._shelves[symbol].miss()
+            self._last_ids[symbol] = max(known, last_id)
 
     async def _send(self, batch: list[Line], audience: Audience, listening: asyncio.Event) -> float:
         """Sends lines to everybody who wants them and waits until they are read; returns the seconds paused."""
@@ -152,8 +182,6 @@ class Playback:
         else:
             for line in batch:
                 self._send_faulted(line, audience)
-        for line in batch:
-            self._fold(line)
         for connection in list(audience.connections):
             connection.flush()
         await asyncio.sleep(0)
@@ -169,7 +197,7 @@ class Playback:
                 audience.count(kind, number)
 
     def _post(self, line: Line, connection: Connection) -> bool:
-        streams, stream = connection.subscriptions.streams, line.channel.stream
+        streams, stream = connection.subscriptions.sent, line.channel.stream
         if stream in streams:
             connection.post_text(line.wrapped if connection.subscriptions.combined else line.data)
             return True
@@ -185,12 +213,6 @@ class Playback:
                 frame = _frame(line, name)
                 for connection in listeners:
                     audience.pass_on(frame, connection)
-
-    def _fold(self, line: Line) -> None:
-        if line.channel.kind == "snapshot":
-            self._books[self.contents.snapshot_symbols[line.number]].add(line.data, is_snapshot=True)
-        elif line.channel.stream in self._names:
-            self._books[line.channel.symbol].add(line.data, is_snapshot=False)
 
     def _depth_names(self) -> frozenset[str]:
         return frozenset((*self._names, *(name for names in self._names.values() for name in names)))
@@ -220,7 +242,7 @@ def _frame(line: Line, stream: str) -> Frame:
     frame = Frame(stream, line.channel.symbol, line.channel.kind, line.time_ns // 1000, 0, 0, lambda: line.data)
     if frame.kind == "depth":
         event = frame.event()
-        frame.first_id, frame.last_id = event["U"], event["u"]
+        frame.first_id, frame.last_id = event["pu"] + 1 if "pu" in event else event["U"], event["u"]
     return frame
 
 

@@ -2,14 +2,15 @@
 
 The JSON is a combined-stream frame `{"stream":...,"data":{...}}` or the body of a REST depth snapshot. A bare body
 names no symbol: it is of the one whose update ids it fits. Wrapped it does: `{"stream":"<symbol>@snapshot","data":..}`.
+A diff whose event time is more than a day away from its receive time is left out: one of the two is wrong.
 """
 
 import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,13 @@ LONGEST_LINE = 64 * 1024 * 1024
 PIECE = 256 * 1024
 OPENING, MIDDLE = b'{"stream":"', b'","data":'
 DIFF = re.compile(r"depth(@\d+ms)?")
+EVENT_TIME = re.compile(rb'"E":\s*([0-9]+)')
+FIRST_ID, LAST_ID, LAST_ID_BEFORE = (re.compile(rb'"%b":\s*([0-9]+)' % name) for name in (b"U", b"u", b"pu"))
+NEARBY = 40
+"""Bytes behind `u` in which a diff of futures has its `pu`."""
+LARGEST_MILLISECONDS = 10**14
+"""A greater event time is one in microseconds."""
+DAY_US = 86_400_000_000
 
 
 class RecordingError(Exception):
@@ -55,18 +63,21 @@ class Line(NamedTuple):
         return self.wrapped[self.start : -1] if self.start else self.wrapped
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Contents:
-    """What a recording holds: symbols and streams in order of appearance, each symbol's first snapshot, whose they are.
+    """What recordings hold: symbols and streams in order of appearance, snapshots, and the venue that they are of.
 
-    `snapshot_symbols` tells the symbol of each snapshot by the number of its line.
+    `snapshots` are the symbols of all snapshots, by the number of their file and line; `first_snapshots` the bodies of
+    those that stand first. `misdated` counts the diffs that are left out.
     """
 
-    symbols: tuple[str, ...]
-    streams: tuple[str, ...]
-    first_snapshots: dict[str, bytes]
-    snapshot_symbols: dict[int, str]
-    lines: int
+    venue: str = "binance"
+    symbols: tuple[str, ...] = ()
+    streams: tuple[str, ...] = ()
+    first_snapshots: dict[str, bytes] = field(default_factory=dict)
+    snapshots: dict[tuple[int, int], str] = field(default_factory=dict)
+    lines: int = 0
+    misdated: int = 0
 
 
 @lru_cache(maxsize=4096)
@@ -79,14 +90,46 @@ def channel_of(stream: str) -> Channel:
 BARE_SNAPSHOT = Channel("", "", "snapshot")
 
 
+def files_of(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """The recordings that are meant: files as they stand, of a folder its files in the order of their first lines.
+
+    Raises:
+        RecordingError: a folder is empty.
+    """
+    return tuple(file for path in paths for file in (_files_in(path) if path.is_dir() else [path]))
+
+
+def _files_in(folder: Path) -> list[Path]:
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    if not files:
+        raise RecordingError(folder, 0, "the folder holds no file")
+    return sorted(files, key=_first_time)
+
+
+def _first_time(path: Path) -> int:
+    _, text = next(_texts(path), (0, b""))
+    time = text.partition(b" ")[0]
+    return int(time) if time.isdigit() else 0
+
+
 def read(path: Path) -> Iterator[Line]:
-    """The lines of a recording.
+    """The lines of a recording, less those that are left out.
 
     Raises:
         RecordingError: the file cannot be opened or read to its end, or a line is malformed.
     """
     for number, text in _texts(path):
-        yield _line(path, number, text)
+        line = _line(path, number, text)
+        if line.channel.kind != "depth" or not _is_misdated(line.time_ns, line.wrapped):
+            yield line
+
+
+def _is_misdated(time_ns: int, text: bytes) -> bool:
+    """Whether the event time of a diff is more than a day away from its receive time."""
+    if not (found := EVENT_TIME.search(text)):
+        return False
+    time = int(found[1])
+    return abs((time if time >= LARGEST_MILLISECONDS else time * 1000) - time_ns // 1000) > DAY_US
 
 
 def _texts(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -112,47 +155,114 @@ def _texts(path: Path) -> Iterator[tuple[int, bytes]]:
         raise RecordingError(path, number, f"cannot be read: {problem.strerror or problem}") from None
 
 
-def contents(path: Path) -> Contents:
-    """Reads a recording once, without decoding its events, and says what is in it.
+def contents(files: Sequence[Path]) -> Contents:
+    """Reads recordings once, without decoding their events, and says what is in them.
 
     Raises:
-        RecordingError: as `read`; also when the recording is empty.
+        RecordingError: as `read`; also when one is empty, of a venue that cannot be played, or of another than others.
     """
-    streams: dict[str, Channel] = {}
-    snapshots: list[Line] = []
-    diffs: dict[str, list[bytes]] = {}
-    number = 0
-    ordinary: dict[bytes, list[bytes]] = {}
-    for number, text in _texts(path):
-        opening = _opening(text)
-        if opening in ordinary and text.endswith(b"}}"):
-            ordinary[opening][-1] = text
-            continue
-        line = _line(path, number, text)
+    found = Contents()
+    venues: dict[str, Path] = {}
+    for number, path in enumerate(files):
+        scan = _Scan(path)
+        symbols = scan.symbols()
+        if venue := scan.venue():
+            venues.setdefault(venue, path)
+        found.symbols = tuple(dict.fromkeys((*found.symbols, *symbols)))
+        found.streams = tuple(dict.fromkeys((*found.streams, *scan.streams)))
+        for line, symbol in scan.owners(symbols):
+            found.snapshots[number, line.number] = symbol
+            found.first_snapshots.setdefault(symbol, line.data)
+        found.lines += scan.lines
+        found.misdated += scan.misdated
+    if len(venues) > 1:
+        listed = ", ".join(f"{path} is of {venue}" for venue, path in venues.items())
+        raise RecordingError(files[0], 0, f"recordings of different venues cannot be played together: {listed}")
+    found.venue = next(iter(venues), found.venue)
+    return found
+
+
+class _Scan:
+    """One recording, read once. `diffs` are the first and the last diff of each stream of diffs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.streams: dict[str, Channel] = {}
+        self.lines = 0
+        self.misdated = 0
+        self._snapshots: list[Line] = []
+        self._diffs: dict[Channel, list[bytes]] = {}
+        ordinary: dict[bytes, Channel] = {}
+        for number, text in _texts(path):
+            self.lines = number
+            opening = _opening(text)
+            channel = ordinary.get(opening)
+            if channel is None or not text.endswith(b"}}"):
+                channel = self._note(_line(path, number, text))
+                if opening and channel.kind != "snapshot":
+                    ordinary[opening] = channel
+            if channel.kind == "depth":
+                self._note_diff(channel, text)
+        if self.misdated and not self._diffs:
+            raise RecordingError(
+                path, 0, "no diff was received within a day of its event time; does each line begin with nanoseconds?"
+            )
+
+    def _note(self, line: Line) -> Channel:
         if line.channel is not BARE_SNAPSHOT:
-            streams[line.channel.stream] = line.channel
+            self.streams[line.channel.stream] = line.channel
         if line.channel.kind == "snapshot":
-            snapshots.append(line)
-        elif opening:
-            ordinary[opening] = [text, text]
-            if line.channel.kind == "depth":
-                diffs[line.channel.symbol] = ordinary[opening]
-    symbols = tuple(dict.fromkeys(channel.symbol for channel in streams.values() if channel.symbol))
-    if not symbols:
-        raise RecordingError(path, number, "no market events up to here, the end; is this a recording?")
-    spans = {symbol: _span(first, last) for symbol, (first, last) in diffs.items()}
-    first_snapshots: dict[str, bytes] = {}
-    owners: dict[int, str] = {}
-    for line in snapshots:
-        owners[line.number] = line.channel.symbol or _owner(line, symbols, spans)
-        first_snapshots.setdefault(owners[line.number], line.data)
-    return Contents(symbols, tuple(streams), first_snapshots, owners, number)
+            self._snapshots.append(line)
+        return line.channel
+
+    def _note_diff(self, channel: Channel, text: bytes) -> None:
+        if _is_misdated(int(text[: text.find(b" ")]), text):
+            self.misdated += 1
+        elif channel in self._diffs:
+            self._diffs[channel][-1] = text
+        else:
+            self._diffs[channel] = [text, text]
+
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols in order of appearance; RecordingError where there are none."""
+        symbols = tuple(dict.fromkeys(channel.symbol for channel in self.streams.values() if channel.symbol))
+        if not symbols:
+            raise RecordingError(self.path, self.lines, "no market events up to here, the end; is this a recording?")
+        return symbols
+
+    def venue(self) -> str | None:
+        """The venue that the diffs are of; None where there are none."""
+        venues = {_venue(self.path, text) for texts in self._diffs.values() for text in texts}
+        if len(venues) > 1:
+            raise RecordingError(self.path, 0, f"diffs of different venues are mixed: {', '.join(sorted(venues))}")
+        return venues.pop() if venues else None
+
+    def owners(self, symbols: tuple[str, ...]) -> Iterator[tuple[Line, str]]:
+        """Each snapshot with its symbol."""
+        spans = {channel.symbol: _span(first, last) for channel, (first, last) in self._diffs.items()}
+        for line in self._snapshots:
+            yield line, line.channel.symbol or _owner(line, symbols, spans)
+
+
+def _venue(path: Path, diff: bytes) -> str:
+    if b'"ps":' in diff:
+        raise RecordingError(path, 0, "a recording of COIN-M futures, which count contracts: it cannot be played")
+    return "binance-usdm" if b'"pu":' in diff else "binance"
+
+
+def ids_of(diff: bytes) -> tuple[int, int] | None:
+    """The update ids that a diff adds: from `U`, of futures the one behind `pu`, to `u`; None for what has none."""
+    if not (last := LAST_ID.search(diff)):
+        return None
+    if before := LAST_ID_BEFORE.search(diff, last.end(), last.end() + NEARBY):
+        return int(before[1]) + 1, int(last[1])
+    first = FIRST_ID.search(diff)
+    return (int(first[1]), int(last[1])) if first else None
 
 
 def _span(first: bytes, last: bytes) -> tuple[int, int]:
     """The update ids from the first diff of a recording to the last, of one symbol."""
-    ids = [re.search(name + rb":([0-9]+)", text) for name, text in ((rb'"U"', first), (rb'"u"', last))]
-    low, high = (int(found[1]) if found else 0 for found in ids)
+    (low, _), (_, high) = ids_of(first) or (0, 0), ids_of(last) or (0, 0)
     return low, high
 
 
@@ -167,11 +277,6 @@ def _owner(line: Line, symbols: tuple[str, ...], spans: dict[str, tuple[int, int
     return min(spans, key=distance) if spans else symbols[0]
 
 
-def symbols_of(path: Path) -> tuple[str, ...]:
-    """The symbols of a recording, in order of appearance; raises as `contents`."""
-    return contents(path).symbols
-
-
 def _opened(path: Path) -> io.BufferedReader | gzip.GzipFile:
     with path.open("rb") as file:
         magic = file.read(2)
@@ -179,9 +284,9 @@ def _opened(path: Path) -> io.BufferedReader | gzip.GzipFile:
 
 
 def _opening(text: bytes) -> bytes:
-    """What a frame's line begins with, from behind its time up to `"data":`; nothing if the time is no number."""
-    space = text.find(b" ")
-    return text[space + 1 : text.find(MIDDLE)] if text[:space].isdigit() else b""
+    """What a frame's line begins with, from behind its time up to `"data":`; nothing for what is written otherwise."""
+    space, end = text.find(b" "), text.find(MIDDLE)
+    return text[space + 1 : end] if end > 0 and text[:space].isdigit() else b""
 
 
 @lru_cache(maxsize=4096)

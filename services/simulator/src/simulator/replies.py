@@ -1,7 +1,9 @@
 """What the REST side answers: replies, and errors in the exchange's shape."""
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import orjson
 
@@ -17,7 +19,8 @@ class Reply:
     """One HTTP answer.
 
     `delay_us` is exchange time to pass before it; with `cut` the connection ends mid-body; `wait_s` is how long it
-    tells the client to wait.
+    tells the client to wait. Where there is `held`, the answer is not known yet: it waits for it, and the answer is
+    to be written before its context is left.
     """
 
     status: int
@@ -27,6 +30,8 @@ class Reply:
     delay_us: int = 0
     cut: bool = False
     wait_s: int = 0
+    held: Callable[[], AbstractAsyncContextManager[Any]] | None = None
+    """Makes a context of the `Reply` that is waited for."""
 
 
 def json_reply(document: object, status: int = 200) -> Reply:
@@ -45,10 +50,10 @@ def page(status: int, text: str) -> Reply:
     return Reply(status, f"<html><body><h1>{text}</h1></body></html>".encode(), content_type=HTML)
 
 
-def over_limit(wait_s: int) -> Reply:
+def over_limit(wait_s: int, limit: int = 6000) -> Reply:
     """429: the weight limit is broken."""
     message = (
-        "Too much request weight used; current limit is 6000 request weight per 1 MINUTE. "
+        f"Too much request weight used; current limit is {limit} request weight per 1 MINUTE. "
         "Please use WebSocket Streams for live updates to avoid polling the API."
     )
     return error(429, -1003, message, wait_s=wait_s)
@@ -70,7 +75,14 @@ def snapshot_reply(board: Board, symbol: str, now_us: int, body: Callable[[], by
     if fault := board.take("fail_snapshot", symbol, now_us):
         return _failed(fault, body)
     slow = board.take("slow_snapshot", symbol, now_us)
-    return Reply(200, body(), delay_us=slow.microseconds if slow else 0)
+    sparse = board.take("sparse_snapshot", symbol, now_us)
+    text = _sparse(body(), sparse.variant) if sparse else body()
+    return Reply(200, text, delay_us=slow.microseconds if slow else 0)
+
+
+def _sparse(body: bytes, variant: str) -> bytes:
+    missing = {"empty": ("bids", "asks"), "no_bids": ("bids",), "no_asks": ("asks",)}[variant]
+    return orjson.dumps(orjson.loads(body) | {side: [] for side in missing})
 
 
 def _refused(fault: Fault, now_us: int) -> Reply:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import orjson
 
+from simulator.dialects import Dialect
 from simulator.edge import Edge
 from simulator.faults import Board
 from simulator.frames import Book
@@ -15,16 +16,13 @@ from simulator.knobs import Knobs
 from simulator.limits import Limits
 from simulator.replies import Reply, error, json_reply, page
 
-DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))
-DEFAULT_DEPTH, DEEPEST = 100, 5000
-WEIGHTS = {"/api/v3/exchangeInfo": 20, "/api/v3/ping": 1, "/api/v3/time": 1}
-STATUSES = ("TRADING", "HALT", "BREAK")
 SYMBOL = re.compile(r"(?:[^\W a-z]|[-.]){1,50}")
 
 
-class Venue(Protocol):
+class Source(Protocol):
     """What is behind the doors: markets or a recording."""
 
+    dialect: Dialect
     board: Board
 
     @property
@@ -39,6 +37,9 @@ class Venue(Protocol):
 
     def book_at(self, symbol: str, update_id: int) -> Book:
         """The true book right after this id; LookupError says which ids can be had."""
+
+    def set_status(self, symbol: str, status: str) -> None:
+        """Changes a symbol's status; LookupError says why not."""
 
     def update_ids(self) -> Mapping[str, int]:
         """The last id of each symbol."""
@@ -69,34 +70,41 @@ class Refused(Exception):
 
 
 class Rest:
-    """Answers requests for what a venue trades, within limits."""
+    """Answers requests for what a source trades, within limits, at the paths of its venue."""
 
-    def __init__(self, venue: Venue, limits: Limits, knobs: Knobs) -> None:
-        self._venue = venue
+    def __init__(self, source: Source, limits: Limits, knobs: Knobs) -> None:
+        self._source = source
+        self._dialect = source.dialect
         self._limits = limits
         self._knobs = knobs
         self._answers = {
-            "/api/v3/depth": self._depth,
-            "/api/v3/exchangeInfo": self._exchange_info,
-            "/api/v3/ping": self._ping,
-            "/api/v3/time": self._time,
+            "/depth": self._depth,
+            "/exchangeInfo": self._exchange_info,
+            "/ping": self._ping,
+            "/time": self._time,
         }
 
     def answer(self, request: Request) -> Reply:
         """The reply to a request, refusals and limits included."""
-        if request.path not in self._answers:
+        name = request.path.removeprefix(self._dialect.rest)
+        if name == request.path or name not in self._answers:
             return self._not_found(request)
-        weight = WEIGHTS.get(request.path) or depth_weight(request.query.get("limit", ""))
+        weight = self._weight(name, request)
         reply = self._limits.charge(request.address, weight, request.now_us)
         if reply is None:
             try:
-                reply = self._answers[request.path](request)
+                reply = self._answers[name](request)
             except Refused as refusal:
                 reply = refusal.reply
         if reply.wait_s:
             self._limits.told_to_wait(request.address, reply.wait_s, request.now_us)
         used = str(self._limits.used_weight(request.address))
         return replace(reply, headers={"x-mbx-used-weight": used, "x-mbx-used-weight-1m": used} | reply.headers)
+
+    def _weight(self, name: str, request: Request) -> int:
+        if name == "/depth":
+            return self._dialect.depth_weight(request.query.get("limit", ""))
+        return self._dialect.info_weight if name == "/exchangeInfo" else 1
 
     def _not_found(self, request: Request) -> Reply:
         if "text/html" in request.headers.get("accept", ""):
@@ -116,68 +124,68 @@ class Rest:
             raise Refused(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
         _known(request, ("symbol", "limit", "symbolStatus"))
         instrument = self._instrument(request.query["symbol"])
-        limit = request.query.get("limit", str(DEFAULT_DEPTH))
+        limit = request.query.get("limit", str(self._dialect.default_depth))
         if not re.fullmatch(r"[0-9]{1,20}", limit) or int(limit) == 0:
             raise Refused(-1100, "Illegal characters found in parameter 'limit'; legal range is '^[0-9]{1,20}$'.")
-        if "symbolStatus" in request.query and _status(request) != instrument.status:
+        if self._dialect.depth_limits and int(limit) not in self._dialect.depth_limits:
+            raise Refused(-4021, f"Depth limit {limit} is not valid.")
+        if "symbolStatus" in request.query and self._status(request) != instrument.status:
             raise Refused(-1220, "The symbol's status does not match the requested symbolStatus.")
-        return self._venue.snapshot(instrument.symbol, min(int(limit), DEEPEST))
+        return self._source.snapshot(instrument.symbol, min(int(limit), self._dialect.deepest))
 
     def _exchange_info(self, request: Request) -> Reply:
-        query = request.query
-        _known(request, ("symbol", "symbols", "permissions", "symbolStatus", "showPermissionSets"))
-        if len({"symbol", "symbols"} & set(query)) == 2 or (
-            "symbolStatus" in query and {"symbol", "symbols"} & set(query)
-        ):
-            raise Refused(-1128, "Combination of optional parameters invalid.")
-        chosen = self._chosen(request)
-        with_sets = query.get("showPermissionSets", "true") != "false"
+        with_sets = request.query.get("showPermissionSets", "true") != "false"
+        chosen = self._filtered(request) if self._dialect.has_filters else self._source.instruments
         return json_reply(
             {
                 "timezone": "UTC",
                 "serverTime": _server_time(request),
                 "rateLimits": self._rate_limits(),
                 "exchangeFilters": [],
-                "symbols": [_symbol_info(instrument, with_sets=with_sets) for instrument in chosen],
+                "symbols": [self._dialect.symbol_info(instrument, with_sets=with_sets) for instrument in chosen],
             }
         )
 
-    def _chosen(self, request: Request) -> Sequence[Instrument]:
+    def _filtered(self, request: Request) -> Sequence[Instrument]:
         query = request.query
+        _known(request, ("symbol", "symbols", "permissions", "symbolStatus", "showPermissionSets"))
+        if len({"symbol", "symbols"} & set(query)) == 2 or (
+            "symbolStatus" in query and {"symbol", "symbols"} & set(query)
+        ):
+            raise Refused(-1128, "Combination of optional parameters invalid.")
         if "symbol" in query:
             return [self._instrument(query["symbol"])]
         if "symbols" in query:
             return [self._instrument(symbol) for symbol in _symbol_list(query["symbols"])]
         if "symbolStatus" in query:
-            status = _status(request)
-            return [instrument for instrument in self._venue.instruments if instrument.status == status]
-        return self._venue.instruments
+            status = self._status(request)
+            return [instrument for instrument in self._source.instruments if instrument.status == status]
+        return self._source.instruments
 
     def _instrument(self, symbol: str) -> Instrument:
         if not SYMBOL.fullmatch(symbol):
             raise Refused(
                 -1100, f"Illegal characters found in parameter 'symbol'; legal range is '^{SYMBOL.pattern}$'."
             )
-        found = next((instrument for instrument in self._venue.instruments if instrument.symbol == symbol), None)
+        found = next((instrument for instrument in self._source.instruments if instrument.symbol == symbol), None)
         if found is None:
             raise Refused(-1121, "Invalid symbol.")
         return found
 
+    def _status(self, request: Request) -> str:
+        status = request.query["symbolStatus"]
+        if status not in self._dialect.statuses:
+            raise Refused(-1122, "Invalid symbolStatus.")
+        return status
+
     def _rate_limits(self) -> list[dict[str, object]]:
         rows = (
             ("REQUEST_WEIGHT", "MINUTE", 1, self._knobs.weight_per_minute),
-            ("ORDERS", "SECOND", 10, 100),
-            ("ORDERS", "DAY", 1, 200_000),
+            *self._dialect.rate_limits,
             ("RAW_REQUESTS", "MINUTE", 5, self._knobs.raw_requests_per_5_minutes),
         )
         names = ("rateLimitType", "interval", "intervalNum", "limit")
         return [dict(zip(names, row, strict=True)) for row in rows]
-
-
-def depth_weight(limit: str) -> int:
-    """What a depth request costs."""
-    wanted = min(int(limit), DEEPEST) if re.fullmatch(r"[0-9]{1,20}", limit) else DEFAULT_DEPTH
-    return next(weight for most, weight in DEPTH_WEIGHTS if wanted <= most)
 
 
 def _known(request: Request, names: Sequence[str]) -> None:
@@ -194,13 +202,6 @@ def _server_time(request: Request) -> int:
     return request.now_us if microseconds else request.now_us // 1000
 
 
-def _status(request: Request) -> str:
-    status = request.query["symbolStatus"]
-    if status not in STATUSES:
-        raise Refused(-1122, "Invalid symbolStatus.")
-    return status
-
-
 def _symbol_list(text: str) -> list[str]:
     try:
         symbols = orjson.loads(text)
@@ -211,27 +212,3 @@ def _symbol_list(text: str) -> list[str]:
     if len(set(symbols)) < len(symbols):
         raise Refused(-1151, "Symbol is present multiple times in the list.")
     return symbols
-
-
-def _symbol_info(instrument: Instrument, *, with_sets: bool) -> dict[str, object]:
-    tick, step, most = instrument.price_text(1), instrument.quantity_text(1), "92141578.00000000"
-    info: dict[str, object] = {
-        "symbol": instrument.symbol,
-        "status": instrument.status,
-        "baseAsset": instrument.base,
-        "baseAssetPrecision": 8,
-        "quoteAsset": instrument.quote,
-        "quotePrecision": 8,
-        "quoteAssetPrecision": 8,
-        "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
-        "isSpotTradingAllowed": True,
-        "isMarginTradingAllowed": False,
-        "filters": [
-            {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000.00000000", "tickSize": tick},
-            {"filterType": "LOT_SIZE", "minQty": step, "maxQty": most, "stepSize": step},
-            {"filterType": "NOTIONAL", "minNotional": "5.00000000", "applyMinToMarket": True,
-             "maxNotional": "9000000.00000000", "applyMaxToMarket": False, "avgPriceMins": 5},
-        ],
-        "permissions": [],
-    }  # fmt: skip
-    return info | ({"permissionSets": [["SPOT"]]} if with_sets else {})

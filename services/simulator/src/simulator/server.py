@@ -5,6 +5,7 @@ import errno
 import logging
 import time
 from collections import Counter
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -89,7 +90,7 @@ class SimulatorServer:
 
     @property
     def stream_url(self) -> str:
-        """Where websockets are; `/ws` or `/stream` follows."""
+        """Where websockets are; the venue's path, `/ws` or `/stream`, follows."""
         return f"ws://{self._host}:{self._port}"
 
     @property
@@ -125,7 +126,8 @@ class SimulatorServer:
         application = web.Application()
         self._control.add_routes(application.router)
         application.router.add_get("/{path:.*}", self._handle)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_S)
+        # a handler whose client has gone is cancelled: a snapshot that it waits for is then not used up
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_S, handler_cancellation=True)
         await runner.setup()
         try:
             await web.TCPSite(runner, self._host, self._port).start()
@@ -175,7 +177,7 @@ class SimulatorServer:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         parameters = decoded_parameters(request.rel_url.raw_query_string)
-        if request.path in ("/ws", "/stream") or request.path.startswith("/ws/"):
+        if self._streams.is_door(request.path):
             try:
                 return await self._streams.serve(request, parameters)
             except HandshakeRefused as refusal:
@@ -186,14 +188,20 @@ class SimulatorServer:
         reply = self._rest.answer(Request(request.path, parameters, headers, address, self._clock.now_us()))
         if reply.status == 418:
             self._streams.cut_banned(address)
-        return await self._respond(request, reply)
+        if not reply.held:
+            return await self._respond(request, reply)
+        async with reply.held() as answer:
+            return await self._respond(request, replace(answer, headers=reply.headers | answer.headers))
 
     async def _respond(self, request: web.Request, reply: Reply) -> web.StreamResponse:
         if reply.delay_us:
             await asyncio.sleep(reply.delay_us / 1e6 / self.knobs.time_scale)
         headers = {"Content-Type": reply.content_type} | reply.headers
         if not reply.cut:
-            return web.Response(status=reply.status, body=reply.body, headers=headers)
+            whole = web.Response(status=reply.status, body=reply.body, headers=headers)
+            await whole.prepare(request)
+            await whole.write_eof()
+            return whole
         response = web.StreamResponse(status=reply.status, headers=headers)
         response.content_length = len(reply.body)
         await response.prepare(request)

@@ -16,7 +16,7 @@ from simulator.frames import Disconnect, shutdown_frame
 from simulator.knobs import Knobs
 from simulator.limits import Limits
 from simulator.replies import Reply, error
-from simulator.rest import Venue
+from simulator.rest import Source
 
 TIME_UNITS = {"": False, "MILLISECOND": False, "millisecond": False, "MICROSECOND": True, "microsecond": True}
 LONGEST_MESSAGE = 256 * 1024
@@ -37,10 +37,12 @@ class HandshakeRefused(Exception):
 class Streams:
     """Opens websockets and serves them; `now` reads the exchange's clock, in microseconds."""
 
-    def __init__(self, venue: Venue, audience: Audience, limits: Limits, knobs: Knobs, now: Callable[[], int]) -> None:
+    def __init__(
+        self, source: Source, audience: Audience, limits: Limits, knobs: Knobs, now: Callable[[], int]
+    ) -> None:
         self.opened = 0
         self.refused = 0
-        self._venue = venue
+        self._source = source
         self._audience = audience
         self._limits = limits
         self._knobs = knobs
@@ -49,7 +51,19 @@ class Streams:
 
     @property
     def _board(self) -> Board:
-        return self._venue.board
+        return self._source.board
+
+    def is_door(self, path: str) -> bool:
+        """Whether websockets are opened at this path."""
+        return self._door(path) is not None
+
+    def _door(self, path: str) -> tuple[str, str] | None:
+        """What stands before `/ws` or `/stream` in a path, and the rest of it."""
+        for door in self._source.dialect.doors:
+            rest = path.removeprefix(door)
+            if path.startswith(door) and (rest in ("/ws", "/stream") or rest.startswith("/ws/")):
+                return door, rest
+        return None
 
     async def serve(self, request: web.Request, parameters: Sequence[tuple[str, str]]) -> web.WebSocketResponse:
         """Serves one client until the connection ends.
@@ -58,11 +72,17 @@ class Streams:
             HandshakeRefused: with the HTTP answer to give instead.
         """
         address = request.remote or ""
+        door, path = self._door(request.path) or ("", request.path)
         try:
             self._check_handshake(address)
-            names, microseconds = _wishes(request.path, parameters)
-            combined = request.path.startswith("/stream")
-            subscriptions = Subscriptions(self._limits, self._knobs, combined=combined, streams=names)
+            names, microseconds = _wishes(path, parameters)
+            subscriptions = Subscriptions(
+                self._limits,
+                self._knobs,
+                combined=path.startswith("/stream"),
+                streams=names,
+                silent=not self._source.dialect.doors[door],
+            )
         except Mistake as mistake:
             raise HandshakeRefused(error(400, mistake.code, str(mistake))) from None
         except HandshakeRefused:
@@ -75,7 +95,7 @@ class Streams:
             return socket
         self.opened += 1
         connection = Connection(
-            socket, transport, self._venue.edge(), subscriptions, address=address, microseconds=microseconds
+            socket, transport, self._source.edge(), subscriptions, address=address, microseconds=microseconds
         )
         self._audience.admit(connection)
         clocks = asyncio.create_task(self._keep_time(connection))

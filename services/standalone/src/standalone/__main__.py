@@ -52,7 +52,7 @@ async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Even
 
 def _playback(options: Options) -> Playback | None:
     try:
-        return Playback(options.capture, speed=options.speed) if options.capture else None
+        return Playback([options.capture], speed=options.speed) if options.capture else None
     except RecordingError as error:
         raise StartupError(str(error)) from error
 
