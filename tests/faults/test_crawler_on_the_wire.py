@@ -793,7 +793,7 @@ async def test_a_recording_can_be_played_and_gives_the_books_of_the_exchange(tmp
         settings = Run(server).settings
         stop = asyncio.Event()
         with path.open("wb") as file:
-            recorder = capture.Capture(settings, file, server._clock.now_us)
+            recorder = capture.Capture(settings, file, lambda: server._clock.now_us() * 1000)
             async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE):
                 governor = Governor()
                 client = RestClient(
