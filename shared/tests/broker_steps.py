@@ -1,7 +1,7 @@
 """Steps that tests of brokers are written in."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -98,13 +98,3 @@ async def draining(broker: Broker, queue: str) -> AsyncIterator[list[int]]:
 async def is_empty(broker: Broker, queue: str) -> None:
     async with broker.subscribe(queue, 1000) as subscription:
         await never(subscription.receive(1000))
-
-
-def settle(delivery: Delivery, way: str) -> Coroutine[None, None, None]:
-    ways: dict[str, Callable[[], Coroutine[None, None, None]]] = {
-        "ack": delivery.ack,
-        "ack all": lambda: delivery.ack(multiple=True),
-        "requeue": lambda: delivery.nack(requeue=True),
-        "reject": lambda: delivery.nack(requeue=False),
-    }
-    return ways[way]()

@@ -5,14 +5,14 @@ Bytes go through it as through a real one. Its queues live as long as the proces
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import takewhile
 
 from fairprice.broker.port import Delivery, Message
 from fairprice.errors import BrokerUnavailable
-from fairprice.topology import DEAD_LETTERS, EXCHANGES, Exchange
+from fairprice.topology import EXCHANGES, Exchange
 
 
 class MemoryBroker:
@@ -40,7 +40,7 @@ class MemoryBroker:
     @asynccontextmanager
     async def subscribe(self, queue: str, prefetch: int) -> AsyncIterator["_Subscription"]:
         """See `Broker.subscribe`."""
-        subscription = _Subscription(self._queues[queue], prefetch, self._dead_letter)
+        subscription = _Subscription(self._queues[queue], prefetch)
         try:
             yield subscription
         finally:
@@ -51,7 +51,7 @@ class MemoryBroker:
         """See `Broker.tap`."""
         queue = _Queue(f"tap of {exchange}", capacity, drop_head=True)
         self._bindings[exchange].append(queue)
-        tap = _Tap(queue, capacity, self._dead_letter)
+        tap = _Tap(queue, capacity)
         try:
             yield tap
         finally:
@@ -81,17 +81,13 @@ class MemoryBroker:
         alternate = self._alternates[exchange]
         return self._bindings[alternate] if alternate and not queues else queues
 
-    async def _dead_letter(self, message: Message, queue: str) -> None:
-        headers = {**message.headers, "reason": "rejected", "origin": queue}
-        await self.publish(DEAD_LETTERS, replace(message, headers=headers))
-
 
 class _Queue:
     """Messages in order, and the wake-up of everybody who waits for a change."""
 
     def __init__(self, name: str, capacity: int, *, drop_head: bool = False) -> None:
         self.name = name
-        self.ready: deque[tuple[Message, bool]] = deque(maxlen=capacity if drop_head else None)
+        self.ready: deque[Message] = deque(maxlen=capacity if drop_head else None)
         self.delivered = 0
         self._capacity = capacity
         self._drop_head = drop_head
@@ -106,11 +102,11 @@ class _Queue:
         return not self._drop_head and self.depth >= self._capacity
 
     def put(self, message: Message) -> None:
-        self.ready.append((message, False))
+        self.ready.append(message)
         self.notify()
 
     def put_back(self, messages: Iterable[Message]) -> None:
-        self.ready.extendleft((message, True) for message in reversed(list(messages)))
+        self.ready.extendleft(reversed(list(messages)))
         self.notify()
 
     def notify(self) -> None:
@@ -131,10 +127,9 @@ class _Queue:
 class _Subscription:
     """One consumer of a queue; `_open` holds its unsettled messages by delivery tag, in the queue's order."""
 
-    def __init__(self, queue: _Queue, prefetch: int, dead_letter: Callable[[Message, str], Awaitable[None]]) -> None:
+    def __init__(self, queue: _Queue, prefetch: int) -> None:
         self._queue = queue
         self._prefetch = prefetch
-        self._dead_letter = dead_letter
         self._open: dict[int, Message] = {}
         self._next_tag = 1
         self._finished = False
@@ -157,25 +152,15 @@ class _Subscription:
         self._finished = True
         self._queue.notify()
 
-    def settle(self, tag: int, *, multiple: bool = False) -> list[Message]:
+    def settle(self, tag: int, *, multiple: bool = False) -> None:
         """Take a delivery, or all up to it, off the open ones."""
         if tag not in self._open:
             raise BrokerUnavailable(f"delivery {tag} of {self._queue.name!r} is settled, or its subscription ended")
         tags = list(takewhile(lambda earlier: earlier <= tag, self._open)) if multiple else [tag]
         self._queue.delivered -= len(tags)
-        settled = [self._open.pop(each) for each in tags]
+        for each in tags:
+            del self._open[each]
         self._queue.notify()
-        return settled
-
-    def put_back(self, tag: int) -> None:
-        """Return a delivery to the head of its queue."""
-        self._queue.put_back(self.settle(tag))
-
-    async def dead_letter(self, tag: int) -> None:
-        """Move a delivery to the dead letters; it stays open until they have accepted it."""
-        if tag in self._open:
-            await self._dead_letter(self._open[tag], self._queue.name)
-        self.settle(tag)
 
     def close(self) -> None:
         """End the subscription and return what is open to the head of the queue, in order."""
@@ -185,30 +170,22 @@ class _Subscription:
         self._open.clear()
 
     def _deliver(self) -> "_Delivery":
-        message, redelivered = self._queue.ready.popleft()
+        message = self._queue.ready.popleft()
         tag, self._next_tag = self._next_tag, self._next_tag + 1
         self._open[tag] = message
         self._queue.delivered += 1
-        return _Delivery(message, redelivered, tag, self)
+        return _Delivery(message, tag, self)
 
 
 @dataclass(frozen=True, slots=True)
 class _Delivery:
     message: Message
-    redelivered: bool
     tag: int
     subscription: _Subscription
 
     async def ack(self, *, multiple: bool = False) -> None:
         """See `Delivery.ack`."""
         self.subscription.settle(self.tag, multiple=multiple)
-
-    async def nack(self, *, requeue: bool) -> None:
-        """See `Delivery.nack`."""
-        if requeue:
-            self.subscription.put_back(self.tag)
-        else:
-            await self.subscription.dead_letter(self.tag)
 
 
 class _Tap(_Subscription):

@@ -31,7 +31,7 @@ class Message:
 class Delivery(Protocol):
     """A message together with the duty to settle it, once.
 
-    A delivery that is settled neither way returns to its queue when its subscription ends.
+    A delivery that is not settled returns to its queue when its subscription ends.
     Settling raises `BrokerUnavailable` when the subscription is gone: the message will come again, so drop it.
     """
 
@@ -39,18 +39,8 @@ class Delivery(Protocol):
     def message(self) -> Message:
         """The message as published."""
 
-    @property
-    def redelivered(self) -> bool:
-        """False guarantees that nobody has seen this copy before; a repeated publish makes another copy."""
-
     async def ack(self, *, multiple: bool = False) -> None:
         """Settle it as done; `multiple` also settles every earlier open delivery of the same subscription."""
-
-    async def nack(self, *, requeue: bool) -> None:
-        """Give it back to its queue, or send it to `dead-letters` with reason and origin as headers.
-
-        It returns to the head, as near as the broker can.
-        """
 
 
 class Subscription(Protocol):
