@@ -13,18 +13,21 @@ from broker_steps import A_WHILE, message, soon
 from rabbitmq_nodes import until
 from structlog.testing import capture_logs
 
+from fairprice.broker.aiormq_channel import bounded
 from fairprice.broker.amqp import AmqpBroker
-from fairprice.broker.amqp_connections import answered
 from fairprice.errors import BrokerUnavailable, SettingsError
 from fairprice.runtime.backoff import delays
+from fairprice.runtime.clock import SystemClock
 
 
 def broker_at(url, pause=0.001):
-    return AmqpBroker(lambda: url, name="test", back_off=lambda: repeat(pause), publish_timeout=A_WHILE)
+    return AmqpBroker(
+        lambda: url, name="test", clock=SystemClock(), back_off=lambda: repeat(pause), publish_timeout=A_WHILE
+    )
 
 
 async def raising(error):
-    async with answered("asking", 1):
+    async with bounded("asking", 1):
         raise error
 
 
@@ -47,13 +50,13 @@ async def test_whatever_aiormq_raises_is_an_unavailable_broker(error):
 
 async def test_a_broker_that_does_not_answer_in_time_is_unavailable():
     with pytest.raises(BrokerUnavailable, match=r"asking: no answer within 0\.01 s"):
-        async with answered("asking", 0.01):
+        async with bounded("asking", 0.01):
             await asyncio.Event().wait()
 
 
 async def test_who_is_asked_to_end_is_cancelled():
     async def ask():
-        async with answered("asking", 1):
+        async with bounded("asking", 1):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(ask())
@@ -66,7 +69,7 @@ async def test_who_is_asked_to_end_is_cancelled():
 @pytest.mark.parametrize("instead", [aiormq.exceptions.ChannelAccessRefused("no right"), None])
 async def test_a_cancellation_that_aiormq_turns_into_something_else_stays_one(instead):
     async def ask():
-        async with answered("asking", 1):
+        async with bounded("asking", 1):
             with suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
             if instead:
@@ -128,7 +131,7 @@ async def test_without_a_broker_there_is_one_log_line_and_words_for_readyz(nobod
 
 
 async def test_without_a_broker_publishing_and_consuming_fail_in_time_and_say_why(nobody, monkeypatch):
-    monkeypatch.setattr("fairprice.broker.amqp.ANSWER_TIMEOUT", A_WHILE)
+    monkeypatch.setattr("fairprice.broker.amqp.REPLY_TIMEOUT", A_WHILE)
     broker = broker_at(nobody)
     task = asyncio.create_task(broker.run())
     with pytest.raises(BrokerUnavailable, match=r"publishing to 'books'.*cannot connect"):
@@ -145,7 +148,7 @@ async def test_attempts_to_connect_are_as_far_apart_as_the_back_off_says(nobody)
         attempts += 1
         return nobody
 
-    broker = AmqpBroker(address, name="test", back_off=partial(delays, Random(1), first=0.2))
+    broker = AmqpBroker(address, name="test", clock=SystemClock(), back_off=partial(delays, Random(1), first=0.2))
     task = asyncio.create_task(broker.run())
     await asyncio.sleep(0.5)
     task.cancel()
@@ -157,7 +160,10 @@ async def test_an_unreadable_password_file_is_a_problem_and_not_the_end(tmp_path
     secret = tmp_path / "secret"
     secret.write_text("x")
     broker = AmqpBroker(
-        lambda: f"amqp://a:{secret.read_text()}@127.0.0.1:1/", name="test", back_off=lambda: repeat(0.001)
+        lambda: f"amqp://a:{secret.read_text()}@127.0.0.1:1/",
+        name="test",
+        clock=SystemClock(),
+        back_off=lambda: repeat(0.001),
     )
     secret.unlink()
     task = asyncio.create_task(broker.run())

@@ -17,10 +17,13 @@ import aiormq
 import pytest
 from broker_steps import message, soon
 from rabbitmq_nodes import PROGRAMS, Node, programs_of, running, until
+from structlog.testing import capture_logs
 
 from fairprice.broker.amqp import AmqpBroker
+from fairprice.broker.amqp_topology import queue_arguments
 from fairprice.errors import BrokerUnavailable
 from fairprice.runtime.backoff import delays
+from fairprice.runtime.clock import SystemClock
 from fairprice.topology import (
     BOOKS,
     BOOKS_CONVERTER,
@@ -30,20 +33,18 @@ from fairprice.topology import (
     PRICES,
     PRICES_STORER,
     UNROUTED,
+    USES,
+    Use,
 )
 
 FOLDER = Path(__file__).parents[2] / "rabbitmq"
 DEFINITIONS = json.loads((FOLDER / "definitions.json").read_text())
 QUEUES = [queue for exchange in EXCHANGES for queue in exchange.queues]
 
-WORK = {
-    "crawler": ({BOOKS}, set(), set()),
-    "converter": ({PRICES, DEAD_LETTERS}, {BOOKS_CONVERTER}, set()),
-    "storer": ({DEAD_LETTERS}, {BOOKS_STORER, PRICES_STORER}, set()),
-    "gateway": (set(), set(), {BOOKS, PRICES}),
-    "consumer": (set(), set(), set()),
-}
-"""What a service publishes to, consumes and taps, and nothing else; `consumer` is for consumers of a reader's own."""
+WORK = USES | {"consumer": Use()}
+"""What each user may do of what the topology holds; `consumer` is for consumers of a reader's own."""
+
+NAMES = sorted({exchange.name for exchange in EXCHANGES} | set(QUEUES))
 
 
 def by_name(kind):
@@ -95,6 +96,31 @@ def test_every_queue_is_bounded_refuses_when_full_and_lets_a_consumer_die_often(
     assert limits["overflow"] == "reject-publish"
     assert limits["max-length-bytes"] > 0
     assert limits["delivery-limit"] >= 1000
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda exchange: exchange.name)
+def test_queues_that_a_service_makes_itself_have_the_limits_of_the_definitions(exchange):
+    arguments = queue_arguments(exchange)
+    assert arguments.pop("x-queue-type") == "quorum"
+    for queue in exchange.queues:
+        limits = {f"x-{name}": value for name, value in limits_of(queue).items()}
+        assert {name: limits[name] for name in arguments} == arguments
+        assert limits.keys() - arguments.keys() <= {"x-max-length-bytes", "x-overflow"}
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_a_trial_of_a_queue_is_made_under_its_policy(queue):
+    assert policy_of(f"{queue}.probe-0a1b2c3d") == policy_of(queue)
+
+
+@pytest.mark.parametrize("user", USES)
+def test_a_service_has_the_rights_that_its_work_needs_and_no_others(user):
+    (rights,) = [each for each in DEFINITIONS["permissions"] if each["user"] == user]
+    use = USES[user]
+    granted = {
+        kind: {name for name in NAMES if re.search(rights[kind], name)} for kind in ("configure", "write", "read")
+    }
+    assert granted == {"configure": set(), "write": set(use.publishes), "read": {*use.consumes, *use.taps}}
 
 
 @pytest.mark.parametrize("queue", [BOOKS_CONVERTER, BOOKS_STORER, PRICES_STORER])
@@ -173,7 +199,14 @@ def node(request, tmp_path_factory, users):
 
 def broker_of(node, user):
     url = node.url_of(user, user[::-1])
-    return AmqpBroker(lambda: url, name=user, back_off=partial(delays, Random(1)), publish_timeout=2)
+    return AmqpBroker(
+        lambda: url,
+        name=user,
+        clock=SystemClock(),
+        back_off=partial(delays, Random(1)),
+        publish_timeout=2,
+        use=WORK.get(user),
+    )
 
 
 @asynccontextmanager
@@ -211,9 +244,9 @@ async def test_a_service_can_do_its_work_and_nothing_else(node, user):
 
     names = [exchange.name for exchange in EXCHANGES]
     async with running(broker_of(node, user)) as broker:
-        assert {name for name in names if await may(broker.publish(name, message(1)))} == WORK[user][0]
-        assert {queue for queue in QUEUES if await may(subscribe(queue))} == WORK[user][1]
-        assert {name for name in names if await may(tap(name))} == WORK[user][2]
+        assert {name for name in names if await may(broker.publish(name, message(1)))} == set(WORK[user].publishes)
+        assert {queue for queue in QUEUES if await may(subscribe(queue))} == set(WORK[user].consumes)
+        assert {name for name in names if await may(tap(name))} == set(WORK[user].taps)
 
 
 @pytest.mark.rabbitmq
@@ -263,6 +296,16 @@ async def test_the_policies_are_in_force(node):
         too_long = b"x" * 1_100_000
         with pytest.raises(aiormq.exceptions.ChannelPreconditionFailed, match="message size"):
             await soon(operator.basic_publish(too_long, exchange=BOOKS))
+
+
+@pytest.mark.rabbitmq
+async def test_whoever_may_do_everything_finds_that_the_policies_make_every_queue_safe(node):
+    with capture_logs() as logs:
+        async with running(broker_of(node, "operator")):
+            pass
+    assert logs == []
+    listed = await asyncio.to_thread(node.ctl, "list_queues", "--no-table-headers", "name")
+    assert sorted(listed.split()) == sorted(QUEUES)
 
 
 @pytest.mark.rabbitmq

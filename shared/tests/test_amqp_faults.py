@@ -47,7 +47,7 @@ class Load:
         self.intact = intact
         url = f"{node.url}?heartbeat={HEARTBEAT}"
         back_off = partial(delays, Random(1))
-        self.broker = AmqpBroker(lambda: url, name="load", back_off=back_off, publish_timeout=4)
+        self.broker = AmqpBroker(lambda: url, name="load", clock=SystemClock(), back_off=back_off, publish_timeout=4)
         self.outbox = Outbox(
             self.broker, BOOKS, BOOKS_TYPE, "test",
             confirmed=self._confirm, clock=SystemClock(), back_off=back_off, capacity=CAPACITY,

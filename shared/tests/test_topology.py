@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from fairprice import topology
-from fairprice.topology import BOOKS, DEAD_LETTERS, EXCHANGES, PRICES, UNROUTED
+from fairprice.topology import BOOKS, DEAD_LETTERS, EXCHANGES, PRICES, UNROUTED, USES
 
 BY_NAME = {exchange.name: exchange for exchange in EXCHANGES}
 
@@ -49,3 +49,16 @@ def test_the_queues_of_a_stream_are_called_after_it(exchange):
 
 def test_dead_letters_have_a_queue():
     assert BY_NAME[DEAD_LETTERS].queues == (DEAD_LETTERS,)
+
+
+def test_what_services_use_is_declared_and_each_queue_of_a_stream_has_one_service():
+    for use in USES.values():
+        assert {*use.publishes, *use.taps} <= BY_NAME.keys()
+    consumed = Counter(queue for use in USES.values() for queue in use.consumes)
+    assert consumed == Counter(queue for name in (BOOKS, PRICES) for queue in BY_NAME[name].queues)
+
+
+@pytest.mark.parametrize("name", [BOOKS, PRICES])
+def test_what_is_delivered_from_a_stream_too_often_goes_where_nothing_is_dropped(name):
+    assert BY_NAME[name].dead_letters == DEAD_LETTERS
+    assert BY_NAME[DEAD_LETTERS].dead_letters is None

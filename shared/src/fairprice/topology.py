@@ -15,18 +15,49 @@ BOOKS_STORER = "books.storer"
 PRICES_STORER = "prices.storer"
 
 
+DELIVERY_LIMIT = 1000
+"""Deliveries of a message before it goes to the dead letters: a consumer may die that often with it in hand.
+
+RabbitMQ 4 takes 20 for a queue that says nothing. Never -1: RabbitMQ 3.10 takes that for none at all.
+"""
+
+LAST_RESORT_DELIVERY_LIMIT = 100_000
+"""The same for queues behind which there is no other: what people look at again and again stays."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A durable fanout exchange, the durable queues bound to it, and where its unroutable messages go."""
+    """A durable fanout exchange, the durable queues bound to it, and where its unroutable messages go.
+
+    `dead_letters` is the exchange for what was delivered from one of its queues too often.
+    """
 
     name: str
     queues: tuple[str, ...]
     alternate: str | None = None
+    dead_letters: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a service does at the broker: the exchanges it publishes to and taps, the queues it consumes."""
+
+    publishes: tuple[str, ...] = ()
+    consumes: tuple[str, ...] = ()
+    taps: tuple[str, ...] = ()
 
 
 EXCHANGES = (
-    Exchange(BOOKS, (BOOKS_CONVERTER, BOOKS_STORER), alternate=UNROUTED),
-    Exchange(PRICES, (PRICES_STORER,), alternate=UNROUTED),
+    Exchange(BOOKS, (BOOKS_CONVERTER, BOOKS_STORER), alternate=UNROUTED, dead_letters=DEAD_LETTERS),
+    Exchange(PRICES, (PRICES_STORER,), alternate=UNROUTED, dead_letters=DEAD_LETTERS),
     Exchange(DEAD_LETTERS, (DEAD_LETTERS,)),
     Exchange(UNROUTED, (UNROUTED,)),
 )
+
+USES = {
+    "crawler": Use(publishes=(BOOKS,)),
+    "converter": Use(publishes=(PRICES, DEAD_LETTERS), consumes=(BOOKS_CONVERTER,)),
+    "storer": Use(publishes=(DEAD_LETTERS,), consumes=(BOOKS_STORER, PRICES_STORER)),
+    "gateway": Use(taps=(BOOKS, PRICES)),
+}
+"""What each service does at the broker, by its name; its user there needs the rights for that and no others."""

@@ -9,20 +9,22 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NoReturn
 
 from aio_pika.exceptions import ChannelClosed, DeliveryError, PublishError
-from aiormq.abc import AbstractChannel
 
-from fairprice.broker.amqp_connections import ANSWER_TIMEOUT, CLOSE_TIMEOUT, Connections, answered
-from fairprice.broker.amqp_delivery import AmqpSubscription, AmqpTap, to_amqp
+from fairprice.broker.aiormq_channel import Channel, bounded
+from fairprice.broker.amqp_connections import CLOSE_TIMEOUT, REPLY_TIMEOUT, Connections
+from fairprice.broker.amqp_delivery import AmqpSubscription, AmqpTap
+from fairprice.broker.amqp_message import to_amqp
 from fairprice.broker.port import Message
 from fairprice.broker.retry import BackOff
 from fairprice.errors import BrokerUnavailable
+from fairprice.runtime.clock import Clock
 from fairprice.runtime.health import Check
 from fairprice.runtime.metrics import Sample
-from fairprice.topology import DEAD_LETTERS, EXCHANGES, Exchange
+from fairprice.topology import EXCHANGES, Exchange, Use
 
 
 class AmqpBroker:
@@ -31,7 +33,8 @@ class AmqpBroker:
     `url`, like `amqp://user:password@host:5672/`, is asked before each attempt to connect: a new password is found
     without a restart. `name` is what RabbitMQ lists the connections under. `back_off` makes the pauses between attempts
     to connect, and between those to publish while a queue is full. A publish waits `publish_timeout` seconds in all,
-    for a connection, for room and for its confirmation.
+    for a connection, for room and for its confirmation. Of the `exchanges` and their queues only those in `use` are
+    looked after, all where there is none.
     """
 
     def __init__(
@@ -39,14 +42,19 @@ class AmqpBroker:
         url: Callable[[], str],
         *,
         name: str,
+        clock: Clock,
         back_off: BackOff,
         publish_timeout: float = 30.0,
         exchanges: Iterable[Exchange] = EXCHANGES,
+        use: Use | None = None,
     ) -> None:
-        self._connections = Connections(url, name, back_off, tuple(exchanges))
+        self._connections = Connections(
+            url, name=name, clock=clock, back_off=back_off, exchanges=tuple(exchanges), use=use
+        )
+        self._clock = clock
         self._back_off = back_off
         self._publish_timeout = publish_timeout
-        self._channel: AbstractChannel | None = None
+        self._channel: Channel | None = None
         self._opening = asyncio.Lock()
         self._problems: dict[str, str] = {}
         self._attempts: dict[_Attempt, None] = {}
@@ -60,10 +68,10 @@ class AmqpBroker:
 
     async def publish(self, exchange: str, message: Message) -> None:
         """See `Broker.publish`."""
-        attempt = _Attempt(exchange, asyncio.get_running_loop().time())
+        attempt = _Attempt(exchange, self._clock.monotonic())
         self._attempts[attempt] = None
         try:
-            async with self._asking(f"publishing to {exchange!r}", self._publish_timeout):
+            async with self._bounded(f"publishing to {exchange!r}", self._publish_timeout):
                 await self._until_accepted(attempt, message)
         except BrokerUnavailable:
             self._published[exchange, "unknown"] += 1
@@ -78,9 +86,9 @@ class AmqpBroker:
         doing = f"consuming {queue!r}"
         self._subscribed.setdefault(queue, 0)
         async with self._consuming(doing) as channel:
-            subscription = AmqpSubscription(channel, queue, self._dead_letter, self._delivered)
-            async with self._asking(doing):
-                await channel.basic_qos(prefetch_count=prefetch)
+            subscription = AmqpSubscription(channel, queue, self._delivered)
+            async with self._bounded(doing):
+                await channel.limit(prefetch)
                 await subscription.begin(queue)
             self._subscribed[queue] += 1
             try:
@@ -94,23 +102,17 @@ class AmqpBroker:
         """See `Broker.tap`; the queue is the connection's own and named by the broker (`amq.gen-...`)."""
         doing = f"tapping {exchange!r}"
         async with self._consuming(doing) as channel:
-            tap = AmqpTap(channel, f"tap of {exchange}", self._dead_letter, self._delivered, capacity)
-            async with self._asking(doing):
-                declared = await channel.queue_declare(
-                    exclusive=True,
-                    auto_delete=True,
-                    arguments={"x-max-length": capacity, "x-overflow": "drop-head"},
-                )
-                queue = declared.queue or ""
-                await channel.queue_bind(queue, exchange)
+            tap = AmqpTap(channel, f"tap of {exchange}", self._delivered, capacity)
+            async with self._bounded(doing):
+                queue = await channel.declare_tap(exchange, capacity)
                 await tap.begin(queue)
             try:
                 yield tap
             finally:
                 tap.end("left")
                 with suppress(BrokerUnavailable):
-                    async with answered("deleting the queue of a tap", CLOSE_TIMEOUT):
-                        await channel.queue_delete(queue)
+                    async with bounded("deleting the queue of a tap", CLOSE_TIMEOUT):
+                        await channel.delete(queue)
 
     def problem(self) -> str | None:
         """Say in words what keeps messages from passing, or None."""
@@ -136,7 +138,7 @@ class AmqpBroker:
         for queue, count in self._subscribed.items():
             yield "broker_subscriptions", (queue,), count
         yield "broker_unconfirmed_messages", (), len(self._attempts)
-        now = asyncio.get_running_loop().time()
+        now = self._clock.monotonic()
         yield "broker_unconfirmed_seconds", (), now - min((attempt.began for attempt in self._attempts), default=now)
 
     async def _until_accepted(self, attempt: "_Attempt", message: Message) -> None:
@@ -145,50 +147,44 @@ class AmqpBroker:
         for pause in self._back_off():
             channel = await self._publishing()
             try:
-                await channel.basic_publish(
-                    message.body,
-                    exchange=attempt.exchange,
-                    routing_key=message.routing_key,
-                    properties=properties,
-                    mandatory=True,
-                )
+                await channel.publish(attempt.exchange, message.routing_key, message.body, properties)
             except PublishError:  # a DeliveryError as well: nothing is bound
                 self._connections.check_soon()
                 raise
             except DeliveryError:
                 attempt.is_refused = True
                 self._published[attempt.exchange, "rejected"] += 1
-                await asyncio.sleep(pause)
+                await self._clock.sleep(pause)
             else:
                 return
 
-    async def _publishing(self) -> AbstractChannel:
+    async def _publishing(self) -> Channel:
         """Return the one channel to publish on, made anew when it or its connection was lost; wait while blocked."""
         session = await self._connections.session()
         await session.unblocked()
         async with self._opening:
-            if not self._channel or self._channel.is_closed or self._channel.connection is not session.publishing:
-                self._channel = await session.publishing.channel(publisher_confirms=True, on_return_raises=True)
+            if not self._channel or not self._channel.serves(session.publishing):
+                self._channel = await Channel.open(session.publishing, confirms=True)
         return self._channel
 
     @asynccontextmanager
-    async def _consuming(self, doing: str) -> AsyncIterator[AbstractChannel]:
+    async def _consuming(self, doing: str) -> AsyncIterator[Channel]:
         """Open a channel to consume on; closing it returns to the broker what is unsettled."""
-        async with self._asking(doing):
+        async with self._bounded(doing):
             session = await self._connections.session()
-            channel = await session.consuming.channel(publisher_confirms=False)
+            channel = await Channel.open(session.consuming, confirms=False)
         try:
             yield channel
         finally:
             with suppress(BrokerUnavailable):
-                async with answered("closing a channel", CLOSE_TIMEOUT):
+                async with bounded("closing a channel", CLOSE_TIMEOUT):
                     await channel.close()
 
     @asynccontextmanager
-    async def _asking(self, doing: str, seconds: float = ANSWER_TIMEOUT) -> AsyncIterator[None]:
+    async def _bounded(self, doing: str, seconds: float = REPLY_TIMEOUT) -> AsyncIterator[None]:
         """Bound it in time, raise `BrokerUnavailable` with all that is known, and remember it until it works again."""
         try:
-            async with answered(doing, seconds):
+            async with bounded(doing, seconds):
                 yield
         except BrokerUnavailable as error:
             if isinstance(error.__cause__, ChannelClosed):
@@ -203,14 +199,10 @@ class AmqpBroker:
         for exchange in {attempt.exchange for attempt in self._attempts if attempt.is_refused}:
             yield f"a queue of exchange {exchange!r} is full; are its consumers alive?"
 
-    async def _dead_letter(self, message: Message, queue: str) -> None:
-        headers = {**message.headers, "reason": "rejected", "origin": queue}
-        await self.publish(DEAD_LETTERS, replace(message, headers=headers))
-
 
 @dataclass(slots=True, eq=False)
 class _Attempt:
-    """A publish that is under way, begun at a time of the loop; refused means that a queue was full."""
+    """A publish that is under way, begun at a second of the clock; refused means that a queue was full."""
 
     exchange: str
     began: float

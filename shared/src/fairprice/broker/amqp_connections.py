@@ -1,12 +1,10 @@
 """Keeps the connections to RabbitMQ: makes them again without end, never in a storm, with one log line an outage.
 
 A service has two, since an alarm of the broker blocks a connection that publishes as a whole. They live and die
-together. Their channels are those of aiormq, the lower half of aio-pika: a channel of aio-pika 10.2.1 leaves 3 to 4 kB
-behind on its connection when it is closed (measured; aio-pika #490), one of aiormq nothing.
+together.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -14,128 +12,95 @@ from typing import NoReturn
 
 import structlog
 from aio_pika import Connection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, InvalidFrameError, ProbableAuthenticationError, PublishError
-from aiormq.abc import AbstractConnection
+from aio_pika.exceptions import InvalidFrameError, ProbableAuthenticationError
 from yarl import URL
 
-from fairprice.broker.amqp_topology import Restored, restore
+from fairprice.broker.aiormq_channel import (
+    HEARTBEAT,
+    bounded,
+    describe,
+    describe_refusal,
+    is_blocked,
+    unblocked,
+)
+from fairprice.broker.amqp_topology import Restored, Topology
 from fairprice.broker.retry import BackOff
 from fairprice.errors import BrokerUnavailable, SettingsError
-from fairprice.topology import Exchange
+from fairprice.runtime.clock import Clock, timeout
+from fairprice.topology import Exchange, Use
 
-HEARTBEAT = 10
-"""Seconds; a broker that is silent for (10 + 1) x 3 of them is gone, see `HEARTBEAT_GRACE_MULTIPLIER` of aiormq."""
-
-ANSWER_TIMEOUT = 15.0
+REPLY_TIMEOUT = 15.0
 """Seconds that the broker has for everything but the confirmation of a publish."""
 
 CLOSE_TIMEOUT = 5.0
+TRIAL_TIMEOUT = 5.0
+"""Seconds after which it stays unknown whether queues lose messages: nothing else waits for that."""
+
 CHECK_INTERVAL = 15.0
 """Seconds between two looks at the topology: a fanout that lost one of its queues gives no other sign."""
 
 ALARM = "the broker accepts nothing because of an alarm: free memory or disk space on its machine"
 
 log = structlog.get_logger(__name__)
-for library in ("aiormq", "aio_pika"):  # they call each attempt an error; here an outage is told once
-    logging.getLogger(library).setLevel(logging.CRITICAL)
-
-
-@asynccontextmanager
-async def answered(doing: str, seconds: float) -> AsyncIterator[None]:
-    """Bound a talk with the broker in time and turn its many ways to fail into `BrokerUnavailable`.
-
-    aiormq mixes up errors and cancellation. It ends what is under way on a connection that it gives up, a frozen
-    broker's, by `CancelledError`; and a cancellation that meets the end of a channel comes out as the channel's error
-    (aiormq 7.2.4, `TaskWrapper`). So what counts is whether somebody has asked this task to end meanwhile.
-    """
-    task = asyncio.current_task()
-    asked = task.cancelling() if task else 0
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except asyncio.CancelledError as error:
-        _end_if_asked(task, asked)
-        raise BrokerUnavailable(f"{doing}: the connection was lost") from error
-    except TimeoutError as error:
-        _end_if_asked(task, asked)
-        raise BrokerUnavailable(f"{doing}: no answer within {seconds:g} s") from error
-    except CONNECTION_EXCEPTIONS as error:
-        _end_if_asked(task, asked)
-        raise BrokerUnavailable(f"{doing}: {words(error)}") from error
-    _end_if_asked(task, asked)
-
-
-def _end_if_asked(task: asyncio.Task[object] | None, before: int) -> None:
-    if task and task.cancelling() > before:
-        raise asyncio.CancelledError
-
-
-def words(error: BaseException | None) -> str:
-    """Say what the broker or the network said, without the library's wrapping; never nothing."""
-    if isinstance(error, asyncio.CancelledError):
-        return "no sign of life"
-    if isinstance(error, PublishError):
-        return "no queue takes it"
-    said = " ".join(str(part) for part in error.args) if error else ""
-    return said or type(error).__name__
 
 
 @dataclass(slots=True)
 class Session:
     """The two connections while both are there; `lost` says why one is not any more."""
 
-    publishing: AbstractConnection
-    consuming: AbstractConnection
+    publishing: Connection
+    consuming: Connection
     lost: str | None = None
-    is_told: bool = False
-    """Whether it was logged that an alarm holds publishes back."""
+    is_alarm_logged: bool = False
 
     @property
     def is_blocked(self) -> bool:
-        """Whether an alarm keeps the broker from taking what is published.
-
-        aiormq keeps its flag to itself, but its `ready` comes back at once unless the connection is blocked.
-        """
-        waiting = self.publishing.ready()
-        try:
-            waiting.send(None)
-        except StopIteration:
-            return False
-        waiting.close()
-        return True
+        """Whether an alarm keeps the broker from taking what is published."""
+        return is_blocked(self.publishing)
 
     async def unblocked(self) -> None:
-        """Wait while an alarm holds publishes back; that is told once, however many wait."""
+        """Wait while an alarm holds publishes back; that is logged once, however many wait."""
         if not self.is_blocked:
             return
-        if not self.is_told:
-            self.is_told = True
+        if not self.is_alarm_logged:
+            self.is_alarm_logged = True
             log.error("holding back what is to be published", problem=ALARM)
-        await self.publishing.ready()
-        if self.is_told:
-            self.is_told = False
+        await unblocked(self.publishing)
+        if self.is_alarm_logged:
+            self.is_alarm_logged = False
             log.info("the broker accepts messages again")
 
 
 @dataclass(slots=True)
 class _Outage:
-    """The time without a session; `told` is the kind of failure that was logged."""
+    """The time without a session, since a second of the clock; `logged` is the kind of failure that was logged."""
 
     began: float
     lost: str | None = None
     attempts: int = 0
-    told: type | None = None
+    logged: type | None = None
 
 
 class Connections:
     """The two connections; `run` has to be running for them to be there. `url` is asked before each attempt."""
 
-    def __init__(self, url: Callable[[], str], name: str, back_off: BackOff, exchanges: tuple[Exchange, ...]) -> None:
+    def __init__(
+        self,
+        url: Callable[[], str],
+        *,
+        name: str,
+        clock: Clock,
+        back_off: BackOff,
+        exchanges: tuple[Exchange, ...],
+        use: Use | None,
+    ) -> None:
         _address(url())
         self._url = url
         self._name = name
+        self._clock = clock
         self._back_off = back_off
         self._exchanges = exchanges
+        self._use = use
         self._pauses: Iterator[float] = back_off()
         self._session: Session | None = None
         self._connected = asyncio.Event()
@@ -144,6 +109,7 @@ class Connections:
         self._why_not = "not connected to the broker yet"
         self._has_declared = False
         self.missing: tuple[str, ...] = ()
+        self.unsafe: tuple[str, ...] = ()
         self.losses = 0
 
     @property
@@ -164,6 +130,7 @@ class Connections:
         if self._session.is_blocked:
             yield ALARM
         yield from self.missing
+        yield from self.unsafe
 
     async def session(self) -> Session:
         """Return the connections, waiting for them if need be; whoever calls bounds the wait."""
@@ -182,8 +149,8 @@ class Connections:
                 async with self._opened() as session:
                     await self._keep(session)
             except BrokerUnavailable as error:
-                self._tell(error)
-            await asyncio.sleep(next(self._pauses))
+                self._log_failure(error)
+            await self._clock.sleep(next(self._pauses))
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[Session]:
@@ -193,10 +160,10 @@ class Connections:
                 await stack.enter_async_context(_connection(address, f"{self._name} {use}"))
                 for use in ("publishes", "consumes")
             ]
-            session = Session(_underlay(publishing), _underlay(consuming))
+            session = Session(publishing, consuming)
 
             def on_close(_connection: object, error: BaseException | None) -> None:
-                session.lost = session.lost or words(error)
+                session.lost = session.lost or describe(error)
                 self._awake.set()
 
             publishing.close_callbacks.add(on_close)
@@ -221,13 +188,19 @@ class Connections:
 
     async def _watch(self, session: Session) -> NoReturn:
         """Look after exchanges and queues from time to time, and at once when something was not there."""
+        topology = Topology(session.consuming, self._exchanges, self._use)
         while not session.lost:
             self._awake.clear()
-            async with answered("looking at exchanges and queues", ANSWER_TIMEOUT):
-                self._note(await restore(session.consuming, self._exchanges))
+            async with bounded("looking at exchanges and queues", REPLY_TIMEOUT):
+                self._note_topology(await topology.restore())
+            with suppress(BrokerUnavailable):
+                async with bounded("trying the limits of queues", TRIAL_TIMEOUT):
+                    self._note_unsafe(await topology.unsafe())
+            if session.lost:
+                break
             self._begin(session)
             with suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_INTERVAL):
+                async with timeout(self._clock, CHECK_INTERVAL):
                     await self._awake.wait()
                 continue
             self._pauses = self._back_off()  # it has held for a while
@@ -239,7 +212,7 @@ class Connections:
         self._session = session
         self._connected.set()
         if outage := self._outage:
-            seconds = round(asyncio.get_running_loop().time() - outage.began, 1)
+            seconds = round(self._clock.monotonic() - outage.began, 1)
             log.info("connected to the broker again", seconds=seconds, attempts=outage.attempts + 1, lost=outage.lost)
             self._outage = None
 
@@ -249,28 +222,28 @@ class Connections:
         self._session = None
         self._connected.clear()
         self._why_not = f"lost the connection to the broker: {why}"
-        self._outage = _Outage(asyncio.get_running_loop().time(), why)
+        self._outage = _Outage(self._clock.monotonic(), why)
         self.losses += 1
 
-    def _tell(self, error: BrokerUnavailable) -> None:
+    def _log_failure(self, error: BrokerUnavailable) -> None:
         """Log the first failed attempt of an outage, and a later one only if it failed in another way."""
-        outage = self._outage = self._outage or _Outage(asyncio.get_running_loop().time())
+        outage = self._outage = self._outage or _Outage(self._clock.monotonic())
         if str(error) == outage.lost and not outage.attempts:
             return  # that was the loss itself; often the next attempt heals it
         outage.attempts += 1
         self._why_not = str(error)
-        if outage.told is not (kind := type(error.__cause__)):
-            outage.told = kind
+        if outage.logged is not (kind := type(error.__cause__)):
+            outage.logged = kind
             log.error("no broker; trying until there is one", problem=str(error), lost=outage.lost)
 
-    def _note(self, restored: Restored) -> None:
+    def _note_topology(self, restored: Restored) -> None:
         if restored.declared:
             log.info("declared what the broker did not have", objects=restored.declared)
         if not self._has_declared and any(name.startswith("exchange ") for name in restored.declared):
             self._has_declared = True
             log.warning(
-                "this broker has no limits for queues and no dead-lettering after many deliveries, which only policies "
-                "give: import rabbitmq/definitions.json for anything but development"
+                "the queues of this broker have no bound but its disk, which only policies give: import"
+                " rabbitmq/definitions.json for anything but development"
             )
         if restored.missing and restored.missing != self.missing:
             log.error("the broker lacks what messages need", missing=restored.missing)
@@ -278,37 +251,29 @@ class Connections:
             log.info("the broker has all exchanges and queues again")
         self.missing = restored.missing
 
+    def _note_unsafe(self, unsafe: tuple[str, ...]) -> None:
+        if unsafe and unsafe != self.unsafe:
+            log.error("queues of the broker may lose messages", unsafe=unsafe)
+        if self.unsafe and not unsafe:
+            log.info("no queue of the broker loses messages any more")
+        self.unsafe = unsafe
+
 
 @asynccontextmanager
 async def _connection(address: URL, name: str) -> AsyncIterator[Connection]:
     server = f"{address.host}:{address.port or 'default port'}"
     connection = Connection(address, client_properties={"connection_name": name})
     try:
-        async with answered(f"cannot connect to the broker at {server}", ANSWER_TIMEOUT):
+        async with bounded(f"cannot connect to the broker at {server}", REPLY_TIMEOUT):
             try:
                 await connection.connect()
             except (ProbableAuthenticationError, InvalidFrameError) as error:
-                raise BrokerUnavailable(f"the broker at {server} {_refusal(error, address)}") from error
+                raise BrokerUnavailable(f"the broker at {server} {describe_refusal(error, address)}") from error
         yield connection
     finally:
         with suppress(BrokerUnavailable):
-            async with answered("closing a connection", CLOSE_TIMEOUT):
+            async with bounded("closing a connection", CLOSE_TIMEOUT):
                 await connection.close()
-
-
-def _refusal(error: Exception, address: URL) -> str:
-    """Say who or what is refused; of a refused virtual host aiormq 7.2.4 tells only which answer it had hoped for."""
-    if isinstance(error, ProbableAuthenticationError):
-        return f"refuses the password of user {address.user!r}; set the right one"
-    if "Connection.OpenOk" in str(error):
-        return f"refuses the virtual host {address.path!r}; create it, or grant it to user {address.user!r}"
-    return f"does not speak AMQP 0-9-1: {words(error)}"
-
-
-def _underlay(connection: Connection) -> AbstractConnection:
-    if connection.transport is None:
-        raise BrokerUnavailable("the connection was lost while it was made")
-    return connection.transport.connection
 
 
 def _address(text: str) -> URL:

@@ -1,20 +1,33 @@
-"""Looks whether RabbitMQ has the exchanges and queues of the topology, and declares what it lacks where it may.
+"""Looks whether RabbitMQ has what a service uses, and declares what it lacks where it may.
 
-Looking is passive and needs no rights. Declaring an existing object needs the right to configure it, so only what is
-missing is declared: with the definitions of rabbitmq/ imported, nothing ever is.
+Looking is passive; since RabbitMQ 4.3 it needs some right on what is looked at, so a service looks at what it uses.
+Declaring an existing object needs the right to configure it, so only what is missing is declared: with the definitions
+of rabbitmq/ imported, nothing ever is. What is declared carries as arguments what those give by policy, but for the
+bound of a queue, since neither can be added later: a queue cannot be declared again with other arguments.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from operator import methodcaller
+from functools import partial
 
-from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity
-from aiormq.abc import AbstractChannel, AbstractConnection
+from aio_pika import Message
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, ChannelPreconditionFailed
+from pamqp.common import FieldTable
 
-from fairprice.topology import Exchange
+from fairprice.broker.amqp_message import PERSISTENT
+from fairprice.topology import DELIVERY_LIMIT, LAST_RESORT_DELIVERY_LIMIT, Exchange, Use
 
-QUEUE_ARGUMENTS = {"x-queue-type": "quorum"}
-"""Everything else is the policies' business, since a queue can never be declared again with other arguments."""
+BARE: FieldTable = {"x-queue-type": "quorum"}
+"""The arguments of the definitions' queues, whose limits are policies, and of Fairprice's first version, without."""
+
+DEFAULT_DELIVERY_LIMIT = 20
+"""What RabbitMQ 4 takes when nobody says anything; 3.10 has no limit then."""
+
+PROBE_LIFE = 60_000
+"""Milliseconds until the broker deletes the queue of a trial that was broken off."""
 
 Question = Callable[[AbstractChannel], Awaitable[object]]
 
@@ -27,59 +40,187 @@ class Restored:
     missing: tuple[str, ...]
 
 
-async def restore(connection: AbstractConnection, exchanges: Iterable[Exchange]) -> Restored:
-    """Look at every exchange and queue, and declare and bind what is missing.
+@dataclass(frozen=True, slots=True)
+class _Thing:
+    """An exchange or a queue: the question whether it is there, the requests to declare it and to bind the queue."""
 
-    A missing binding between an exchange and a queue that both exist cannot be seen over AMQP.
+    name: str
+    look: Question
+    declare: Question
+    bind: Question | None = None
+
+
+def queue_arguments(exchange: Exchange) -> FieldTable:
+    """Return what a queue of the exchange is declared with.
+
+    What is delivered too often moves to the dead letters at least once, for which the queue has to refuse when full.
     """
-    asking = _Asking(connection)
-    declared: list[str] = []
-    missing: list[str] = []
-    for exchange in exchanges:
-        before = len(declared)
-        for name, look, declare in _objects(exchange):
-            absent = await asking.refusal(look)
-            if absent is None:
-                continue
-            refusal = await asking.refusal(declare) if isinstance(absent, ChannelNotFoundEntity) else absent
-            if refusal is None:
-                declared.append(name)
+    if not exchange.dead_letters:
+        return {**BARE, "x-delivery-limit": LAST_RESORT_DELIVERY_LIMIT}
+    return {
+        **BARE,
+        "x-delivery-limit": DELIVERY_LIMIT,
+        "x-dead-letter-exchange": exchange.dead_letters,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+
+
+class Topology:
+    """The exchanges and queues that a service uses, on one connection; without a `use`, all of them."""
+
+    def __init__(self, connection: AbstractConnection, exchanges: Iterable[Exchange], use: Use | None) -> None:
+        self._exchanges = tuple(exchanges)
+        self._use = use
+        self._asking = _Asking(connection)
+        self._is_unsafe: bool | None = None
+
+    async def restore(self) -> Restored:
+        """Look at what is used; if some of it had to be declared, at all the rest too: the broker is ours to furnish.
+
+        A missing binding between an exchange and a queue that both exist cannot be seen over AMQP.
+        """
+        declared: list[str] = []
+        missing: list[str] = []
+        complete = []
+        for exchange in self._exchanges:
+            if await self._is_complete(exchange):
+                complete.append(exchange)
             else:
+                await self._furnish(exchange, declared, missing)
+        for exchange in complete if declared else ():
+            await self._furnish(exchange, declared, missing)
+        return Restored(tuple(declared), tuple(missing))
+
+    async def unsafe(self) -> tuple[str, ...]:
+        """Return in words which queues lose what is delivered often, as far as the service may know it.
+
+        Only who may configure a queue learns its arguments. Whether a policy makes up for missing ones AMQP does not
+        tell at all, so it is tried; where all was well once, it is not tried again on this connection.
+        """
+        if self._is_unsafe is False:
+            return ()
+        found = tuple([text async for text in self._find_unsafe()])
+        self._is_unsafe = bool(found)
+        return found
+
+    async def _is_complete(self, exchange: Exchange) -> bool:
+        """Whether all is there that is used of an exchange and its queues."""
+        for thing in _things(exchange):
+            if self._is_used(thing) and await self._asking.refusal(thing.look):
+                return False
+        return True
+
+    async def _furnish(self, exchange: Exchange, declared: list[str], missing: list[str]) -> None:
+        """Declare what is missing and bind it at once: what is published before that does not reach a new queue."""
+        is_new = False
+        for thing in _things(exchange):
+            refusal = await self._asking.refusal(thing.look)
+            if isinstance(refusal, ChannelNotFoundEntity):
+                refusal = await self._asking.refusal(thing.declare)
+                if refusal is None:
+                    is_new = True
+                    declared.append(thing.name)
+            if refusal and self._is_used(thing):
                 missing.append(
-                    f"{name} is missing, restart RabbitMQ to import its definitions; declaring failed ({refusal})"
+                    f"{thing.name} is missing, restart RabbitMQ to import its definitions; declaring failed ({refusal})"
                 )
-        if len(declared) > before:
-            missing += await _bind(asking, exchange)
-    await asking.close()
-    return Restored(tuple(declared), tuple(missing))
+            if thing.bind and is_new and not refusal and (refusal := await self._asking.refusal(thing.bind)):
+                missing.append(f"{thing.name} cannot be bound to exchange {exchange.name} ({refusal})")
+
+    def _is_used(self, thing: _Thing) -> bool:
+        if self._use is None:
+            return True
+        names = {f"exchange {name}" for name in (*self._use.publishes, *self._use.taps)}
+        return thing.name in names | {f"queue {name}" for name in self._use.consumes}
+
+    async def _find_unsafe(self) -> AsyncIterator[str]:
+        for exchange, queue in self._own_queues():
+            is_bare = await self._is_bare(queue, queue_arguments(exchange))
+            if is_bare is None:
+                return  # no rights to know, so limits are the business of whoever gave the rights
+            if is_bare and await self._drops(queue):
+                yield (
+                    f"queue {queue} drops messages that were delivered {DEFAULT_DELIVERY_LIMIT} times, healthy ones"
+                    " too: it was declared without a delivery limit and no policy gives one; import"
+                    " rabbitmq/definitions.json, or delete the queue when it is empty, then it is made anew"
+                )
+
+    def _own_queues(self) -> Iterator[tuple[Exchange, str]]:
+        """Yield the queues that the service consumes, or publishes to by way of their exchange."""
+        for exchange in self._exchanges:
+            for queue in exchange.queues:
+                if self._use is None or queue in self._use.consumes or exchange.name in self._use.publishes:
+                    yield exchange, queue
+
+    async def _is_bare(self, queue: str, arguments: FieldTable) -> bool | None:
+        """Whether an existing queue has no limit as argument; None where it cannot be known.
+
+        Declaring what exists changes nothing; other arguments than its own are refused.
+        """
+        if await self._asking.refusal(partial(_look_at_queue, name=queue)):
+            return None
+        refusal = await self._asking.refusal(partial(_declare_queue, name=queue, arguments=arguments))
+        if refusal is None:
+            return False
+        if not isinstance(refusal, ChannelPreconditionFailed):
+            return None
+        return await self._asking.refusal(partial(_declare_queue, name=queue, arguments=BARE)) is None
+
+    async def _drops(self, queue: str) -> bool:
+        """Try it with a queue of a similar name, to which the same policies apply; no where that is not allowed."""
+        try:
+            async with self._asking.channel() as channel:
+                return await _is_dropped(channel, f"{queue}.probe-{secrets.token_hex(4)}")
+        except ChannelClosed:
+            return False
 
 
-def _objects(exchange: Exchange) -> Iterator[tuple[str, Question, Question]]:
-    """Yield each object's name, the question whether it is there, and the request to declare it."""
-    name, arguments = exchange.name, {"alternate-exchange": exchange.alternate} if exchange.alternate else None
-    yield (
+async def _is_dropped(channel: AbstractChannel, queue: str) -> bool:
+    """Return whether a new queue of this name drops a message that is given back too often; it goes nowhere then."""
+    arguments: FieldTable = {
+        **BARE, "x-expires": PROBE_LIFE, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "nowhere"
+    }  # fmt: skip
+    probe = await channel.declare_queue(queue, durable=True, arguments=arguments)
+    await channel.default_exchange.publish(Message(b"", delivery_mode=PERSISTENT), queue)
+    try:
+        for _ in range(DEFAULT_DELIVERY_LIMIT + 2):
+            delivery = await probe.get(fail=False)
+            if delivery is None:
+                return True
+            await delivery.reject(requeue=True)
+        return False
+    finally:
+        await probe.delete(if_unused=False, if_empty=False)
+
+
+def _things(exchange: Exchange) -> Iterator[_Thing]:
+    name = exchange.name
+    arguments: FieldTable = {"alternate-exchange": exchange.alternate} if exchange.alternate else {}
+    yield _Thing(
         f"exchange {name}",
-        methodcaller("exchange_declare", name, passive=True),
-        methodcaller("exchange_declare", name, exchange_type="fanout", durable=True, arguments=arguments),
+        lambda channel: channel.declare_exchange(name, passive=True),
+        lambda channel: channel.declare_exchange(name, "fanout", durable=True, arguments=arguments),
     )
     for queue in exchange.queues:
-        yield (
+        yield _Thing(
             f"queue {queue}",
-            methodcaller("queue_declare", queue, passive=True),
-            methodcaller("queue_declare", queue, durable=True, arguments=QUEUE_ARGUMENTS),
+            partial(_look_at_queue, name=queue),
+            partial(_declare_queue, name=queue, arguments=queue_arguments(exchange)),
+            partial(_bind_queue, name=queue, exchange=name),
         )
 
 
-async def _bind(asking: "_Asking", exchange: Exchange) -> list[str]:
-    """Bind every queue, which changes nothing where it is bound; return what failed."""
-    refusals = {
-        queue: await asking.refusal(methodcaller("queue_bind", queue, exchange.name)) for queue in exchange.queues
-    }
-    return [
-        f"queue {queue} cannot be bound to exchange {exchange.name} ({refusal})"
-        for queue, refusal in refusals.items()
-        if refusal
-    ]
+async def _look_at_queue(channel: AbstractChannel, *, name: str) -> object:
+    return await channel.declare_queue(name, passive=True)
+
+
+async def _declare_queue(channel: AbstractChannel, *, name: str, arguments: FieldTable) -> object:
+    return await channel.declare_queue(name, durable=True, arguments=arguments)
+
+
+async def _bind_queue(channel: AbstractChannel, *, name: str, exchange: str) -> object:
+    return await (await channel.get_queue(name, ensure=False)).bind(exchange, routing_key="")
 
 
 class _Asking:
@@ -91,15 +232,20 @@ class _Asking:
 
     async def refusal(self, question: Question) -> ChannelClosed | None:
         """Ask, and return the broker's refusal if it is one."""
-        if self._channel is None:
-            self._channel = await self._connection.channel(publisher_confirms=False)
         try:
-            await question(self._channel)
+            async with self.channel() as channel:
+                await question(channel)
         except ChannelClosed as refusal:
-            self._channel = None
             return refusal
         return None
 
-    async def close(self) -> None:
-        if self._channel:
-            await self._channel.close()
+    @asynccontextmanager
+    async def channel(self) -> AsyncIterator[AbstractChannel]:
+        """Yield the channel, opened where there is none."""
+        if self._channel is None or self._channel.is_closed:
+            self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+        try:
+            yield self._channel
+        except ChannelClosed:
+            self._channel = None
+            raise

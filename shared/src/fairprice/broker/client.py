@@ -1,7 +1,7 @@
 """A process's connection to the broker: where it is, keeping it, and whether it is all right."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from random import Random
@@ -11,8 +11,9 @@ from pydantic import Field, SecretStr, field_validator
 
 from fairprice.broker.amqp import AmqpBroker
 from fairprice.runtime.backoff import delays
+from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.settings import ServiceSettings
-from fairprice.topology import EXCHANGES, Exchange
+from fairprice.topology import USES
 
 
 class BrokerSettings(ServiceSettings):
@@ -42,15 +43,14 @@ class BrokerSettings(ServiceSettings):
 
 
 @asynccontextmanager
-async def connected(
-    name: str, settings: BrokerSettings, exchanges: Iterable[Exchange] = EXCHANGES
-) -> AsyncIterator[AmqpBroker]:
-    """Keep a broker connected for as long as the block runs; RabbitMQ lists it as `fairprice <name>`.
+async def connected(service: str, settings: BrokerSettings, *, purpose: str = "") -> AsyncIterator[AmqpBroker]:
+    """Keep a broker connected for as long as the block runs; RabbitMQ lists it as `fairprice <service>`.
 
-    `exchanges` and their queues are looked after, and declared where they are missing and the user may.
+    The exchanges and queues that the service uses are looked after, and declared where they are missing and it may.
     """
+    name = f"fairprice {service} {purpose}".rstrip()
     back_off = partial(delays, Random())  # noqa: S311  jitter
-    broker = AmqpBroker(settings.address, name=f"fairprice {name}", back_off=back_off, exchanges=exchanges)
+    broker = AmqpBroker(settings.address, name=name, clock=SystemClock(), back_off=back_off, use=USES.get(service))
     async with asyncio.TaskGroup() as tasks:
         connection = tasks.create_task(broker.run())
         try:
@@ -59,9 +59,9 @@ async def connected(
             connection.cancel()
 
 
-async def broker_problem(name: str, settings: BrokerSettings, *, seconds: float = 10.0) -> str | None:
+async def broker_problem(service: str, settings: BrokerSettings, *, seconds: float = 10.0) -> str | None:
     """Connect, and return what is wrong with the broker after so many seconds, or None as soon as nothing is."""
-    async with connected(f"{name} check", settings) as broker:
+    async with connected(service, settings, purpose="check") as broker:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while broker.problem():  # noqa: ASYNC110  a check has no event
