@@ -47,9 +47,8 @@ class StorerSettings(ServiceSettings):
     store_retention: Annotated[int, BeforeValidator(_hours)] = Field(
         168, ge=0, description="how long provision lets InfluxDB keep ticks, like 36h or 7d; none keeps all"
     )
-    book_levels: int = Field(
-        20, ge=1, le=400, description="levels a side in a book event"
-    )  # four columns a level, and SQLite allows 2,000
+    # four columns a level, and SQLite allows 2,000
+    book_levels: int = Field(20, ge=1, le=400, description="levels a side in a book event")
     store_book_interval: Duration = Field(
         1.0, description="the first book of each such interval is stored; 0s stores every book"
     )
