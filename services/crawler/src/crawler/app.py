@@ -1,4 +1,4 @@
-"""The crawler: streams in, books and gaps out."""
+"""The crawler: joins streams, feeds, snapshots and the outbox. Market data in, books and gaps out, in one direction."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,31 +9,39 @@ from random import Random
 import aiohttp
 import structlog
 
-from crawler import state
-from crawler.book.depth_sync import Output, SnapshotRequest
-from crawler.book.market_data import Snapshot
-from crawler.book_feed import BookFeed
-from crawler.connections import Connections
+from crawler.book.depth_sync import Fact, SnapshotRequest
+from crawler.book.feed import Feed, Output
+from crawler.book.market_data import Diff, Snapshot, Ticker
+from crawler.book.publication import Confirmed
+from crawler.proxy import Proxies
+from crawler.report import Report
 from crawler.settings import CrawlerSettings
-from crawler.snapshots import SnapshotQueue
-from crawler.state import Confirmed
-from crawler.venues.binance.governor import Governor
-from crawler.venues.binance.rest import RestClient
-from crawler.venues.binance.wire import Frame
-from fairprice.broker.outbox import Outbox
+from crawler.snapshots import NoneLeft, SnapshotQueue
+from crawler.state import StateFile
+from crawler.streams import Disconnected, StreamEvent, Streams, Suspected, Unreadable
+from crawler.symbols import SymbolBoard
+from crawler.venues.port import Rest
+from fairprice.broker.outbox import Outbox, Sent
 from fairprice.broker.port import Broker
 from fairprice.errors import TransientError
-from fairprice.messages import BOOKS_TYPE, Book, Event
+from fairprice.messages import BOOKS_TYPE, Book, Gap
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import Clock
 from fairprice.runtime.health import Check
 from fairprice.runtime.metrics import Sample
 from fairprice.topology import BOOKS
 
-DRAIN_TIMEOUT = 4.0
-SAVE_INTERVAL = 1.0
+TICK = 1.0
+"""Seconds between two readings of the clock, two saves of the state, two looks at what has to be told."""
+
+LIST_INTERVAL = 300.0
+"""Seconds between two lists of symbols."""
+
 LAST_SNAPSHOTS_TIMEOUT = 10.0
-"""Seconds to wait, when a recording has ended, for snapshots that may still make books of what is buffered."""
+"""Seconds to wait, when a recording has ended, for snapshots that may still make books of what waits."""
+
+REPLAY_BUFFER_DIFFS = 6000
+"""Diffs that may wait in a replay, whose recording may be played a thousand times as fast as snapshots are fetched."""
 
 log = structlog.get_logger(__name__)
 
@@ -41,8 +49,8 @@ log = structlog.get_logger(__name__)
 class Crawler:
     """Follows the symbols of its settings and publishes to `books`.
 
-    `name` tells this instance from others. A `replay` ends when the exchange has closed the stream: the end of a
-    recording.
+    `name` tells this instance from others. A replay ends when the exchange has closed the stream, the end of a
+    recording; it keeps no state, and its books depend on nothing but what was recorded.
     """
 
     def __init__(
@@ -54,13 +62,21 @@ class Crawler:
         random: Random,
         clock: Clock,
         replay: bool = False,
+        proxies: Proxies = Proxies({}),  # noqa: B008  immutable: none
     ) -> None:
         self._settings = settings
+        self._venue = settings.the_venue()
+        self._rest_url, self._stream_url = settings.urls()
         self._clock = clock
-        self._back_off = partial(delays, random)
-        self._state_file = settings.state_dir / "confirmed.json" if settings.state_dir else None
-        self._confirmed = state.load(self._state_file) if self._state_file else {}
+        self._random = random
+        self._replay = replay
+        self._proxies = proxies
+        self._state = StateFile.claim(settings.state_dir, self._venue.name) if settings.state_dir else None
+        self._confirmed = self._state.load() if self._state else {}
+        self._saving = asyncio.Lock()
         self._is_saved = True
+        self._board = SymbolBoard(settings.symbols)
+        self._feeds = {symbol: self._feed(symbol, name) for symbol in settings.symbols}
         self._outbox = Outbox(
             broker,
             BOOKS,
@@ -68,115 +84,203 @@ class Crawler:
             f"crawler/{name}",
             confirmed=self._confirm,
             clock=clock,
-            back_off=self._back_off,
+            back_off=partial(delays, random),
         )
-        self.feed = BookFeed(settings.symbols, self._confirmed, crawler=name, levels=settings.book_levels)
-        self._governor = Governor()
-        self._connections = Connections(
-            settings.exchange_stream_url,
-            settings.symbols,
-            count=settings.stream_connections,
-            silence_timeout=settings.silence_timeout,
-            handle=self._on_frame,
-            outbox=self._outbox,
-            lost=self.feed.lost,
-            back_off=self._back_off,
-            monotonic=clock.monotonic,
-            reconnect=not replay,
-        )
+        self._report = Report(self._venue.name, name, self._feeds, self._board, clock)
+        self._rest: Rest | None = None
+        self._streams: Streams | None = None
         self._snapshots: SnapshotQueue | None = None
 
+    @property
+    def summary(self) -> "Report":
+        """What was made of each symbol."""
+        return self._report
+
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until `stop` is set, then drain; raises a `FatalError` when the exchange refuses for good."""
-        async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
-            rest = RestClient(
-                session,
-                self._settings.exchange_rest_url,
-                self._governor,
-                monotonic=self._clock.monotonic,
-                wall_clock=self._clock.wall,
-            )
-            self._snapshots = SnapshotQueue(rest, self._settings.snapshot_levels, self._on_snapshot, self._back_off)
-            background = [
-                tasks.create_task(self._outbox.run()),
-                tasks.create_task(self._snapshots.run()),
-                tasks.create_task(self._save_regularly()),
-            ]
-            follow = tasks.create_task(self._follow(session, rest))
-            stopped = tasks.create_task(stop.wait())
-            await asyncio.wait({follow, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            follow.cancel()
-            await self._drain()
-            for task in (stopped, *background):
-                task.cancel()
+        """Run until `stop` is set or a replay has ended, and return when the broker has confirmed everything.
+
+        Cancelling ends it at once. Raises a `FatalError` when the exchange refuses for good.
+        """
+        proxy = self._proxies.choose(self._rest_url)
+        try:
+            async with self._proxies.session(proxy) as session, asyncio.TaskGroup() as tasks:
+                background = [tasks.create_task(self._outbox.run()), tasks.create_task(self._tick_regularly())]
+                follow = tasks.create_task(self._follow(session))
+                stopped = tasks.create_task(stop.wait())
+                await asyncio.wait({follow, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                follow.cancel()
+                await asyncio.gather(follow, return_exceptions=True)
+                for feed in self._feeds.values():
+                    self._publish(feed.end())
+                await self._outbox.drain()
+                for task in (stopped, *background):
+                    task.cancel()
+        finally:
+            await self._end_state()
 
     def checks(self) -> dict[str, Check]:
         """Return what has to be true for the crawler to be ready."""
-        return {"stream": self._check_stream, "books": self._check_books}
+        return {"stream": self._check_stream, "books": self._report.problem}
+
+    def notes(self) -> dict[str, Check]:
+        """Return what a person should know although the crawler is ready."""
+        return {"symbols": self._board.describe}
 
     def samples(self) -> Iterator[Sample]:
         """Yield the crawler's metrics."""
-        yield from self.feed.samples()
-        yield "crawler_connections", (), self._connections.open
-        yield "crawler_reconnects_total", (), self._connections.reconnects
-        yield "crawler_request_weight", (), self._governor.reported_weight
+        venue = self._venue.name
+        yield from self._report.samples()
         yield "crawler_unconfirmed_events", (), len(self._outbox)
+        if self._streams:
+            yield "crawler_connections", (venue,), self._streams.open
+            yield "crawler_reconnects_total", (venue,), self._streams.reconnects
+            yield "crawler_frames_total", (venue, "repeat"), self._streams.repeats
+        if self._rest:
+            yield "crawler_request_weight", (venue,), self._rest.used_weight
         if self._snapshots:
-            yield "crawler_snapshots_total", ("fetched",), self._snapshots.fetched
-            yield "crawler_snapshots_total", ("failed",), self._snapshots.failed
+            yield "crawler_snapshots_total", (venue, "fetched"), self._snapshots.fetched
+            yield "crawler_snapshots_total", (venue, "failed"), self._snapshots.failed
 
-    async def _follow(self, session: aiohttp.ClientSession, rest: RestClient) -> None:
-        for failures, delay in enumerate(self._back_off()):
+    def _feed(self, symbol: str, name: str) -> Feed:
+        feed = partial(Feed, self._venue.name, symbol, name, levels=self._settings.book_levels)
+        if self._replay:
+            return feed(verify=self._venue.verify, buffer_diffs=REPLAY_BUFFER_DIFFS, buffer_seconds=1e9, refreshes=False)
+        return feed(verify=self._venue.verify, confirmed=self._confirmed.get(symbol))
+
+    async def _follow(self, session: aiohttp.ClientSession) -> None:
+        """List the symbols, then follow those that are listed until cancelled, or until a replay has ended."""
+        proxy = self._proxies.http(self._rest_url)
+        share = self._settings.address_share
+        rest = self._rest = self._venue.rest(session, self._rest_url, clock=self._clock, share=share, proxy=proxy)
+        symbols = await self._begin(rest)
+        self._snapshots = SnapshotQueue(
+            rest, self._settings.snapshot_levels, self._on_snapshot, clock=self._clock, random=self._random
+        )
+        self._streams = Streams(
+            self._venue,
+            self._stream_url,
+            symbols,
+            sink=self._on_event,
+            pause=self._pause,
+            clock=self._clock,
+            back_off=partial(delays, self._random),
+            random=self._random,
+            connections=min(self._settings.stream_connections, self._venue.limits.connections),
+            silence_timeout=self._settings.silence_timeout,
+            address_share=share,
+            reconnect=not self._replay,
+            probe=rest.newest_update_id,
+            proxy=self._proxies.choose(self._stream_url),
+        )
+        self._apply_board()
+        async with asyncio.TaskGroup() as tasks:
+            background = [tasks.create_task(self._snapshots.run()), tasks.create_task(self._list_regularly(rest))]
+            await self._streams.run()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_SNAPSHOTS_TIMEOUT):
+                    await self._snapshots.idle()
+            for task in background:
+                task.cancel()
+
+    async def _begin(self, rest: Rest) -> tuple[str, ...]:
+        """Return the symbols that the exchange lists, as soon as it answers."""
+        for failures, delay in enumerate(delays(self._random)):
             try:
-                await rest.require_symbols(self._settings.symbols)
-                break
+                return self._board.begin(await rest.symbols(), self._rest_url)
             except TransientError as error:
                 if failures == 0:
                     log.warning("cannot reach the exchange, trying until it answers", error=str(error))
-                await asyncio.sleep(delay)
-        await self._connections.run(session)
-        if self._snapshots:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LAST_SNAPSHOTS_TIMEOUT):
-                    await self._snapshots.answered()
+                await self._clock.sleep(delay)
+        raise AssertionError("delays have no end")
 
-    async def _drain(self) -> None:
-        try:
-            async with asyncio.timeout(DRAIN_TIMEOUT):
-                await self._outbox.drain()
-        except TimeoutError:
-            log.warning("not all events were confirmed in time; their gap is recorded at the next start")
-        await self._save()
+    async def _list_regularly(self, rest: Rest) -> None:
+        while True:
+            await self._clock.sleep(LIST_INTERVAL)
+            try:
+                self._board.update(await rest.symbols())
+            except TransientError as error:
+                log.warning("cannot list the symbols, what is known of them is kept", error=str(error))
+            else:
+                self._apply_board()
 
-    def _on_frame(self, frame: bytes) -> Frame | None:
-        event, outputs = self.feed.receive_frame(frame, self._clock.wall())
-        self._publish(outputs)
-        return event
+    def _apply_board(self) -> None:
+        for symbol, feed in self._feeds.items():
+            feed.follow(is_trading=self._board[symbol].is_trading)
+        if self._streams:
+            self._streams.set_quiet(self._board.not_trading())
 
-    def _on_snapshot(self, symbol: str, snapshot: Snapshot) -> None:
-        self._publish(self.feed.receive_snapshot(symbol, snapshot))
+    def _on_event(self, event: StreamEvent) -> None:
+        kind = type(event)
+        if kind is Ticker:
+            self._report.tickers += 1
+            if feed := self._feeds.get(event.symbol):
+                self._publish(feed.receive_ticker(event))
+        elif kind is Diff:
+            if feed := self._feeds.get(event.symbol):
+                now = self._clock.wall()
+                self._report.count_diff(event.event_time, now)
+                self._publish(feed.receive_diff(event, now))
+        elif kind is Snapshot:
+            self._on_snapshot(event)
+        elif kind is Unreadable:
+            self._report.count_unreadable(event)
+            self._expect_loss([event.symbol] if event.symbol else [], "unreadable_frame")
+        elif kind is Disconnected:
+            self._expect_loss(event.symbols, event.reason)
+        elif kind is Suspected:
+            self._expect_loss(event.symbols, "silence")
+
+    def _on_snapshot(self, answer: Snapshot | NoneLeft) -> None:
+        if feed := self._feeds.get(answer.symbol):
+            self._publish(feed.end_snapshots() if type(answer) is NoneLeft else feed.receive_snapshot(answer))
+
+    def _expect_loss(self, symbols: list[str], reason: str) -> None:
+        for symbol in symbols:
+            if feed := self._feeds.get(symbol):
+                self._publish(feed.expect_loss(reason))
 
     def _publish(self, outputs: list[Output]) -> None:
         for output in outputs:
-            if not isinstance(output, SnapshotRequest):
+            kind = type(output)
+            if kind is Book or kind is Gap:
+                self._report.count(output)
                 self._outbox.put(output)
-            elif self._snapshots:
-                self._snapshots.ask(output)
+            elif kind is Fact:
+                self._report.tell(output)
+            elif kind is SnapshotRequest:
+                self._ask(output)
 
-    def _confirm(self, events: list[Event]) -> None:
-        for event in events:
-            if type(event) is Book:
-                self._confirmed[event.symbol] = Confirmed(event.update_id, event.event_time)
+    def _ask(self, request: SnapshotRequest) -> None:
+        if self._venue.snapshots_in_stream:
+            if self._streams:
+                self._streams.renew(f"{request.symbol} needs a snapshot")
+        elif self._snapshots:
+            self._snapshots.ask(request)
 
-    async def _save_regularly(self) -> None:
+    async def _pause(self) -> None:
+        await self._outbox.room()
+
+    async def _tick_regularly(self) -> None:
         while True:
-            await asyncio.sleep(SAVE_INTERVAL)
+            await self._clock.sleep(TICK)
+            now = self._clock.monotonic()
+            for feed in self._feeds.values() if not self._replay else ():
+                self._publish(feed.tick(now))
+            for status in self._report.statuses():
+                self._outbox.put(status)
             await self._save()
 
+    def _confirm(self, sent: list[Sent]) -> None:
+        for each in sent:
+            if each.type in {"book", "gap"}:
+                self._confirmed[each.symbol] = Confirmed(each.update_id, each.event_time)
+
     async def _save(self) -> None:
-        if self._state_file:
+        if not self._state:
+            return
+        async with self._saving:
             try:
-                await asyncio.to_thread(state.save, self._state_file, dict(self._confirmed))
+                await asyncio.to_thread(self._state.save, dict(self._confirmed))
                 self._is_saved = True
             except OSError as error:
                 if self._is_saved:
@@ -185,9 +289,11 @@ class Crawler:
                     )
                 self._is_saved = False
 
-    def _check_stream(self) -> str | None:
-        return None if self._connections.open else f"not connected to {self._settings.exchange_stream_url}"
+    async def _end_state(self) -> None:
+        """Save what is confirmed, also when there is no time for anything else, and let another have the file."""
+        if self._state:
+            await asyncio.shield(self._save())
+            self._state.release()
 
-    def _check_books(self) -> str | None:
-        waiting = self.feed.out_of_sync
-        return f"not in sync: {', '.join(waiting[:10])}" if waiting else None
+    def _check_stream(self) -> str | None:
+        return None if self._streams and self._streams.open else f"not connected to {self._stream_url}"

@@ -1,28 +1,56 @@
 """What the crawler can be told."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
+from crawler.venues.port import Venue
+from crawler.venues.table import VENUES
 from fairprice.runtime.settings import Duration, ServiceSettings, Symbols
 
 
 class CrawlerSettings(ServiceSettings):
-    """Settings of the crawler; the hosts are Binance's market-data-only ones, which need no account."""
+    """Settings of the crawler; addresses that are not set are the venue's own, which need no account."""
 
+    venue: str = Field("binance", description=f"the exchange: {' or '.join(VENUES)}; addresses follow from it")
     book_levels: int = Field(20, ge=1, le=400, description="levels a side in a book event")
     symbols: Symbols = Field(("BTCUSDT",), description="symbols to follow, comma-separated")
-    exchange_rest_url: str = Field("https://data-api.binance.vision", description="where snapshots come from")
-    exchange_stream_url: str = Field("wss://data-stream.binance.vision", description="where diffs come from")
+    exchange_rest_url: str = Field("", description="where snapshots come from; empty: the venue's own host")
+    exchange_stream_url: str = Field("", description="where diffs come from; empty: the venue's own host")
+    address_share: float = Field(
+        1.0, gt=0, le=1, description="part of the address's request weight and connection attempts to use"
+    )
     snapshot_levels: int = Field(
-        1000, ge=100, le=5000, description="levels a side in a snapshot; Binance's weight is 50 up to 1000, 250 above"
+        1000, ge=100, le=5000, description="levels a side in a snapshot; more weigh more, a venue may have fewer"
     )
     stream_connections: int = Field(
         2, ge=1, le=4, description="stream connections, merged by update id, so that losing one loses nothing"
     )
     silence_timeout: Duration = Field(
-        10.0, gt=0, description="a stream silent for so long, and for 20 times its usual interval, is reconnected"
+        10.0, gt=0, description="a symbol silent for so long is asked for, its stream replaced if it has stalled"
     )
     state_dir: Path | None = Field(
         Path("var/state"), description="where the last confirmed update ids are kept, so that a restart records its gap"
     )
+
+    @field_validator("venue")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name.lower() not in VENUES:
+            raise ValueError(f"write one of {', '.join(VENUES)}")
+        return name.lower()
+
+    @model_validator(mode="after")
+    def _has_addresses(self) -> Self:
+        self.urls()
+        return self
+
+    def the_venue(self) -> Venue:
+        """Return the venue that `venue` names."""
+        return VENUES[self.venue]
+
+    def urls(self) -> tuple[str, str]:
+        """Return the addresses of REST and streams in the venue's form."""
+        venue = self.the_venue()
+        return venue.normal_urls(self.exchange_rest_url or venue.rest_url, self.exchange_stream_url or venue.stream_url)

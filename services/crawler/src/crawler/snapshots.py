@@ -1,73 +1,146 @@
-"""Fetches the snapshots that synchronisations ask for: a few at a time, under the governor, until they are there."""
+"""Fetches the snapshots that synchronisations ask for: a few at a time, the hopeless behind the others."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+from random import Random
+from typing import NamedTuple
 
 import structlog
 
 from crawler.book.depth_sync import SnapshotRequest
 from crawler.book.market_data import Snapshot
-from crawler.venues.binance.rest import RestClient
-from fairprice.errors import InvalidMarketData, TransientError
+from crawler.venues.port import Rest
+from fairprice.errors import InvalidMarketData, NoSnapshotLeft, TransientError
+from fairprice.runtime.clock import Clock
 
-WORKERS = 4
+SHOWN_FAILURES = 5
+"""Symbols whose failure has a log line of its own; more fail for one reason."""
 
 log = structlog.get_logger(__name__)
 
 
+class NoneLeft(NamedTuple):
+    """There will be no further snapshot of this symbol."""
+
+    symbol: str
+
+
+class _Entry(NamedTuple):
+    """A request that waits until `due`, monotonic seconds; those that are due go in the order of their time."""
+
+    due: float
+    number: int
+    request: SnapshotRequest
+    failures: int
+
+
 class SnapshotQueue:
-    """Requests in order; `receive` is called with each answer. `back_off` makes a fresh series of delays."""
+    """Requests by the time when they are due; `sink` takes each answer.
+
+    Each symbol has a back-off of its own, from `first_delay` to `longest_delay` seconds with jitter, that grows with
+    whatever went wrong: requests that failed as well as snapshots that led to no sound book.
+    """
 
     def __init__(
         self,
-        rest: RestClient,
+        rest: Rest,
         levels: int,
-        receive: Callable[[str, Snapshot], None],
-        back_off: Callable[[], Iterator[float]],
+        sink: Callable[[Snapshot | NoneLeft], None],
+        *,
+        clock: Clock,
+        random: Random,
+        at_once: int = 4,
+        first_delay: float = 0.5,
+        longest_delay: float = 60.0,
     ) -> None:
-        self._rest = rest
-        self._levels = levels
-        self._receive = receive
-        self._back_off = back_off
-        self._requests: asyncio.Queue[SnapshotRequest] = asyncio.Queue()
         self.fetched = 0
         self.failed = 0
+        self._rest = rest
+        self._levels = levels
+        self._sink = sink
+        self._clock = clock
+        self._random = random
+        self._slots = asyncio.Semaphore(at_once)
+        self._first_delay = first_delay
+        self._longest_delay = longest_delay
+        self._numbers = count()
+        self._entries: list[_Entry] = []
+        self._changed = asyncio.Event()
+        self._open = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._failing: set[str] = set()
 
     def ask(self, request: SnapshotRequest) -> None:
         """Queue a request; each symbol has at most one at a time, so the queue is bounded by their number."""
-        self._requests.put_nowait(request)
+        self._open += 1
+        self._idle.clear()
+        self._push(request, 0)
 
     async def run(self) -> None:
         """Work until cancelled."""
-        async with asyncio.TaskGroup() as workers:
-            for _ in range(WORKERS):
-                workers.create_task(self._work())
+        async with asyncio.TaskGroup() as fetches:
+            while True:
+                await self._slots.acquire()
+                fetches.create_task(self._fetch(await self._next()))
 
-    async def answered(self) -> None:
+    async def idle(self) -> None:
         """Wait until every request so far has been answered."""
-        await self._requests.join()
+        await self._idle.wait()
 
-    async def _work(self) -> None:
+    def _push(self, request: SnapshotRequest, failures: int) -> None:
+        due = self._clock.monotonic() + self._delay(request.attempt + failures)
+        heappush(self._entries, _Entry(due, next(self._numbers), request, failures))
+        self._changed.set()
+
+    def _delay(self, attempts: int) -> float:
+        if not attempts:
+            return 0.0
+        ceiling = min(self._longest_delay, self._first_delay * 2.0 ** min(attempts - 1, 30))
+        return self._random.uniform(ceiling / 2, ceiling)
+
+    async def _next(self) -> _Entry:
         while True:
-            request = await self._requests.get()
-            self._receive(request.symbol, await self._fetch(request))
-            self._requests.task_done()
-
-    async def _fetch(self, request: SnapshotRequest) -> Snapshot:
-        delays = self._back_off()
-        for _ in range(request.attempt):
-            delay = next(delays)
-        if request.attempt:
-            await asyncio.sleep(delay)
-        for failures, delay in enumerate(delays):
-            try:
-                snapshot = await self._rest.depth(request.symbol, self._levels)
-            except (TransientError, InvalidMarketData) as error:
-                self.failed += 1
-                if failures == 0:
-                    log.warning("no snapshot, asking again until there is one", symbol=request.symbol, error=str(error))
-                await asyncio.sleep(delay)
+            self._changed.clear()
+            if not self._entries:
+                await self._changed.wait()
+            elif (wait := self._entries[0].due - self._clock.monotonic()) <= 0:
+                return heappop(self._entries)
             else:
-                break
-        self.fetched += 1
-        return snapshot
+                await self._until_changed(wait)
+
+    async def _until_changed(self, seconds: float) -> None:
+        """Wait so long, or until a request has come."""
+        tasks = [asyncio.create_task(self._clock.sleep(seconds)), asyncio.create_task(self._changed.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _fetch(self, entry: _Entry) -> None:
+        symbol = entry.request.symbol
+        try:
+            answer: Snapshot | NoneLeft = await self._rest.snapshot(symbol, self._levels)
+        except NoSnapshotLeft:
+            answer = NoneLeft(symbol)
+        except (TransientError, InvalidMarketData) as error:
+            self._note_failure(symbol, error)
+            self._push(entry.request, entry.failures + 1)
+            return
+        finally:
+            self._slots.release()
+        self.fetched += type(answer) is Snapshot
+        self._failing.discard(symbol)
+        self._open -= 1
+        self._sink(answer)  # may ask again
+        if not self._open:
+            self._idle.set()
+
+    def _note_failure(self, symbol: str, error: Exception) -> None:
+        self.failed += 1
+        if symbol not in self._failing and len(self._failing) < SHOWN_FAILURES:
+            log.warning("no snapshot, asking again with growing pauses", symbol=symbol, error=str(error))
+        self._failing.add(symbol)

@@ -1,28 +1,84 @@
 """The last confirmed update id of each symbol, in a small file, so that a restarted crawler can tell its gap.
 
-It may lag behind what was published, never run ahead: a gap may overlap what is stored, no hole goes unrecorded.
+It may lag behind what was published, never run ahead: a gap may overlap what is stored, no hole goes unrecorded. Several
+crawlers may share a folder: each locks the lowest number that is free, and whoever finds a symbol in none but another's
+file takes it from there.
 """
 
+import fcntl
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
 from operator import index
 from pathlib import Path
+from typing import BinaryIO
 
 import orjson
 
+from crawler.book.publication import Confirmed
 from fairprice.errors import StartupError
 
-
-@dataclass(frozen=True, slots=True)
-class Confirmed:
-    """The last book of a symbol that the broker has confirmed; `event_time` in microseconds."""
-
-    update_id: int
-    event_time: int
+MAX_NUMBER = 1000
 
 
-def load(path: Path) -> dict[str, Confirmed]:
-    """Return what was saved, nothing if there is no file; raises `StartupError` for a file that cannot be read."""
+class StateFile:
+    """`<venue>.<n>.json` in a folder, n the lowest number that no other process holds; held until `release`."""
+
+    def __init__(self, path: Path, lock: BinaryIO) -> None:
+        self.path = path
+        self._lock = lock
+        self._saved: bytes | None = None
+
+    @classmethod
+    def claim(cls, folder: Path, venue: str) -> "StateFile":
+        """Take the first file that is free; raises `StartupError` where the folder cannot be written."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for number in range(MAX_NUMBER):
+                lock = (folder / f"{venue}.{number}.lock").open("ab")
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    lock.close()
+                else:
+                    return cls(folder / f"{venue}.{number}.json", lock)
+        except OSError as error:
+            raise StartupError(
+                f"cannot keep the last confirmed update ids in {folder}: {error.strerror or error}; "
+                "make it writable, or name another folder in FAIRPRICE_STATE_DIR"
+            ) from error
+        raise StartupError(f"{MAX_NUMBER} crawlers share {folder}; name another folder in FAIRPRICE_STATE_DIR")
+
+    def load(self) -> dict[str, Confirmed]:
+        """Return what was saved; raises `StartupError` for a file that cannot be read.
+
+        A symbol that another file of the venue has and this one has not is taken from there.
+        """
+        others = sorted(self.path.parent.glob(f"{self.path.name.rsplit('.', 2)[0]}.*.json"))
+        confirmed: dict[str, Confirmed] = {}
+        for path in others:
+            for symbol, last in _read(path).items():
+                confirmed[symbol] = max(confirmed.get(symbol, last), last, key=lambda each: each.event_time)
+        return confirmed | _read(self.path)
+
+    def save(self, confirmed: Mapping[str, Confirmed]) -> None:
+        """Replace the file at once, if anything has changed: after a crash it holds the old or the new state, whole."""
+        body = orjson.dumps({symbol: last._asdict() for symbol, last in confirmed.items()})
+        if body == self._saved:
+            return
+        fresh = self.path.with_suffix(".new")
+        with fresh.open("wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self.path)
+        self._saved = body
+
+    def release(self) -> None:
+        """Let another process have the number."""
+        self._lock.close()
+
+
+def _read(path: Path) -> dict[str, Confirmed]:
     try:
         saved = orjson.loads(path.read_bytes())
         return {
@@ -35,15 +91,3 @@ def load(path: Path) -> dict[str, Confirmed]:
             f"cannot read the last confirmed update ids in {path}: {error!r}; "
             "delete the file to go on without recording the gap since the last run"
         ) from error
-
-
-def save(path: Path, confirmed: dict[str, Confirmed]) -> None:
-    """Replace the file at once: after a crash it holds the old or the new state, whole."""
-    body = {symbol: {"update_id": last.update_id, "event_time": last.event_time} for symbol, last in confirmed.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as file:
-        file.write(orjson.dumps(body))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)

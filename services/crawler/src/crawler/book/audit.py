@@ -1,109 +1,86 @@
-"""Compares every book's top with `bookTicker`, an independent account of the same exchange. Pure.
+"""Compares every book's top with the ticker, an independent account of the same exchange. Pure.
 
 After a diff that ends at id u, the top of the book equals the last ticker with an id of at most u. Tickers are matched
-by id, never by arrival, because the order of two streams is not promised: a book is judged once a ticker beyond its id
-has come. Frames are decoded only when one is needed. What the tickers say is the truth only as long as none is missing.
+by id, never by arrival, because the order of two streams is not promised. Where the last one that has come differs, one
+that is still on its way may be the right one: that is known as soon as a ticker beyond u has come. Frames are decoded
+only when one is needed. What the tickers say is the truth only as long as none is missing.
 """
 
 from bisect import bisect_right
-from collections import deque
-from operator import itemgetter
-from typing import NamedTuple
+from enum import Enum, auto
+from operator import attrgetter
 
-from crawler.book.market_data import Top as Ticker
-from crawler.venues.binance.wire import decode_ticker, ticker_update_id
-from fairprice.messages import Book, Level
+from crawler.book.market_data import Ticker, Top
+from fairprice.messages import Level
 
-KEPT_FRAMES = 2000
+KEPT_TICKERS = 2000
 """Tickers kept for a comparison: many seconds of a busy symbol."""
 
-KEPT_TOPS = 100
-"""Books that wait for a ticker beyond their id."""
-
-TOLERATED = 3
-"""A book is wrong when this many tops in a row contradict their ticker."""
+_UPDATE_ID = attrgetter("update_id")
 
 
-class Top(NamedTuple):
-    """The best levels of a book; None where a side is empty."""
+class Verdict(Enum):
+    """What the tickers say of a top."""
 
-    update_id: int
-    bid: Level | None
-    ask: Level | None
+    MATCH = auto()
+    CONTRADICTION = auto()
+    UNDECIDED = auto()
+    """The ticker that decides may still be on its way."""
+    NOTHING = auto()
+    """There is nothing to compare with."""
 
 
 class TopAudit:
-    """The audit of one symbol."""
+    """The audit of one symbol; tops have to come in the order of their ids."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept_tickers: int = KEPT_TICKERS) -> None:
         self.matches = 0
         self.mismatches = 0
-        self._frames: list[tuple[int, bytes]] = []
-        self._before: bytes | None = None
+        self._kept = kept_tickers
+        self._tickers: list[Ticker] = []
+        self._before: Ticker | None = None
         self._newest = 0
-        self._tops: deque[Top] = deque(maxlen=KEPT_TOPS)
-        self._mismatches_in_a_row = 0
 
-    def receive(self, frame: bytes) -> None:
-        """Keep a `bookTicker` frame, unless a connection that is ahead has brought it; raises `InvalidMarketData`."""
-        update_id = ticker_update_id(frame)
-        if update_id <= self._newest:
+    def receive(self, ticker: Ticker) -> None:
+        """Keep a ticker, unless a connection that is ahead has brought it."""
+        if ticker.update_id <= self._newest:
             return
-        if len(self._frames) >= KEPT_FRAMES:
-            self._forget(KEPT_FRAMES // 2)
-        self._newest = update_id
-        self._frames.append((update_id, frame))
+        if len(self._tickers) >= self._kept:
+            self._forget(self._kept // 2)
+        self._newest = ticker.update_id
+        self._tickers.append(ticker)
 
-    def passes(self, book: Book) -> bool:
-        """Take the next book; return False when too many tops in a row have turned out wrong.
-
-        Raises `InvalidMarketData` for a ticker that cannot be read.
-        """
-        if book.previous_event_time is None:
-            self.reset()
-        self._tops.append(Top(book.update_id, book.bids[0] if book.bids else None, book.asks[0] if book.asks else None))
-        while self._tops and self._judge(self._tops[0]):
-            self._tops.popleft()
-        return self._mismatches_in_a_row < TOLERATED
+    def judge(self, update_id: int, top: Top) -> Verdict:
+        """Compare a top with its ticker; raises `InvalidMarketData` for one that cannot be read."""
+        self._forget(bisect_right(self._tickers, update_id, key=_UPDATE_ID))
+        if self._before is None:
+            return Verdict.NOTHING
+        if _equal(self._before.top(), top):
+            self.matches += 1
+            return Verdict.MATCH
+        if not self._tickers and self._before.update_id < update_id:
+            return Verdict.UNDECIDED
+        self.mismatches += 1
+        return Verdict.CONTRADICTION
 
     def reset(self) -> None:
-        """Start anew, because the book does or tickers may be missing."""
-        self._frames.clear()
+        """Start anew, because ids do or tickers may be missing."""
+        self._tickers.clear()
         self._before = None
         self._newest = 0
-        self._tops.clear()
-        self._mismatches_in_a_row = 0
-
-    def _judge(self, top: Top) -> bool:
-        """Compare a top with its ticker; return False while that may still be on its way."""
-        later = bisect_right(self._frames, top.update_id, key=itemgetter(0))
-        if later == len(self._frames):
-            return False
-        self._forget(later)
-        if self._before is None:
-            return True
-        if _equal(decode_ticker(self._before), top):
-            self.matches += 1
-            self._mismatches_in_a_row = 0
-        else:
-            self.mismatches += 1
-            self._mismatches_in_a_row += 1
-        return True
 
     def _forget(self, count: int) -> None:
-        """Drop the oldest frames but keep the last of them: it is the ticker before the first that is left."""
+        """Drop the oldest tickers but keep the last of them: it is the one before the first that is left."""
         if count:
-            self._before = self._frames[count - 1][1]
-            del self._frames[:count]
+            self._before = self._tickers[count - 1]
+            del self._tickers[:count]
 
 
-def _equal(ticker: Ticker, top: Top) -> bool:
+def _equal(ticker: Top, top: Top) -> bool:
     return _same(ticker.bid, top.bid) and _same(ticker.ask, top.ask)
 
 
 def _same(level: Level | None, other: Level | None) -> bool:
-    return (
-        level is not None
-        and other is not None
-        and (level == other or list(map(float, level)) == list(map(float, other)))
-    )
+    if level is None or other is None:
+        return level is other
+    return level == other or list(map(float, level)) == list(map(float, other))

@@ -1,54 +1,65 @@
-"""Keeps one symbol's book in sync, without I/O: fed diffs and snapshots, it returns books, gaps and requests.
+"""Keeps one symbol's book in sync, without I/O: fed diffs and snapshots, it returns applied diffs, requests and facts.
 
 The rules are those of Binance's "How to manage a local order book correctly" (2025-11-12), with S the snapshot's id,
-F the first id of the first buffered diff and L the book's id:
+L the book's id, F the first id of the first diff that waits, and `first` to `last` the ids that a diff adds:
 
-    snapshot usable    S >= F - 1              else ask again, keep the buffer
-    drop               u <= S
-    first applied      U <= S + 1 <= u
-    contiguous         U == L + 1
-    overlap            U <= L < u              apply, quantities are absolute
-    stale, duplicate   u <= L                  ignore
-    hole               U > L + 1               discard the book, synchronise again
+    snapshot usable    S >= F - 1                else ask again, keep what waits
+    drop               last <= S
+    first applied      first <= S + 1 <= last
+    contiguous         first == L + 1
+    overlap            first <= L < last         apply, quantities are absolute
+    stale, duplicate   last <= L                 ignore
+    hole               first > L + 1             let it wait, ask for a snapshot
 
-A snapshot reaches only so far from the price. Long before the price gets there, another one is asked for in the
-background and takes over at the id where both are known.
+Behind a hole the book is kept: a diff that comes late, or by another connection, may still fill it. Else a snapshot
+takes the book's place. A snapshot reaches only so far from the price; long before the price gets there, another one is
+asked for in the background and takes over at the id where both are known.
 """
 
+from bisect import bisect_left, insort
 from collections import Counter, deque
-from dataclasses import dataclass
+from collections.abc import Callable
 from decimal import Decimal
 from math import inf
+from operator import attrgetter
+from typing import NamedTuple
 
 from crawler.book.market_data import Diff, Snapshot
 from crawler.book.order_book import OrderBook
-from fairprice.messages import Book, Gap, Level
-
-BUFFER = 10_000
-"""Diffs kept while a snapshot is awaited: a quarter of an hour of `@depth@100ms`."""
+from fairprice.messages import Level
 
 RESET_AFTER = 20
 RESET_TIME = 1_000_000
-"""So many diffs with old ids but new times and none with a new id, over so many microseconds of the exchange's time,
-mean that it has started its ids anew. What a connection brings that lags behind another is old in both."""
+"""So many diffs in a row with old ids but new times, over so many microseconds of the exchange's time, mean that it has
+started its ids anew. What a connection brings that lags behind another is old in both. Old is what is not newer than
+the stream's own newest: a stream that lags behind a snapshot brings ids that the snapshot holds, and is no reset."""
 
 REFRESH_PAUSE = 10_000_000
 """Microseconds of the exchange's time between two background snapshots."""
 
-RECENT_TIMES = 600
-"""Event times remembered, so that no two books of a symbol carry the same one: time is their key in the store."""
+LAG_TIME = 1_000_000
+"""Microseconds of the exchange's time that a stream may bring only what the snapshot holds before that is told."""
+
+STEADY_TIME = 60_000_000
+"""Microseconds of the exchange's time after which a book is taken for sound: the next snapshot is a first attempt."""
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotRequest:
-    """Asks for a snapshot of `symbol`; `attempt` counts the ones in a row that were too old."""
+class SnapshotRequest(NamedTuple):
+    """Asks for a snapshot of `symbol`; `attempt` counts those in a row that did not lead to a sound book."""
 
     symbol: str
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Fact(NamedTuple):
+    """Something that has happened to a symbol's book and that a person may want to know."""
+
+    symbol: str
+    kind: str
+    detail: str = ""
+
+
+class Reach(NamedTuple):
     """The prices between which every level is known; None means no bound.
 
     When the best bid falls below `low_mark` or the best ask rises above `high_mark`, half of the way to the bound is
@@ -61,242 +72,296 @@ class Reach:
     high_mark: float = inf
 
 
-Output = Book | Gap | SnapshotRequest
+class Applied(NamedTuple):
+    """A diff that continued the book, and the book's best levels right after it, best first.
+
+    `bids_cut` and `asks_cut` tell that the book holds more levels than these. `is_first` marks the first diff on a
+    snapshot that a synchronisation began with.
+    """
+
+    diff: Diff
+    received_time: int
+    bids: list[Level]
+    asks: list[Level]
+    bids_cut: bool
+    asks_cut: bool
+    reach: Reach
+    is_first: bool
+
+
+class Waiting(NamedTuple):
+    """A diff that cannot be applied yet, and the wall clock when it came."""
+
+    update_id: int
+    diff: Diff
+    received_time: int
+
+
+Step = Applied | SnapshotRequest | Fact
 
 
 class DepthSync:
     """The synchronisation of one symbol.
 
-    `published_id` and `published_time` are those of the last book that an earlier run is known to have published.
-    Every update id after the first published one is inside a returned `Book`'s range or inside a returned `Gap`.
+    `verify` compares the book with the proof of a diff. What waits for a snapshot spans at most `buffer_seconds` of the
+    exchange's time and `buffer_diffs`: a snapshot is never older. Without `refreshes` a book keeps the reach that it
+    has: snapshots are asked for to synchronise only.
     """
 
     def __init__(
         self,
-        venue: str,
         symbol: str,
-        crawler: str,
         *,
         levels: int,
-        published_id: int | None = None,
-        published_time: int = 0,
+        verify: Callable[[OrderBook, Diff], bool] | None = None,
+        buffer_seconds: float = 60.0,
+        buffer_diffs: int = 2000,
+        refreshes: bool = True,
     ) -> None:
-        self.symbol = symbol
-        self.books = 0
         self.counts: Counter[str] = Counter()
         self.resyncs: Counter[str] = Counter()
-        self._venue = venue
-        self._crawler = crawler
+        self.refreshes: Counter[str] = Counter()
+        self.is_trading = True
+        self.newest_id = 0
+        self.newest_time = 0
+        self._symbol = symbol
         self._levels = levels
-        self._published_id = published_id
-        self._published_time = published_time
+        self._verify = verify
+        self._buffer_time = round(buffer_seconds * 1_000_000)
+        self._buffer_diffs = buffer_diffs
+        self._refreshes = refreshes
         self._book: OrderBook | None = None
-        self._reach = Reach()
         self._update_id = 0
-        self._event_time: int | None = None
-        self._latest_time = 0
-        self._recent_times: deque[int] = deque(maxlen=RECENT_TIMES)
-        self._refreshed_time = 0
-        self._buffer: deque[tuple[Diff, int]] = deque(maxlen=BUFFER)
+        self._reach = Reach()
+        self._is_first = False
+        self._began = 0
+        self._is_behind = False
+        self._waiting: list[Waiting] = []
         self._asked = False
         self._attempt = 0
+        self._is_last_snapshot = False
         self._refresh: Snapshot | None = None
-        self._reason = "" if published_id is None else "restart"
-        self._stale_in_a_row = 0
-        self._stale_since = 0
+        self._refreshed_time = 0
+        self._since_request: deque[Waiting] = deque(maxlen=buffer_diffs)
+        self._old_in_a_row = 0
+        self._old_since = 0
 
     @property
     def in_sync(self) -> bool:
         """Whether the book is that of the exchange at `update_id`."""
-        return self._book is not None
+        return self._book is not None and not self._waiting
 
     @property
     def update_id(self) -> int:
         """The id of the last diff or snapshot in the book; 0 before the first."""
         return self._update_id
 
-    def receive_diff(self, diff: Diff, received_time: int) -> list[Output]:
+    def receive_diff(self, diff: Diff, received_time: int) -> list[Step]:
         """Take a diff as it came off the stream; `received_time` is the wall clock then."""
-        if self._book is None:
-            return self._await_snapshot(diff, received_time)
-        if diff.update_id <= self._update_id:
-            return self._ignore(diff, received_time, self._published_time)
-        if diff.first_update_id > self._update_id + 1:
-            self.lose(self._reason or "missed_updates")
-            return self._await_snapshot(diff, received_time)
-        return self._advance(self._book, diff, received_time)
+        if diff.update_id <= self.newest_id:
+            return self._receive_old(diff, received_time)
+        self.newest_id = diff.update_id
+        self.newest_time = diff.event_time
+        self._old_in_a_row = 0
+        if self._book is not None and not self._waiting:
+            if diff.first_update_id <= self._update_id + 1:
+                if diff.update_id > self._update_id:
+                    return self._advance(self._book, diff, received_time)
+                return self._fall_behind(diff)
+            self.resyncs["missed_updates"] += 1
+            return [Fact(self._symbol, "hole", f"{self._update_id + 1} to {diff.first_update_id - 1}"),
+                    *self._wait(diff, received_time)]  # fmt: skip
+        return self._wait(diff, received_time)
 
-    def receive_snapshot(self, snapshot: Snapshot) -> list[Output]:
-        """Take the answer to a `SnapshotRequest`."""
+    def receive_snapshot(self, snapshot: Snapshot) -> list[Step]:
+        """Take the answer to a `SnapshotRequest`, or a snapshot that came by itself."""
         self._asked = False
-        if self._book is None and not self._buffer:
-            return []
-        first = self._buffer[0][0].first_update_id if self._buffer else self._update_id + 1
-        if snapshot.update_id < first - 1:
-            self.counts["snapshot_too_old"] += 1
-            self._attempt += 1
-            return self._ask()
-        self._attempt = 0
-        if self._book is None:
-            return self._synchronise(snapshot)
-        self._refresh = snapshot
-        self._take_over(self._book, snapshot)
-        return []
-
-    def expect_loss(self, reason: str) -> None:
-        """Note why updates may be missing from here on, should a hole show; a hole that is there keeps its reason."""
-        if self._book is not None or not self._reason:
-            self._reason = reason
-
-    def lose(self, reason: str) -> None:
-        """Give the book up because it can no longer be trusted; the next diff starts a synchronisation."""
-        if self._book is not None:
-            self.resyncs[reason] += 1
-            self._reason = reason
-        self._book = None
-        self._event_time = None
-        self._refresh = None
-        self._buffer.clear()
-
-    def _await_snapshot(self, diff: Diff, received_time: int) -> list[Output]:
-        if self._buffer:
-            last = self._buffer[-1][0]
-            if diff.update_id <= last.update_id:
-                return self._ignore(diff, received_time, last.event_time)
-            if diff.first_update_id > last.update_id + 1:
-                self._buffer.clear()
-        self._stale_in_a_row = 0
-        self.counts["buffered"] += 1
-        self._buffer.append((diff, received_time))
-        return self._ask()
-
-    def _ask(self) -> list[Output]:
-        if self._asked:
-            return []
-        self._asked = True
-        return [SnapshotRequest(self.symbol, self._attempt)]
-
-    def _ignore(self, diff: Diff, received_time: int, newest_time: int) -> list[Output]:
-        """Drop a diff that brings nothing, unless the exchange has evidently started its ids anew."""
-        self.counts["stale"] += 1
-        if diff.event_time <= newest_time and not self._reason:
-            return []
-        if not self._stale_in_a_row:
-            self._stale_since = diff.event_time
-        self._stale_in_a_row += 1
-        if self._stale_in_a_row < RESET_AFTER or diff.event_time < self._stale_since + RESET_TIME:
-            return []
-        self.lose("id_reset")
-        return self._await_snapshot(diff, received_time)
-
-    def _synchronise(self, snapshot: Snapshot) -> list[Output]:
+        if self.is_trading and not (snapshot.bids and snapshot.asks):
+            return self._refuse("one_sided" if snapshot.bids or snapshot.asks else "empty")
+        if self.in_sync:
+            return self._receive_refresh(snapshot)
+        if self._waiting and snapshot.update_id < self._waiting[0].diff.first_update_id - 1:
+            return self._refuse("too_old")
         self._book = OrderBook(snapshot.bids, snapshot.asks, levels=self._levels)
         self._update_id = snapshot.update_id
         self._reach = _reach(snapshot, None)
-        buffered = list(self._buffer)
-        self._buffer.clear()
-        return [
-            output
-            for diff, received_time in buffered
-            if diff.update_id > snapshot.update_id
-            for output in self.receive_diff(diff, received_time)
-        ]
+        self._is_first = True
+        self._began = self.newest_time
+        self._forget_refresh()
+        self._is_behind = False
+        return self._catch_up()
 
-    def _advance(self, book: OrderBook, diff: Diff, received_time: int) -> list[Output]:
+    def end_snapshots(self) -> None:
+        """Note that there will be no further snapshot: none is asked for any more."""
+        self._asked = False
+        self._is_last_snapshot = True
+
+    def lose(self, reason: str) -> list[Step]:
+        """Give the book up because it can no longer be trusted; the next diff starts a synchronisation."""
+        had_book = self._book is not None
+        self._book = None
+        self._waiting.clear()
+        self._forget_refresh()
+        if not had_book:
+            return []
+        self.resyncs[reason] += 1
+        return [Fact(self._symbol, "resync", reason)]
+
+    def _receive_old(self, diff: Diff, received_time: int) -> list[Step]:
+        """Take a diff that is not newer than the stream's newest: a repeat, one out of order, or ids begun anew."""
+        if diff.event_time <= self.newest_time:
+            if self._waiting and self._is_missing(diff):
+                self.counts["out_of_order"] += 1
+                return self._wait(diff, received_time)
+            self.counts["stale"] += 1
+            return []
+        self.counts["stale"] += 1
+        if not self._old_in_a_row:
+            self._old_since = diff.event_time
+        self._old_in_a_row += 1
+        if self._old_in_a_row < RESET_AFTER or diff.event_time < self._old_since + RESET_TIME:
+            return []
+        steps = self.lose("id_reset")
+        self._old_in_a_row = 0
+        self.newest_id, self.newest_time = diff.update_id, diff.event_time
+        return [*steps, Fact(self._symbol, "id_reset"), *self._wait(diff, received_time)]
+
+    def _is_missing(self, diff: Diff) -> bool:
+        """Return whether a late diff fits between the book and what waits, or between two that wait."""
+        position = bisect_left(self._waiting, diff.update_id, key=attrgetter("update_id"))
+        before = self._waiting[position - 1].update_id if position else self._update_id if self._book else 0
+        return before < diff.update_id < self._waiting[position].diff.first_update_id
+
+    def _fall_behind(self, diff: Diff) -> list[Step]:
+        """Drop a diff that the snapshot holds already; tell when the stream is more than a second behind it."""
+        self.counts["behind_snapshot"] += 1
+        if self._is_behind or diff.event_time < self._began + LAG_TIME:
+            return []
+        self._is_behind = True
+        return [Fact(self._symbol, "behind", f"{self._update_id - diff.update_id} ids")]
+
+    def _wait(self, diff: Diff, received_time: int) -> list[Step]:
+        """Let a diff wait in its place, apply what joins the book, and ask for a snapshot if a hole is left."""
+        self.counts["waited"] += 1
+        insort(self._waiting, Waiting(diff.update_id, diff, received_time), key=attrgetter("update_id"))
+        oldest = self.newest_time - self._buffer_time
+        while len(self._waiting) > self._buffer_diffs or self._waiting[0].diff.event_time < oldest:
+            del self._waiting[0]
+            self.counts["expired"] += 1
+        return self._catch_up() if self._book is not None else self._ask()
+
+    def _catch_up(self) -> list[Step]:
+        """Apply what waits, as far as it joins; ask for a snapshot where a hole is left."""
+        steps: list[Step] = []
+        waiting, self._waiting = self._waiting, []
+        for position, (update_id, diff, received_time) in enumerate(waiting):
+            if self._book is None:  # lost on the way: what is left waits for the next one
+                self._waiting = waiting[position:]
+                break
+            if update_id <= self._update_id:
+                continue
+            if diff.first_update_id > self._update_id + 1:
+                self._waiting = waiting[position:]
+                break
+            steps += self._advance(self._book, diff, received_time)
+        return steps + self._ask() if self._waiting else steps
+
+    def _ask(self) -> list[Step]:
+        if self._asked or self._is_last_snapshot:
+            return []
+        self._asked = True
+        attempt, self._attempt = self._attempt, self._attempt + 1
+        return [SnapshotRequest(self._symbol, attempt)]
+
+    def _refuse(self, why: str) -> list[Step]:
+        """Do without a snapshot that is of no use, and ask for another if one is needed."""
+        self.counts[f"snapshot_{why}"] += 1
+        refused = Fact(self._symbol, "snapshot_refused", why)
+        return [refused] if self.in_sync else [refused, *self._ask()]
+
+    def _advance(self, book: OrderBook, diff: Diff, received_time: int) -> list[Step]:
         """Apply a diff that continues the book."""
         book.apply(diff.bids, diff.asks)
         bids, asks = book.best()
         best_bid = float(bids[0][0]) if bids else -inf
         best_ask = float(asks[0][0]) if asks else inf
         if best_bid >= best_ask:
-            self.lose("crossed")
-            return []
+            return self.lose("crossed")
         if diff.first_update_id <= self._update_id:
             self.counts["overlap"] += 1
-        self._stale_in_a_row = 0
         self._update_id = diff.update_id
-        outputs = self._publish(diff, received_time, bids, asks)
-        if self._asked or self._refresh:
-            self._buffer.append((diff, received_time))
-            if self._refresh:
-                self._take_over(book, self._refresh)
-        elif best_bid < self._reach.low_mark or best_ask > self._reach.high_mark:
-            outputs += self._ask_for_refresh(diff.event_time)
-        return outputs
-
-    def _publish(self, diff: Diff, received_time: int, bids: list[Level], asks: list[Level]) -> list[Output]:
-        published, first = self._published_id, diff.first_update_id
-        if published is not None and diff.update_id <= published and diff.event_time in self._recent_times:
-            return []  # published before the book was lost, and brought again by a connection that lags
-        outputs: list[Output] = []
-        event_time = self._unique(diff.event_time)
-        if published is not None:
-            if published < first - 1 or diff.update_id <= published:
-                outputs.append(self._gap(published + 1, first - 1, event_time))
-            else:
-                first = published + 1
-        outputs.append(
-            Book(
-                self._venue,
-                self.symbol,
-                first,
-                diff.update_id,
-                event_time,
-                self._event_time,
+        if self._verify and not self._verify(book, diff):
+            return self.lose("proof")
+        steps: list[Step] = [
+            Applied(
+                diff,
                 received_time,
-                self._crawler,
                 bids,
                 asks,
-                self._reach.floor,
-                self._reach.ceiling,
+                len(bids) < len(book.bids),
+                len(asks) < len(book.asks),
+                self._reach,
+                self._is_first,
             )
-        )
-        self.books += 1
-        self._published_id = diff.update_id
-        self._published_time = self._event_time = event_time
-        self._reason = ""
-        return outputs
+        ]
+        self._is_first = False
+        if self._attempt and diff.event_time >= self._began + STEADY_TIME:
+            self._attempt = 0
+        if self._asked or self._refresh:
+            self._since_request.append(Waiting(diff.update_id, diff, received_time))
+            if self._refresh:
+                steps += self._take_over(book, self._refresh)
+        elif self._refreshes and (best_bid < self._reach.low_mark or best_ask > self._reach.high_mark):
+            steps += self._ask_for_refresh(diff.event_time)
+        return steps
 
-    def _gap(self, first: int, last: int, to_time: int) -> Gap:
-        reason = self._reason or "missed_updates"
-        return Gap(self._venue, self.symbol, first, last, self._published_time, to_time, reason)
-
-    def _unique(self, event_time: int) -> int:
-        if event_time <= self._latest_time:
-            while event_time in self._recent_times:
-                event_time += 1
-        self._latest_time = max(event_time, self._latest_time)
-        self._recent_times.append(event_time)
-        return event_time
-
-    def _ask_for_refresh(self, event_time: int) -> list[Output]:
+    def _ask_for_refresh(self, event_time: int) -> list[Step]:
         if abs(event_time - self._refreshed_time) < REFRESH_PAUSE:
             return []
         self._refreshed_time = event_time
         self.counts["refresh"] += 1
         return self._ask()
 
-    def _take_over(self, book: OrderBook, snapshot: Snapshot) -> None:
+    def _receive_refresh(self, snapshot: Snapshot) -> list[Step]:
+        first = self._since_request[0].diff.first_update_id if self._since_request else self._update_id + 1
+        if snapshot.update_id < first - 1 or self._book is None:
+            return self._refuse("too_old")
+        self._refresh = snapshot
+        return self._take_over(self._book, snapshot)
+
+    def _take_over(self, book: OrderBook, snapshot: Snapshot) -> list[Step]:
         """Put a background snapshot in the book's place once the book has come to its id."""
         if self._update_id < snapshot.update_id:
-            return
+            return []
         fresh = OrderBook(snapshot.bids, snapshot.asks, levels=self._levels)
-        for diff, _ in self._buffer:
-            if diff.update_id > snapshot.update_id:
+        for update_id, diff, _ in self._since_request:
+            if update_id > snapshot.update_id:
                 fresh.apply(diff.bids, diff.asks)
-        if fresh.best() != book.best():
-            self.counts["refresh_mismatch"] += 1
-        fresh.extend(book, _reach(snapshot, None).floor, _reach(snapshot, None).ceiling)
+        is_same = _known(fresh, self._reach) == _known(book, self._reach)
+        reach = _reach(snapshot, None)
+        fresh.extend(book, reach.floor, reach.ceiling)
         self._book = fresh
         self._reach = _reach(snapshot, self._reach)
+        self._forget_refresh()
+        self.refreshes["taken" if is_same else "contradiction"] += 1
+        return [] if is_same else [Fact(self._symbol, "contradiction", "a fresh snapshot shows other levels")]
+
+    def _forget_refresh(self) -> None:
         self._refresh = None
-        self._buffer.clear()
+        self._since_request.clear()
+
+
+def _known(book: OrderBook, reach: Reach) -> tuple[list[Level], list[Level]]:
+    """Return the book's best levels as far as they lie within the reach."""
+    bids, asks = book.best()
+    floor, ceiling = Decimal(reach.floor or 0), Decimal(reach.ceiling or "Infinity")
+    return [bid for bid in bids if Decimal(bid[0]) >= floor], [ask for ask in asks if Decimal(ask[0]) <= ceiling]
 
 
 def _reach(snapshot: Snapshot, before: Reach | None) -> Reach:
     """Return how far a book is known after this snapshot, given how far it was known before, if it was."""
-    floor = None if snapshot.bids_complete else snapshot.bids[-1][0]
-    ceiling = None if snapshot.asks_complete else snapshot.asks[-1][0]
+    floor = None if snapshot.bids_complete or not snapshot.bids else snapshot.bids[-1][0]
+    ceiling = None if snapshot.asks_complete or not snapshot.asks else snapshot.asks[-1][0]
     if before:
         floor = None if floor is None or before.floor is None else min(floor, before.floor, key=Decimal)
         ceiling = None if ceiling is None or before.ceiling is None else max(ceiling, before.ceiling, key=Decimal)

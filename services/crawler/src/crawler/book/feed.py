@@ -1,0 +1,213 @@
+"""One symbol's whole life, sans-I/O: market data and clock readings in; books, gaps, snapshot requests, facts out.
+
+The audit speaks before a book leaves. A book whose ticker may still be on its way is held back until that has come, at
+most `hold_seconds`, and with it all that follow; one that a ticker contradicts never leaves: the symbol is synchronised
+anew and what was not published is a gap.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from crawler.book.audit import TopAudit, Verdict
+from crawler.book.depth_sync import Applied, DepthSync, Fact, SnapshotRequest, Step
+from crawler.book.market_data import Diff, Snapshot, Ticker, Top
+from crawler.book.order_book import OrderBook
+from crawler.book.publication import Confirmed, Publication
+from fairprice.errors import InvalidMarketData
+from fairprice.messages import Book, Gap
+
+MAX_HELD = 100
+"""Books held back at most, whatever their times."""
+
+UNAUDITED_SECONDS = 60.0
+"""Time with books and nothing to compare them with after which that is told."""
+
+Output = Book | Gap | SnapshotRequest | Fact
+
+
+class Feed:
+    """The book of one symbol at one venue; `crawler` names this instance in the books.
+
+    `confirmed` is where an earlier run ended; `levels` are published of each side. `verify`, `buffer_seconds`,
+    `buffer_diffs` and `refreshes` are those of `DepthSync`.
+    """
+
+    def __init__(
+        self,
+        venue: str,
+        symbol: str,
+        crawler: str,
+        *,
+        levels: int,
+        confirmed: Confirmed | None = None,
+        verify: Callable[[OrderBook, Diff], bool] | None = None,
+        buffer_seconds: float = 60.0,
+        buffer_diffs: int = 2000,
+        refreshes: bool = True,
+        hold_seconds: float = 1.0,
+    ) -> None:
+        self.symbol = symbol
+        self.sync = DepthSync(
+            symbol,
+            levels=levels,
+            verify=verify,
+            buffer_seconds=buffer_seconds,
+            buffer_diffs=buffer_diffs,
+            refreshes=refreshes,
+        )
+        self.audit = TopAudit()
+        self.is_unaudited = False
+        self._publication = Publication(venue, symbol, crawler, confirmed)
+        self._held: deque[Applied] = deque()
+        self._hold_time = round(hold_seconds * 1_000_000)
+        self._hold_seconds = hold_seconds
+        self._held_since: float | None = None
+        self._is_new = True
+        self._compared = 0
+        self._compared_at: float | None = None
+        self._books_then = 0
+
+    @property
+    def books(self) -> int:
+        """Books published so far."""
+        return self._publication.books
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether the book is that of the exchange."""
+        return self.sync.in_sync
+
+    def receive_diff(self, diff: Diff, received_time: int) -> list[Output]:
+        """Take a diff as it came off the stream; `received_time` is the wall clock then, in microseconds."""
+        return self._go_on(self.sync.receive_diff(diff, received_time))
+
+    def receive_snapshot(self, snapshot: Snapshot) -> list[Output]:
+        """Take the answer to a request, or a snapshot that came in the stream."""
+        return self._go_on(self.sync.receive_snapshot(snapshot))
+
+    def receive_ticker(self, ticker: Ticker) -> list[Output]:
+        """Take the best bid and ask of some id."""
+        self.audit.receive(ticker)
+        return self._go_on([]) if self._held else []
+
+    def end_snapshots(self) -> list[Output]:
+        """Note that there will be no further snapshot."""
+        self.sync.end_snapshots()
+        return [Fact(self.symbol, "no_snapshot_left")]
+
+    def follow(self, *, is_trading: bool) -> None:
+        """Note whether the symbol trades: only then a book without one of its sides is not believed."""
+        self.sync.is_trading = is_trading
+
+    def expect_loss(self, reason: str) -> list[Output]:
+        """Note why updates, and tickers, may be missing from here on, should a hole show.
+
+        A hole that is there keeps its reason.
+        """
+        if self.in_sync or not self._publication.reason:
+            self._publication.reason = reason
+        self.audit.reset()
+        return self._go_on([])
+
+    def tick(self, now: float) -> list[Output]:
+        """Take a reading of the monotonic clock, in seconds: about one a second."""
+        outputs = self._watch_audit(now)
+        if not self._held:
+            self._held_since = None
+        elif self._held_since is None:
+            self._held_since = now
+        elif now - self._held_since >= self._hold_seconds:
+            self._held_since = None
+            outputs += self._release_all()
+        return outputs
+
+    def end(self) -> list[Output]:
+        """Return what is left to be published: books that are held, and the gap up to the last id that was seen."""
+        return [*self._release_all(), *self._publication.end(self.sync.newest_id, self.sync.newest_time)]
+
+    def _go_on(self, steps: list[Step]) -> list[Output]:
+        outputs: list[Output] = []
+        for step in steps:
+            if type(step) is Applied:
+                self._held.append(step)
+            else:
+                outputs += self._note(step)
+        return outputs + self._release() if self._held else outputs
+
+    def _note(self, step: SnapshotRequest | Fact) -> list[Output]:
+        """Draw the consequences of what is no book."""
+        if type(step) is Fact:
+            if step.kind == "id_reset":
+                self._publication.begin_anew()
+                self.audit.reset()
+            elif step.kind in {"hole", "resync"} and not self._publication.reason:
+                self._publication.reason = step.detail if step.kind == "resync" else "missed_updates"
+        return [step]
+
+    def _release(self) -> list[Output]:
+        """Publish what the audit lets pass, in order."""
+        outputs: list[Output] = []
+        held = self._held
+        while held:
+            try:
+                verdict = self.audit.judge(held[0].diff.update_id, _top(held[0]))
+            except InvalidMarketData as error:
+                self.audit.reset()
+                outputs.append(Fact(self.symbol, "unreadable_ticker", str(error)))
+                verdict = Verdict.NOTHING
+            if verdict is Verdict.CONTRADICTION:
+                return outputs + self._contradict(held[0])
+            if verdict is Verdict.UNDECIDED and not self._is_overdue():
+                break
+            outputs += self._publish(held.popleft(), is_proven=verdict is Verdict.MATCH)
+        return outputs
+
+    def _is_overdue(self) -> bool:
+        """Return whether the first book has been held back for long enough by what has come since."""
+        span = self._held[-1].diff.event_time - self._held[0].diff.event_time
+        if span < self._hold_time and len(self._held) < MAX_HELD:
+            return False
+        self.audit.reset()  # the ticker does not come: nothing is held back for it until there is one again
+        return True
+
+    def _release_all(self) -> list[Output]:
+        """Publish what is held back without its ticker."""
+        self.audit.reset()
+        return self._release()
+
+    def _publish(self, applied: Applied, *, is_proven: bool) -> list[Output]:
+        outputs: list[Output] = []
+        if self._is_new:
+            self._is_new = False
+            if self._publication.is_foreign(applied.diff.update_id, applied.diff.event_time):
+                outputs.append(Fact(self.symbol, "foreign_state"))
+        outputs += self._publication.publish(applied, is_proven=is_proven)
+        return outputs
+
+    def _contradict(self, applied: Applied) -> list[Output]:
+        """Give up a book whose top its ticker contradicts, with all that was built on it."""
+        self._held.clear()
+        self._publication.reason = "audit"
+        detail = f"the book's top at {applied.diff.update_id} is not the ticker's"
+        return [Fact(self.symbol, "contradiction", detail), *self._go_on(self.sync.lose("audit"))]
+
+    def _watch_audit(self, now: float) -> list[Output]:
+        """Tell when a minute has gone by with books and nothing to compare them with, and when it is over."""
+        compared = self.audit.matches + self.audit.mismatches
+        if compared != self._compared:
+            self._compared, self._compared_at, self._books_then = compared, now, self.books
+            return list(self._set_unaudited(is_unaudited=False))
+        if self._compared_at is None or self.books == self._books_then:
+            self._compared_at, self._books_then = now, self.books
+        elif now - self._compared_at >= UNAUDITED_SECONDS:
+            return list(self._set_unaudited(is_unaudited=True))
+        return []
+
+    def _set_unaudited(self, *, is_unaudited: bool) -> Iterator[Fact]:
+        if is_unaudited != self.is_unaudited:
+            self.is_unaudited = is_unaudited
+            yield Fact(self.symbol, "unaudited" if is_unaudited else "audited")
+
+
+def _top(applied: Applied) -> Top:
+    return Top(applied.bids[0] if applied.bids else None, applied.asks[0] if applied.asks else None)

@@ -1,0 +1,142 @@
+"""Makes events of what was applied, so that every update id is inside a book or inside a gap. Pure.
+
+The rule is one comparison at the moment of publishing: where a book's first id does not follow the last published one,
+a gap goes before it, whatever the cause was.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+from crawler.book.depth_sync import Applied
+from fairprice.messages import Book, Gap, Level
+
+RECENT_TIMES = 600
+"""Event times remembered, so that no two books of a symbol carry the same one: time is their key in the store."""
+
+CLOCK_SLACK = 1_000_000
+"""Microseconds that an exchange's clock may go back without its ids having begun anew."""
+
+
+class Confirmed(NamedTuple):
+    """The last id of a symbol that is known to be published, and its event time in microseconds."""
+
+    update_id: int
+    event_time: int
+
+
+class Publication:
+    """What was published of one symbol; `confirmed` is where an earlier run is known to have ended."""
+
+    def __init__(self, venue: str, symbol: str, crawler: str, confirmed: Confirmed | None) -> None:
+        self.books = 0
+        self.reason = "restart" if confirmed else ""
+        """Why updates may be missing, should a hole show."""
+        self._venue = venue
+        self._symbol = symbol
+        self._crawler = crawler
+        self._before_start = confirmed
+        self._last = confirmed
+        self._ids_begin_anew = False
+        self._previous_time: int | None = None
+        self._latest_time = 0
+        self._recent_times: deque[int] = deque(maxlen=RECENT_TIMES)
+
+    def begin_anew(self) -> None:
+        """Note that the exchange has started its ids anew: smaller ones are not what was published before."""
+        self._ids_begin_anew = self._last is not None
+
+    def is_foreign(self, update_id: int, event_time: int) -> bool:
+        """Return whether the earlier run's last id belongs to other ids than these, and forget it if so.
+
+        In one numbering a smaller id is never a later one.
+        """
+        last = self._before_start
+        self._before_start = None
+        if last is None or update_id > last.update_id or event_time <= last.event_time + CLOCK_SLACK:
+            return False
+        self._last = None
+        self.reason = ""
+        return True
+
+    def publish(self, applied: Applied, *, is_proven: bool) -> list[Gap | Book]:
+        """Return the book, behind a gap if ids are missing before it; nothing for one that was published before.
+
+        `is_proven` tells that the ticker has confirmed its top.
+        """
+        diff = applied.diff
+        if applied.is_first:
+            self._previous_time = None
+        first = diff.first_update_id
+        events: list[Gap | Book] = []
+        last, anew = self._last, self._ids_begin_anew
+        if last and not anew:
+            if diff.update_id <= last.update_id:
+                return []
+            first = max(first, last.update_id + 1)
+        event_time = self._unique(diff.event_time)
+        if last and (anew or first > last.update_id + 1):
+            events.append(self._gap(last, first - 1, event_time))
+        events.append(self._book(applied, first, event_time, is_proven=is_proven))
+        self.books += 1
+        self._last = Confirmed(diff.update_id, event_time)
+        self._previous_time = event_time
+        self._ids_begin_anew = False
+        self.reason = ""
+        return events
+
+    def end(self, newest_id: int, newest_time: int) -> list[Gap]:
+        """Return the gap up to the newest id that was seen, if anything of that was not published."""
+        if self._last is None or newest_id <= self._last.update_id:
+            return []
+        return [self._gap(self._last, newest_id, max(newest_time, self._last.event_time))]
+
+    def _book(self, applied: Applied, first: int, event_time: int, *, is_proven: bool) -> Book:
+        floor, ceiling = _bounds(applied, is_proven=is_proven)
+        return Book(
+            self._venue,
+            self._symbol,
+            first,
+            applied.diff.update_id,
+            event_time,
+            self._previous_time,
+            applied.received_time,
+            self._crawler,
+            applied.bids,
+            applied.asks,
+            floor,
+            ceiling,
+        )
+
+    def _gap(self, last: Confirmed, to_update_id: int, to_time: int) -> Gap:
+        reason = self.reason or "missed_updates"
+        return Gap(
+            self._venue, self._symbol, last.update_id + 1, to_update_id, last.event_time, to_time, reason
+        )
+
+    def _unique(self, event_time: int) -> int:
+        if event_time <= self._latest_time:
+            while event_time in self._recent_times:
+                event_time += 1
+        self._latest_time = max(event_time, self._latest_time)
+        self._recent_times.append(event_time)
+        return event_time
+
+
+def _bounds(applied: Applied, *, is_proven: bool) -> tuple[str | None, str | None]:
+    """Return the prices between which the published levels tell the whole book.
+
+    A side that is cut tells as much as its last level; no more than the reach is known. A top that is proven is known
+    wherever the reach ends.
+    """
+    bids, asks, reach = applied.bids, applied.asks, applied.reach
+    floor, ceiling = reach.floor, reach.ceiling
+    if applied.bids_cut and (floor is None or float(bids[-1][0]) > float(floor)):
+        floor = bids[-1][0]
+    if applied.asks_cut and (ceiling is None or float(asks[-1][0]) < float(ceiling)):
+        ceiling = asks[-1][0]
+    if is_proven:
+        if floor is not None and bids and float(bids[0][0]) < float(floor):
+            floor = bids[0][0]
+        if ceiling is not None and asks and float(asks[0][0]) > float(ceiling):
+            ceiling = asks[0][0]
+    return floor, ceiling

@@ -1,0 +1,218 @@
+"""What the crawler tells of its symbols: counts and metrics, log lines for facts, a status for the page."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+import structlog
+
+from crawler.book.depth_sync import Fact
+from crawler.book.feed import Feed
+from crawler.streams import Unreadable
+from crawler.symbols import SymbolBoard
+from fairprice.messages import Book, Gap, Status
+from fairprice.runtime.clock import Clock
+from fairprice.runtime.metrics import Histogram, Sample
+
+STATUS_INTERVAL = 60.0
+"""Seconds after which a status is told again, for those who have come since."""
+
+SKEW_WINDOW = 60.0
+"""Seconds over which the least latency is taken for the difference of the clocks."""
+
+MAX_SKEW = 5_000_000
+"""Microseconds between the exchange's clock and this machine's that are passed over."""
+
+SHOWN_SYMBOLS = 10
+
+_TEXTS = {
+    "hole": ("warning", "updates are missing, a snapshot is asked for"),
+    "resync": ("warning", "the book is given up and synchronised again"),
+    "contradiction": ("error", "the book contradicts the exchange"),
+    "id_reset": ("warning", "the exchange has begun its update ids anew"),
+    "behind": ("warning", "the stream lags behind the snapshot; books come when it has caught up"),
+    "snapshot_refused": ("info", "a snapshot was of no use"),
+    "no_snapshot_left": ("warning", "there will be no further snapshot"),
+    "foreign_state": ("error", "the saved update ids are not of this market; no gap is recorded for the time before"),
+    "unreadable_ticker": ("warning", "unreadable ticker, the audit starts anew"),
+    "unaudited": ("error", "nothing to compare the books with for a minute: no tickers"),
+    "audited": ("info", "books are compared with tickers again"),
+}
+"""Level and text of the log line of each kind of fact."""
+
+log = structlog.get_logger(__name__)
+
+
+class Report:
+    """Counts of one crawler, over all of its feeds."""
+
+    def __init__(
+        self, venue: str, crawler: str, feeds: Mapping[str, Feed], board: SymbolBoard, clock: Clock
+    ) -> None:
+        self.tickers = 0
+        self.gaps = 0
+        self._venue = venue
+        self._crawler = crawler
+        self._feeds = feeds
+        self._board = board
+        self._clock = clock
+        self._diffs = 0
+        self._unreadable = 0
+        self._gap_counts: Counter[tuple[str, str]] = Counter()
+        self._missing: Counter[str] = Counter()
+        self._latency = Histogram()
+        self._statuses: dict[str, Status] = {}
+        self._statuses_told = clock.monotonic()
+        self._skew: int | None = None
+        self._skew_before: int | None = None
+        self._skew_since = clock.monotonic()
+        self._is_skewed = False
+        self._told: dict[tuple[str, str], float] = {}
+
+    @property
+    def books(self) -> int:
+        """Books published so far."""
+        return sum(feed.books for feed in self._feeds.values())
+
+    @property
+    def out_of_sync(self) -> tuple[str, ...]:
+        """Symbols that trade, or are not known yet, and whose book is not in sync."""
+        return tuple(
+            symbol for symbol, feed in self._feeds.items() if not feed.in_sync and self._board[symbol].is_trading
+        )
+
+    @property
+    def without_books(self) -> tuple[str, ...]:
+        """Symbols that no book was made of yet."""
+        return tuple(symbol for symbol, feed in self._feeds.items() if not feed.books)
+
+    def problem(self) -> str | None:
+        """Return in words which symbols are not in sync."""
+        waiting = self.out_of_sync
+        return f"not in sync: {_some(waiting)}" if waiting else None
+
+    def count_diff(self, event_time: int, now: int) -> None:
+        """Count a diff; of all the least late one tells how the two clocks differ, in microseconds."""
+        self._diffs += 1
+        skew = event_time - now
+        if self._skew is None or skew > self._skew:
+            self._skew = skew
+
+    def count_unreadable(self, frame: Unreadable) -> None:
+        """Count a frame that could not be read; the first of a symbol and minute is logged."""
+        self._unreadable += 1
+        if self._is_due("unreadable", frame.symbol or ""):
+            log.warning(
+                "unreadable frames dropped", symbol=frame.symbol, error=frame.error, frame=frame.excerpt,
+                so_far=self._unreadable,
+            )  # fmt: skip
+
+    def count(self, event: Book | Gap) -> None:
+        """Count what is published; a gap is logged."""
+        if type(event) is Book:
+            self._latency.observe(event.received_time - event.event_time)
+        elif type(event) is Gap:
+            missing = max(0, event.to_update_id - event.from_update_id + 1)
+            self.gaps += 1
+            self._gap_counts[event.symbol, event.reason] += 1
+            self._missing[event.symbol] += missing
+            seconds = (event.to_time - event.from_time) / 1_000_000
+            log.warning("gap recorded", symbol=event.symbol, reason=event.reason, update_ids=missing, seconds=seconds)
+
+    def tell(self, fact: Fact) -> None:
+        """Log a fact, the same of a symbol once a minute."""
+        level, text = _TEXTS[fact.kind]
+        if self._is_due(fact.kind + fact.detail[:20], fact.symbol):
+            getattr(log, level)(text, symbol=fact.symbol, **({"detail": fact.detail} if fact.detail else {}))
+
+    def statuses(self) -> Iterator[Status]:
+        """Yield what is to be told of symbols: on change, and now and then."""
+        now = self._clock.monotonic()
+        self._watch_skew(now)
+        repeat = now - self._statuses_told >= STATUS_INTERVAL
+        if repeat:
+            self._statuses_told = now
+        for symbol in self._feeds:
+            status = self._status(symbol)
+            before = self._statuses.get(symbol)
+            if repeat or before is None or _told(before) != _told(status):
+                self._statuses[symbol] = status
+                yield status
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield the metrics."""
+        venue = self._venue
+        yield "crawler_frames_total", (venue, "ticker"), self.tickers
+        yield "crawler_frames_total", (venue, "diff"), self._diffs
+        yield "crawler_frames_total", (venue, "invalid"), self._unreadable
+        yield "crawler_latency_seconds", (venue,), self._latency
+        if (skew := self._least_late()) is not None:
+            yield "crawler_clock_skew_seconds", (venue,), skew / 1_000_000
+        for (symbol, reason), count in self._gap_counts.items():
+            yield "crawler_gaps_total", (venue, symbol, reason), count
+        for symbol, feed in self._feeds.items():
+            yield from self._samples_of(symbol, feed)
+
+    def _samples_of(self, symbol: str, feed: Feed) -> Iterator[Sample]:
+        labels = (self._venue, symbol)
+        yield "crawler_missing_updates_total", labels, self._missing[symbol]
+        yield "crawler_in_sync", labels, feed.in_sync
+        yield "crawler_trading", labels, self._board[symbol].is_trading
+        yield "crawler_unaudited", labels, feed.is_unaudited
+        yield "crawler_books_total", labels, feed.books
+        yield "crawler_out_of_order_total", labels, feed.sync.counts["out_of_order"]
+        for outcome, count in feed.sync.counts.items():
+            yield "crawler_diffs_total", (*labels, outcome), count
+        for reason, count in feed.sync.resyncs.items():
+            yield "crawler_resyncs_total", (*labels, reason), count
+        for outcome, count in feed.sync.refreshes.items():
+            yield "crawler_refreshes_total", (*labels, outcome), count
+        yield "crawler_audits_total", (*labels, "match"), feed.audit.matches
+        yield "crawler_audits_total", (*labels, "mismatch"), feed.audit.mismatches
+
+    def _status(self, symbol: str) -> Status:
+        status, feed = self._board[symbol], self._feeds[symbol]
+        problem = None
+        if status.is_trading and not feed.in_sync:
+            problem = "the order book is not in sync"
+        elif feed.is_unaudited:
+            problem = "nothing to compare the order book with: no tickers"
+        elif self._is_skewed:
+            problem = "the exchange's clock and the crawler's differ"
+        return Status(
+            self._venue, symbol, self._clock.wall(), self._crawler, status.word or "TRADING",
+            not status.is_trading, problem,
+        )  # fmt: skip
+
+    def _least_late(self) -> int | None:
+        known = [each for each in (self._skew, self._skew_before) if each is not None]
+        return max(known, default=None)
+
+    def _watch_skew(self, now: float) -> None:
+        if now - self._skew_since < SKEW_WINDOW:
+            return
+        self._skew_since = now
+        self._skew_before, self._skew = self._skew, None
+        is_skewed = self._skew_before is not None and abs(self._skew_before) > MAX_SKEW
+        if is_skewed and not self._is_skewed and self._skew_before is not None:
+            log.error(
+                "the exchange's clock and this machine's differ; set this one right",
+                seconds=self._skew_before / 1_000_000,
+            )
+        self._is_skewed = is_skewed
+
+    def _is_due(self, kind: str, symbol: str) -> bool:
+        """Return whether a kind of line was not written for a symbol in the last minute."""
+        now = self._clock.monotonic()
+        if now - self._told.get((kind, symbol), -STATUS_INTERVAL) < STATUS_INTERVAL:
+            return False
+        self._told[kind, symbol] = now
+        return True
+
+
+def _told(status: Status) -> tuple[str, bool, str | None]:
+    return status.exchange_status, status.is_halted, status.problem
+
+
+def _some(symbols: tuple[str, ...]) -> str:
+    more = len(symbols) - SHOWN_SYMBOLS
+    return ", ".join(symbols[:SHOWN_SYMBOLS]) + (f" and {more} more" if more > 0 else "")
