@@ -144,7 +144,9 @@ class Crawler:
     def _feed(self, symbol: str, name: str) -> Feed:
         feed = partial(Feed, self._venue.name, symbol, name, levels=self._settings.book_levels)
         if self._replay:
-            return feed(verify=self._venue.verify, buffer_diffs=REPLAY_BUFFER_DIFFS, buffer_seconds=1e9, refreshes=False)
+            return feed(
+                verify=self._venue.verify, buffer_diffs=REPLAY_BUFFER_DIFFS, buffer_seconds=1e9, refreshes=False
+            )
         return feed(verify=self._venue.verify, confirmed=self._confirmed.get(symbol))
 
     async def _follow(self, session: aiohttp.ClientSession) -> None:

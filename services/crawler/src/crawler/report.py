@@ -45,9 +45,7 @@ log = structlog.get_logger(__name__)
 class Report:
     """Counts of one crawler, over all of its feeds."""
 
-    def __init__(
-        self, venue: str, crawler: str, feeds: Mapping[str, Feed], board: SymbolBoard, clock: Clock
-    ) -> None:
+    def __init__(self, venue: str, crawler: str, feeds: Mapping[str, Feed], board: SymbolBoard, clock: Clock) -> None:
         self.tickers = 0
         self.gaps = 0
         self._venue = venue

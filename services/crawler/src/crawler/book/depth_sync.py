@@ -145,6 +145,7 @@ class DepthSync:
         self._since_request: deque[Waiting] = deque(maxlen=buffer_diffs)
         self._old_in_a_row = 0
         self._old_since = 0
+        self._was_interrupted = False
 
     @property
     def in_sync(self) -> bool:
@@ -163,6 +164,7 @@ class DepthSync:
         self.newest_id = diff.update_id
         self.newest_time = diff.event_time
         self._old_in_a_row = 0
+        self._was_interrupted = False
         if self._book is not None and not self._waiting:
             if diff.first_update_id <= self._update_id + 1:
                 if diff.update_id > self._update_id:
@@ -191,6 +193,10 @@ class DepthSync:
         self._is_behind = False
         return self._catch_up()
 
+    def interrupt(self) -> None:
+        """Note that no connection was left: old ids with old times are no connection that lags, either."""
+        self._was_interrupted = True
+
     def end_snapshots(self) -> None:
         """Note that there will be no further snapshot: none is asked for any more."""
         self._asked = False
@@ -209,7 +215,7 @@ class DepthSync:
 
     def _receive_old(self, diff: Diff, received_time: int) -> list[Step]:
         """Take a diff that is not newer than the stream's newest: a repeat, one out of order, or ids begun anew."""
-        if diff.event_time <= self.newest_time:
+        if diff.event_time <= self.newest_time and not self._was_interrupted:
             if self._waiting and self._is_missing(diff):
                 self.counts["out_of_order"] += 1
                 return self._wait(diff, received_time)

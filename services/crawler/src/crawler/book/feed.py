@@ -106,6 +106,7 @@ class Feed:
         """
         if self.in_sync or not self._publication.reason:
             self._publication.reason = reason
+        self.sync.interrupt()
         self.audit.reset()
         return self._go_on([])
 
@@ -128,21 +129,21 @@ class Feed:
     def _go_on(self, steps: list[Step]) -> list[Output]:
         outputs: list[Output] = []
         for step in steps:
-            if type(step) is Applied:
+            if isinstance(step, Applied):
                 self._held.append(step)
-            else:
-                outputs += self._note(step)
+                continue
+            if isinstance(step, Fact):
+                self._note(step)
+            outputs.append(step)
         return outputs + self._release() if self._held else outputs
 
-    def _note(self, step: SnapshotRequest | Fact) -> list[Output]:
-        """Draw the consequences of what is no book."""
-        if type(step) is Fact:
-            if step.kind == "id_reset":
-                self._publication.begin_anew()
-                self.audit.reset()
-            elif step.kind in {"hole", "resync"} and not self._publication.reason:
-                self._publication.reason = step.detail if step.kind == "resync" else "missed_updates"
-        return [step]
+    def _note(self, fact: Fact) -> None:
+        """Draw the consequences of a fact for what is published and audited."""
+        if fact.kind == "id_reset":
+            self._publication.begin_anew()
+            self.audit.reset()
+        elif fact.kind in {"hole", "resync"} and not self._publication.reason:
+            self._publication.reason = fact.detail if fact.kind == "resync" else "missed_updates"
 
     def _release(self) -> list[Output]:
         """Publish what the audit lets pass, in order."""

@@ -109,9 +109,7 @@ class Publication:
 
     def _gap(self, last: Confirmed, to_update_id: int, to_time: int) -> Gap:
         reason = self.reason or "missed_updates"
-        return Gap(
-            self._venue, self._symbol, last.update_id + 1, to_update_id, last.event_time, to_time, reason
-        )
+        return Gap(self._venue, self._symbol, last.update_id + 1, to_update_id, last.event_time, to_time, reason)
 
     def _unique(self, event_time: int) -> int:
         if event_time <= self._latest_time:
