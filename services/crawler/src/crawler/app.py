@@ -1,7 +1,7 @@
 """The crawler: joins streams, feeds, snapshots and the outbox. Market data in, books and gaps out, in one direction."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from random import Random
@@ -13,7 +13,7 @@ from crawler.book.depth_sync import Fact, SnapshotRequest
 from crawler.book.feed import Feed, Output
 from crawler.book.market_data import Diff, Snapshot, Ticker
 from crawler.book.publication import Confirmed
-from crawler.proxy import Proxies
+from crawler.proxy import ProxyFor, session
 from crawler.report import Report
 from crawler.settings import CrawlerSettings
 from crawler.snapshots import NoneLeft, SnapshotQueue
@@ -62,7 +62,7 @@ class Crawler:
         random: Random,
         clock: Clock,
         replay: bool = False,
-        proxies: Proxies = Proxies({}),  # noqa: B008  immutable: none
+        proxy: ProxyFor = lambda _address: None,
     ) -> None:
         self._settings = settings
         self._venue = settings.the_venue()
@@ -70,7 +70,8 @@ class Crawler:
         self._clock = clock
         self._random = random
         self._replay = replay
-        self._proxies = proxies
+        self._proxy = proxy
+        self._rest_proxy = proxy(self._rest_url)
         self._state = StateFile.claim(settings.state_dir, self._venue.name) if settings.state_dir else None
         self._confirmed = self._state.load() if self._state else {}
         self._saving = asyncio.Lock()
@@ -101,11 +102,10 @@ class Crawler:
 
         Cancelling ends it at once. Raises a `FatalError` when the exchange refuses for good.
         """
-        proxy = self._proxies.choose(self._rest_url)
         try:
-            async with self._proxies.session(proxy) as session, asyncio.TaskGroup() as tasks:
+            async with session(self._rest_url, self._rest_proxy) as http, asyncio.TaskGroup() as tasks:
                 background = [tasks.create_task(self._outbox.run()), tasks.create_task(self._tick_regularly())]
-                follow = tasks.create_task(self._follow(session))
+                follow = tasks.create_task(self._follow(http))
                 stopped = tasks.create_task(stop.wait())
                 await asyncio.wait({follow, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 follow.cancel()
@@ -149,11 +149,10 @@ class Crawler:
             )
         return feed(verify=self._venue.verify, confirmed=self._confirmed.get(symbol))
 
-    async def _follow(self, session: aiohttp.ClientSession) -> None:
+    async def _follow(self, http: aiohttp.ClientSession) -> None:
         """List the symbols, then follow those that are listed until cancelled, or until a replay has ended."""
-        proxy = self._proxies.http(self._rest_url)
         share = self._settings.address_share
-        rest = self._rest = self._venue.rest(session, self._rest_url, clock=self._clock, share=share, proxy=proxy)
+        rest = self._rest = self._venue.rest(http, self._rest_url, clock=self._clock, share=share)
         symbols = await self._begin(rest)
         self._snapshots = SnapshotQueue(
             rest, self._settings.snapshot_levels, self._on_snapshot, clock=self._clock, random=self._random
@@ -163,16 +162,15 @@ class Crawler:
             self._stream_url,
             symbols,
             sink=self._on_event,
-            pause=self._pause,
+            pause=self._outbox,
             clock=self._clock,
             back_off=partial(delays, self._random),
-            random=self._random,
-            connections=min(self._settings.stream_connections, self._venue.limits.connections),
+            connections=self._settings.stream_connections,
             silence_timeout=self._settings.silence_timeout,
             address_share=share,
             reconnect=not self._replay,
-            probe=rest.newest_update_id,
-            proxy=self._proxies.choose(self._stream_url),
+            probe=None if self._venue.snapshots_in_stream else rest.newest_update_id,
+            proxy=self._proxy,
         )
         self._apply_board()
         async with asyncio.TaskGroup() as tasks:
@@ -226,7 +224,7 @@ class Crawler:
             self._on_snapshot(event)
         elif kind is Unreadable:
             self._report.count_unreadable(event)
-            self._expect_loss([event.symbol] if event.symbol else [], "unreadable_frame")
+            self._expect_loss((event.symbol,) if event.symbol else (), "unreadable_frame")
         elif kind is Disconnected:
             self._expect_loss(event.symbols, event.reason)
         elif kind is Suspected:
@@ -236,7 +234,7 @@ class Crawler:
         if feed := self._feeds.get(answer.symbol):
             self._publish(feed.end_snapshots() if type(answer) is NoneLeft else feed.receive_snapshot(answer))
 
-    def _expect_loss(self, symbols: list[str], reason: str) -> None:
+    def _expect_loss(self, symbols: Iterable[str], reason: str) -> None:
         for symbol in symbols:
             if feed := self._feeds.get(symbol):
                 self._publish(feed.expect_loss(reason))
@@ -255,12 +253,9 @@ class Crawler:
     def _ask(self, request: SnapshotRequest) -> None:
         if self._venue.snapshots_in_stream:
             if self._streams:
-                self._streams.renew(f"{request.symbol} needs a snapshot")
+                self._streams.renew("a snapshot is needed", [request.symbol])
         elif self._snapshots:
             self._snapshots.ask(request)
-
-    async def _pause(self) -> None:
-        await self._outbox.room()
 
     async def _tick_regularly(self) -> None:
         while True:

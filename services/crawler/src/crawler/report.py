@@ -59,12 +59,12 @@ class Report:
         self._missing: Counter[str] = Counter()
         self._latency = Histogram()
         self._statuses: dict[str, Status] = {}
-        self._statuses_told = clock.monotonic()
+        self._repeated_at = clock.monotonic()
         self._skew: int | None = None
         self._skew_before: int | None = None
         self._skew_since = clock.monotonic()
         self._is_skewed = False
-        self._told: dict[tuple[str, str], float] = {}
+        self._logged: dict[tuple[str, str], float] = {}
 
     @property
     def books(self) -> int:
@@ -100,7 +100,7 @@ class Report:
         self._unreadable += 1
         if self._is_due("unreadable", frame.symbol or ""):
             log.warning(
-                "unreadable frames dropped", symbol=frame.symbol, error=frame.error, frame=frame.excerpt,
+                "unreadable frames dropped", symbol=frame.symbol, error=frame.error, frame=frame.frame,
                 so_far=self._unreadable,
             )  # fmt: skip
 
@@ -119,20 +119,20 @@ class Report:
     def tell(self, fact: Fact) -> None:
         """Log a fact, the same of a symbol once a minute."""
         level, text = _TEXTS[fact.kind]
-        if self._is_due(fact.kind + fact.detail[:20], fact.symbol):
+        if self._is_due(fact.detail if fact.kind == "resync" else fact.kind, fact.symbol):
             getattr(log, level)(text, symbol=fact.symbol, **({"detail": fact.detail} if fact.detail else {}))
 
     def statuses(self) -> Iterator[Status]:
         """Yield what is to be told of symbols: on change, and now and then."""
         now = self._clock.monotonic()
         self._watch_skew(now)
-        repeat = now - self._statuses_told >= STATUS_INTERVAL
+        repeat = now - self._repeated_at >= STATUS_INTERVAL
         if repeat:
-            self._statuses_told = now
+            self._repeated_at = now
         for symbol in self._feeds:
             status = self._status(symbol)
             before = self._statuses.get(symbol)
-            if repeat or before is None or _told(before) != _told(status):
+            if repeat or before is None or _content(before) != _content(status):
                 self._statuses[symbol] = status
                 yield status
 
@@ -201,13 +201,13 @@ class Report:
     def _is_due(self, kind: str, symbol: str) -> bool:
         """Return whether a kind of line was not written for a symbol in the last minute."""
         now = self._clock.monotonic()
-        if now - self._told.get((kind, symbol), -STATUS_INTERVAL) < STATUS_INTERVAL:
+        if now - self._logged.get((kind, symbol), -STATUS_INTERVAL) < STATUS_INTERVAL:
             return False
-        self._told[kind, symbol] = now
+        self._logged[kind, symbol] = now
         return True
 
 
-def _told(status: Status) -> tuple[str, bool, str | None]:
+def _content(status: Status) -> tuple[str, bool, str | None]:
     return status.exchange_status, status.is_halted, status.problem
 
 

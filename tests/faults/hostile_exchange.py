@@ -1,0 +1,237 @@
+"""An exchange that misbehaves on purpose, written apart from the simulator: a few lines that know the truth.
+
+It speaks Binance spot's protocol. It lives on the clock that it is given and moves only when `live` is called: what it
+sends then has been read by the crawler when `live` returns.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from random import Random
+
+import orjson
+from aiohttp import WSMsgType, web
+
+LEVELS = 300
+REMEMBERED = 1500
+"""Tops remembered of each symbol: more than two minutes."""
+
+
+class Market:
+    """The true book of one symbol in whole ticks, from its first id on."""
+
+    def __init__(self, symbol: str, random: Random) -> None:
+        self.symbol = symbol
+        self.last_id = random.randrange(10**9, 10**10)
+        self._random = random
+        self.sides = ({1000 - n: 5 for n in range(LEVELS)}, {1001 + n: 5 for n in range(LEVELS)})
+        self.tops: dict[int, tuple[list[str], list[str]]] = {}
+        self._order: deque[int] = deque()
+
+    def window(self, time_us: int) -> list[bytes]:
+        """Let some orders come and go; return the frames of it, the top's changes before the diff."""
+        first, changed, frames = self.last_id + 1, ({}, {}), []
+        for _ in range(self._random.randrange(1, 5)):
+            before = self.top()
+            self._change(changed)
+            if self.top() != before:
+                frames.append(self._ticker())
+        frames.append(self._diff(first, time_us, changed))
+        self.tops[self.last_id] = self.top()
+        self._order.append(self.last_id)
+        if len(self._order) > REMEMBERED:
+            del self.tops[self._order.popleft()]
+        return frames
+
+    def snapshot(self, limit: int) -> dict[str, object]:
+        """The body of a depth reply."""
+        bids, asks = self.sides
+        return {
+            "lastUpdateId": self.last_id,
+            "bids": [_row(price, bids[price]) for price in sorted(bids, reverse=True)[:limit]],
+            "asks": [_row(price, asks[price]) for price in sorted(asks)[:limit]],
+        }
+
+    def top(self) -> tuple[list[str], list[str]]:
+        """Best bid and best ask."""
+        bids, asks = self.sides
+        bid, ask = max(bids), min(asks)
+        return _row(bid, bids[bid]), _row(ask, asks[ask])
+
+    def _change(self, changed: tuple[dict[int, int], dict[int, int]]) -> None:
+        bids, asks = self.sides
+        is_bid = self._random.random() < 0.5
+        side, other = (bids, asks) if is_bid else (asks, bids)
+        best = max(side) if is_bid else min(side)
+        price = best + self._random.choice((-3, -2, -1, 0, 0, 0, 1)) * (1 if is_bid else -1)
+        crosses = price >= min(other) if is_bid else price <= max(other)
+        quantity = 0 if crosses or self._random.random() < 0.4 else self._random.randrange(1, 99)
+        if quantity:
+            side[price] = quantity
+        elif len(side) > LEVELS // 2:
+            side.pop(price, None)
+        self.last_id += 1
+        changed[0 if is_bid else 1][price] = side.get(price, 0)
+
+    def _diff(self, first: int, time_us: int, changed: tuple[dict[int, int], dict[int, int]]) -> bytes:
+        bids, asks = ([_row(price, quantity) for price, quantity in side.items()] for side in changed)
+        data = {"e": "depthUpdate", "E": time_us, "s": self.symbol, "U": first, "u": self.last_id, "b": bids, "a": asks}
+        return _frame(f"{self.symbol.lower()}@depth@100ms", data)
+
+    def _ticker(self) -> bytes:
+        (bid, bid_size), (ask, ask_size) = self.top()
+        data = {"u": self.last_id, "s": self.symbol, "b": bid, "B": bid_size, "a": ask, "A": ask_size}
+        return _frame(f"{self.symbol.lower()}@bookTicker", data)
+
+
+@dataclass
+class Habits:
+    """How it misbehaves just now; times in seconds of its clock."""
+
+    is_silent: bool = False
+    """Subscriptions are acknowledged, pings answered, and nothing is sent."""
+    refused_request: int | None = None
+    """The number of the SUBSCRIBE of each connection that is answered with an error."""
+    closes_after: float | None = None
+    is_rest_away: bool = False
+    failing: set[str] = field(default_factory=set)
+    """Symbols whose snapshots are answered with an error."""
+    lag: float = 0.0
+    """How late what it sends leaves it, while REST shows the moment."""
+    streams: int = 1024
+
+
+class HostileExchange:
+    """Serves markets of these symbols; `wall` returns microseconds, `monotonic` seconds."""
+
+    def __init__(
+        self,
+        symbols: Iterable[str],
+        *,
+        wall: Callable[[], int],
+        monotonic: Callable[[], float],
+        seed: int = 1,
+        quiet: Iterable[str] = (),
+    ) -> None:
+        self.habits = Habits()
+        self.markets = {symbol: Market(symbol, Random(f"{seed}{symbol}")) for symbol in symbols}
+        self.quiet = set(quiet)
+        self.connections = 0
+        self.depth_requests: list[str] = []
+        self._wall = wall
+        self._monotonic = monotonic
+        self._open: dict[web.WebSocketResponse, tuple[set[str], float]] = {}
+        self._late: deque[tuple[float, list[tuple[str, bytes]]]] = deque()
+        self._runner: web.AppRunner | None = None
+        self.rest_url = self.stream_url = ""
+
+    async def __aenter__(self) -> "HostileExchange":
+        application = web.Application()
+        application.add_routes(
+            [
+                web.get("/api/v3/exchangeInfo", self._list),
+                web.get("/api/v3/depth", self._depth),
+                web.get("/stream", self._serve),
+            ]
+        )
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        port = self._runner.addresses[0][1]
+        self.rest_url, self.stream_url = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for socket in list(self._open):
+            await socket.close()
+        if self._runner:
+            await self._runner.cleanup()
+
+    async def live(self, windows: int = 1) -> int:
+        """Let so many windows of 100 ms happen at once, send what is due, and return the number of frames sent."""
+        for _ in range(windows):
+            frames = [
+                (symbol, frame)
+                for symbol, market in self.markets.items()
+                if symbol not in self.quiet
+                for frame in market.window(self._wall())
+            ]
+            self._late.append((self._monotonic() + self.habits.lag, frames))
+        await self._close_old()
+        sent = 0
+        while self._late and self._late[0][0] <= self._monotonic():
+            sent += await self._send(self._late.popleft()[1])
+        return sent
+
+    async def _send(self, frames: list[tuple[str, bytes]]) -> int:
+        if self.habits.is_silent:
+            return 0
+        sent = 0
+        for socket, (symbols, _) in list(self._open.items()):
+            with suppress(ConnectionError):
+                for symbol, frame in frames:
+                    if symbol in symbols:
+                        await socket.send_frame(frame, WSMsgType.TEXT)
+                        sent += 1
+        return sent
+
+    async def _close_old(self) -> None:
+        if self.habits.closes_after is None:
+            return
+        for socket, (_, opened) in list(self._open.items()):
+            if self._monotonic() - opened >= self.habits.closes_after:
+                await socket.close(code=1001)
+
+    async def _list(self, _request: web.Request) -> web.Response:
+        if self.habits.is_rest_away:
+            raise web.HTTPBadGateway
+        return _json({"rateLimits": [], "symbols": [{"symbol": name, "status": "TRADING"} for name in self.markets]})
+
+    async def _depth(self, request: web.Request) -> web.Response:
+        symbol = request.query["symbol"]
+        self.depth_requests.append(symbol)
+        if self.habits.is_rest_away or symbol in self.habits.failing:
+            raise web.HTTPBadGateway
+        return _json(self.markets[symbol].snapshot(int(request.query["limit"])))
+
+    async def _serve(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        self.connections += 1
+        self._open[socket] = set(), self._monotonic()
+        names, number = 0, 0
+        try:
+            async for message in socket:
+                asked = orjson.loads(message.data)
+                number += 1
+                names += len(asked["params"])
+                if number == self.habits.refused_request or names > self.habits.streams:
+                    await socket.send_str(orjson.dumps({"error": {"code": 2, "msg": "Too many"}, "id": number}).decode())
+                    continue
+                symbols, opened = self._open[socket]
+                self._open[socket] = symbols | {name.partition("@")[0].upper() for name in asked["params"]}, opened
+                await socket.send_str(orjson.dumps({"result": None, "id": asked["id"]}).decode())
+        finally:
+            del self._open[socket]
+        return socket
+
+
+def _row(price: int, quantity: int) -> list[str]:
+    return [f"{price / 10:.2f}", f"{quantity}.000"]
+
+
+def _frame(stream: str, data: dict[str, object]) -> bytes:
+    return orjson.dumps({"stream": stream, "data": data})
+
+
+def _json(value: object) -> web.Response:
+    return web.Response(body=orjson.dumps(value), content_type="application/json")
+
+
+async def settled(received: Callable[[], int], expected: int) -> None:
+    """Return when so many frames have been received; raises `TimeoutError` when they do not come."""
+    async with asyncio.timeout(30):
+        while received() < expected:
+            await asyncio.sleep(0)
