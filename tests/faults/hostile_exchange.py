@@ -4,7 +4,6 @@ It speaks Binance spot's protocol. It lives on the clock that it is given and mo
 sends then has been read by the crawler when `live` returns.
 """
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -30,10 +29,10 @@ class Market:
         self.tops: dict[int, tuple[list[str], list[str]]] = {}
         self._order: deque[int] = deque()
 
-    def window(self, time_us: int) -> list[bytes]:
-        """Let some orders come and go; return the frames of it, the top's changes before the diff."""
+    def window(self, time_us: int, orders: int) -> list[bytes]:
+        """Let so many orders come or go; return the frames of it, the top's changes before the diff."""
         first, changed, frames = self.last_id + 1, ({}, {}), []
-        for _ in range(self._random.randrange(1, 5)):
+        for _ in range(orders):
             before = self.top()
             self._change(changed)
             if self.top() != before:
@@ -90,8 +89,8 @@ class Market:
 class Habits:
     """How it misbehaves just now; times in seconds of its clock."""
 
-    is_silent: bool = False
-    """Subscriptions are acknowledged, pings answered, and nothing is sent."""
+    silent_connections: int = 0
+    """So many connections, from the first on, are acknowledged all that they ask for, and sent nothing."""
     refused_request: int | None = None
     """The number of the SUBSCRIBE of each connection that is answered with an error."""
     closes_after: float | None = None
@@ -101,6 +100,8 @@ class Habits:
     lag: float = 0.0
     """How late what it sends leaves it, while REST shows the moment."""
     streams: int = 1024
+    orders: int = 3
+    """Changes of a book in one window."""
 
 
 class HostileExchange:
@@ -119,10 +120,12 @@ class HostileExchange:
         self.markets = {symbol: Market(symbol, Random(f"{seed}{symbol}")) for symbol in symbols}
         self.quiet = set(quiet)
         self.connections = 0
-        self.depth_requests: list[str] = []
+        self.snapshots: list[str] = []
+        """The symbols of which a snapshot was asked for, answered or not."""
         self._wall = wall
         self._monotonic = monotonic
         self._open: dict[web.WebSocketResponse, tuple[set[str], float]] = {}
+        self._silent: set[web.WebSocketResponse] = set()
         self._late: deque[tuple[float, list[tuple[str, bytes]]]] = deque()
         self._runner: web.AppRunner | None = None
         self.rest_url = self.stream_url = ""
@@ -144,19 +147,18 @@ class HostileExchange:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for socket in list(self._open):
-            await socket.close()
+        await self.close_all()
         if self._runner:
             await self._runner.cleanup()
 
     async def live(self, windows: int = 1) -> int:
-        """Let so many windows of 100 ms happen at once, send what is due, and return the number of frames sent."""
+        """Let so many windows happen at once, send what is due, and return the number of frames sent."""
         for _ in range(windows):
             frames = [
                 (symbol, frame)
                 for symbol, market in self.markets.items()
                 if symbol not in self.quiet
-                for frame in market.window(self._wall())
+                for frame in market.window(self._wall(), self.habits.orders)
             ]
             self._late.append((self._monotonic() + self.habits.lag, frames))
         await self._close_old()
@@ -165,17 +167,26 @@ class HostileExchange:
             sent += await self._send(self._late.popleft()[1])
         return sent
 
+    def fall_silent(self) -> None:
+        """Send nothing more to those who are connected now; whoever comes later is served."""
+        self._silent.update(self._open)
+
     async def _send(self, frames: list[tuple[str, bytes]]) -> int:
-        if self.habits.is_silent:
-            return 0
         sent = 0
         for socket, (symbols, _) in list(self._open.items()):
+            if socket in self._silent:
+                continue
             with suppress(ConnectionError):
                 for symbol, frame in frames:
                     if symbol in symbols:
                         await socket.send_frame(frame, WSMsgType.TEXT)
                         sent += 1
         return sent
+
+    async def close_all(self) -> None:
+        """Close every connection."""
+        for socket in list(self._open):
+            await socket.close(code=1001)
 
     async def _close_old(self) -> None:
         if self.habits.closes_after is None:
@@ -190,17 +201,20 @@ class HostileExchange:
         return _json({"rateLimits": [], "symbols": [{"symbol": name, "status": "TRADING"} for name in self.markets]})
 
     async def _depth(self, request: web.Request) -> web.Response:
-        symbol = request.query["symbol"]
-        self.depth_requests.append(symbol)
+        symbol, limit = request.query["symbol"], int(request.query["limit"])
+        if limit > 5:
+            self.snapshots.append(symbol)
         if self.habits.is_rest_away or symbol in self.habits.failing:
             raise web.HTTPBadGateway
-        return _json(self.markets[symbol].snapshot(int(request.query["limit"])))
+        return _json(self.markets[symbol].snapshot(limit))
 
     async def _serve(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         self.connections += 1
         self._open[socket] = set(), self._monotonic()
+        if self.connections <= self.habits.silent_connections:
+            self._silent.add(socket)
         names, number = 0, 0
         try:
             async for message in socket:
@@ -215,6 +229,7 @@ class HostileExchange:
                 await socket.send_str(orjson.dumps({"result": None, "id": asked["id"]}).decode())
         finally:
             del self._open[socket]
+            self._silent.discard(socket)
         return socket
 
 
@@ -229,9 +244,3 @@ def _frame(stream: str, data: dict[str, object]) -> bytes:
 def _json(value: object) -> web.Response:
     return web.Response(body=orjson.dumps(value), content_type="application/json")
 
-
-async def settled(received: Callable[[], int], expected: int) -> None:
-    """Return when so many frames have been received; raises `TimeoutError` when they do not come."""
-    async with asyncio.timeout(30):
-        while received() < expected:
-            await asyncio.sleep(0)

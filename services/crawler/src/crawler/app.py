@@ -21,10 +21,10 @@ from crawler.state import StateFile
 from crawler.streams import Disconnected, StreamEvent, Streams, Suspected, Unreadable
 from crawler.symbols import SymbolBoard
 from crawler.venues.port import Rest
-from fairprice.broker.outbox import Outbox, Sent
+from fairprice.broker.outbox import Outbox
 from fairprice.broker.port import Broker
 from fairprice.errors import TransientError
-from fairprice.messages import BOOKS_TYPE, Book, Gap
+from fairprice.messages import BOOKS_TYPE, Book, Event, Gap
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import Clock
 from fairprice.runtime.health import Check
@@ -210,29 +210,27 @@ class Crawler:
             self._streams.set_quiet(self._board.not_trading())
 
     def _on_event(self, event: StreamEvent) -> None:
-        kind = type(event)
-        if kind is Ticker:
-            self._report.tickers += 1
-            if feed := self._feeds.get(event.symbol):
-                self._publish(feed.receive_ticker(event))
-        elif kind is Diff:
-            if feed := self._feeds.get(event.symbol):
-                now = self._clock.wall()
-                self._report.count_diff(event.event_time, now)
-                self._publish(feed.receive_diff(event, now))
-        elif kind is Snapshot:
-            self._on_snapshot(event)
-        elif kind is Unreadable:
-            self._report.count_unreadable(event)
-            self._expect_loss((event.symbol,) if event.symbol else (), "unreadable_frame")
-        elif kind is Disconnected:
-            self._expect_loss(event.symbols, event.reason)
-        elif kind is Suspected:
-            self._expect_loss(event.symbols, "silence")
+        match event:
+            case Ticker():
+                self._report.tickers += 1
+                if feed := self._feeds.get(event.symbol):
+                    self._publish(feed.receive_ticker(event))
+            case Diff():
+                if feed := self._feeds.get(event.symbol):
+                    now = self._clock.wall()
+                    self._report.count_diff(event.event_time, now)
+                    self._publish(feed.receive_diff(event, now))
+            case Snapshot():
+                self._on_snapshot(event)
+            case Unreadable():
+                self._report.count_unreadable(event)
+                self._expect_loss((event.symbol,) if event.symbol else (), "unreadable_frame")
+            case Disconnected() | Suspected():
+                self._expect_loss(event.symbols, "disconnect" if isinstance(event, Disconnected) else "silence")
 
     def _on_snapshot(self, answer: Snapshot | NoneLeft) -> None:
         if feed := self._feeds.get(answer.symbol):
-            self._publish(feed.end_snapshots() if type(answer) is NoneLeft else feed.receive_snapshot(answer))
+            self._publish(feed.end_snapshots() if isinstance(answer, NoneLeft) else feed.receive_snapshot(answer))
 
     def _expect_loss(self, symbols: Iterable[str], reason: str) -> None:
         for symbol in symbols:
@@ -241,14 +239,14 @@ class Crawler:
 
     def _publish(self, outputs: list[Output]) -> None:
         for output in outputs:
-            kind = type(output)
-            if kind is Book or kind is Gap:
-                self._report.count(output)
-                self._outbox.put(output)
-            elif kind is Fact:
-                self._report.tell(output)
-            elif kind is SnapshotRequest:
-                self._ask(output)
+            match output:
+                case Book() | Gap():
+                    self._report.count(output)
+                    self._outbox.put(output)
+                case SnapshotRequest():
+                    self._ask(output)
+                case Fact():
+                    self._report.tell(output)
 
     def _ask(self, request: SnapshotRequest) -> None:
         if self._venue.snapshots_in_stream:
@@ -267,10 +265,12 @@ class Crawler:
                 self._outbox.put(status)
             await self._save()
 
-    def _confirm(self, sent: list[Sent]) -> None:
-        for each in sent:
-            if each.type in {"book", "gap"}:
-                self._confirmed[each.symbol] = Confirmed(each.update_id, each.event_time)
+    def _confirm(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Book):
+                self._confirmed[event.symbol] = Confirmed(event.update_id, event.event_time)
+            elif isinstance(event, Gap):
+                self._confirmed[event.symbol] = Confirmed(event.to_update_id, event.to_time)
 
     async def _save(self) -> None:
         if not self._state:

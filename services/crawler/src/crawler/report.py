@@ -106,9 +106,9 @@ class Report:
 
     def count(self, event: Book | Gap) -> None:
         """Count what is published; a gap is logged."""
-        if type(event) is Book:
+        if isinstance(event, Book):
             self._latency.observe(event.received_time - event.event_time)
-        elif type(event) is Gap:
+        else:
             missing = max(0, event.to_update_id - event.from_update_id + 1)
             self.gaps += 1
             self._gap_counts[event.symbol, event.reason] += 1

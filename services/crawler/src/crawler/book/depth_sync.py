@@ -40,7 +40,7 @@ REFRESH_PAUSE = 10_000_000
 LAG_TIME = 1_000_000
 """Microseconds of the exchange's time that a stream may bring only what the snapshot holds before that is told."""
 
-STEADY_TIME = 60_000_000
+STEADY_TIME = 10_000_000
 """Microseconds of the exchange's time after which a book is taken for sound: the next snapshot is a first attempt."""
 
 

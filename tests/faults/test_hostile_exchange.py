@@ -1,0 +1,229 @@
+"""The whole crawler against an exchange that misbehaves, on one clock that the test drives.
+
+Whatever happens, each published book's top is the exchange's at its id, and every id from the first book on is in one
+book or in one gap.
+"""
+
+import asyncio
+import resource
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+from crawler.app import Crawler
+from crawler.settings import CrawlerSettings
+from fairprice import topology
+from fairprice.broker.memory import MemoryBroker
+from fairprice.messages import Book, Gap, decode
+from tests.clocks import ManualClock
+from tests.faults.hostile_exchange import HostileExchange
+
+WINDOW = 0.1
+
+
+class Trial:
+    """A crawler, its exchange, and all that it has published, judged as it comes."""
+
+    def __init__(self, exchange, crawler, clock, broker):
+        self.exchange, self.crawler, self.clock, self.broker = exchange, crawler, clock, broker
+        self.books, self.gaps = 0, []
+        self.covered = {}
+        self.newest = {}
+
+    async def live(self, seconds, window=WINDOW):
+        """Let the exchange go on for so long and judge what is published."""
+        for _ in range(round(seconds / window)):
+            await self.clock.advance(window)
+            await self.exchange.live()
+            await self.read()
+
+    async def until(self, condition, within=600.0, window=WINDOW):
+        """Let the exchange go on until it is so; return the seconds that took."""
+        began = self.clock.monotonic()
+        while not condition():
+            assert self.clock.monotonic() - began < within, f"not within {within} s"
+            await self.live(window, window)
+        return self.clock.monotonic() - began
+
+    async def read(self):
+        """Let real sockets bring what was sent, then judge what has come."""
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.0005)
+        async with asyncio.timeout(30):
+            while self.broker.depths()[topology.BOOKS_STORER]:
+                for delivery in await self.subscription.receive(100):
+                    for event in decode(delivery.message.body):
+                        self.judge(event)
+                    await delivery.ack()
+
+    def judge(self, event):
+        match event:
+            case Book():
+                self.books += 1
+                self.cover(event.symbol, event.first_update_id, event.update_id)
+                top = self.exchange.markets[event.symbol].tops[event.update_id]
+                assert (event.bids[0], event.asks[0]) == top
+                self.newest[event.symbol] = event
+            case Gap():
+                self.gaps.append(event)
+                self.cover(event.symbol, event.from_update_id, event.to_update_id)
+
+    def cover(self, symbol, first, last):
+        before = self.covered.get(symbol)
+        assert before is None or first == before + 1, f"{symbol}: {first} does not follow {before}"
+        self.covered[symbol] = last
+
+    def is_current(self, symbols=None):
+        """Whether the last id of each market was published."""
+        return all(
+            self.covered.get(symbol) == self.exchange.markets[symbol].last_id
+            for symbol in symbols or self.exchange.markets
+        )
+
+
+@asynccontextmanager
+async def trial(symbols, *, quiet=(), **settings):
+    clock = ManualClock()
+    exchange = HostileExchange(symbols, wall=clock.wall, monotonic=clock.monotonic, quiet=quiet)
+    async with exchange:
+        broker = MemoryBroker(exchanges=(topology.Exchange(topology.BOOKS, (topology.BOOKS_STORER,)),))
+        options = {
+            "symbols": tuple(symbols), "exchange_rest_url": exchange.rest_url, "snapshot_levels": 100,
+            "exchange_stream_url": exchange.stream_url, "state_dir": None,
+        } | settings  # fmt: skip
+        crawler = Crawler(CrawlerSettings(**options), broker, name="one", random=Random(1), clock=clock)
+        stop = asyncio.Event()
+        async with broker.subscribe(topology.BOOKS_STORER, 1000) as subscription:
+            it = Trial(exchange, crawler, clock, broker)
+            it.subscription = subscription
+            running = asyncio.create_task(crawler.run(stop))
+            try:
+                yield it
+            finally:
+                stop.set()
+                while not running.done():
+                    await clock.advance(WINDOW)
+                    await it.read()
+                await running
+
+
+async def test_a_calm_day():
+    async with trial(["AAAUSDT", "BBBUSDT"]) as it:
+        seconds = await it.until(it.is_current)
+        print(f"in sync after {seconds:.1f} s")
+        await it.live(60)
+        assert it.is_current()
+        assert not it.gaps
+        assert it.exchange.connections == 2
+
+
+async def test_both_connections_are_silent_from_the_start():
+    async with trial(["AAAUSDT", "BBBUSDT"]) as it:
+        it.exchange.habits.silent_connections = 2
+        seconds = await it.until(it.is_current)
+        print(f"a feed that never began: {seconds:.1f} s until the first books")
+        assert seconds < 60
+        await it.live(10)
+        assert it.is_current()
+        assert not it.gaps
+
+
+async def test_both_connections_fall_silent_later():
+    async with trial(["AAAUSDT", "BBBUSDT"]) as it:
+        await it.until(it.is_current)
+        await it.live(30)
+        it.exchange.fall_silent()
+        await it.live(1)
+        seconds = await it.until(it.is_current)
+        print(f"a stalled feed: {seconds:.1f} s until the books are current again")
+        assert seconds < 30
+        assert {gap.symbol for gap in it.gaps} == {"AAAUSDT", "BBBUSDT"}
+        assert {gap.reason for gap in it.gaps} == {"silence"}
+
+
+async def test_one_connection_falls_silent_and_nothing_is_missed():
+    async with trial(["AAAUSDT"]) as it:
+        it.exchange.habits.silent_connections = 1
+        await it.until(it.is_current)
+        await it.live(60)
+        assert it.exchange.connections == 3, "the silent one was replaced, once"
+        assert not it.gaps
+
+
+async def test_the_second_subscription_is_refused():
+    symbols = [f"S{number}USDT" for number in range(150)]
+    async with trial(symbols) as it:
+        it.exchange.habits.refused_request = 2
+        await it.live(5)
+        assert 2 <= it.exchange.connections <= 16, "with back-off"
+        it.exchange.habits.refused_request = None
+        seconds = await it.until(it.is_current)
+        print(f"a refused subscription: {seconds:.1f} s after it was granted")
+
+
+async def test_connections_are_closed_each_30_seconds():
+    async with trial(["AAAUSDT", "BBBUSDT"]) as it:
+        await it.until(it.is_current)
+        it.exchange.habits.closes_after = 30
+        await it.live(300)
+        await it.until(it.is_current)
+        print(f"{it.exchange.connections} connections, {len(it.gaps)} gaps in five minutes")
+        assert it.exchange.connections <= 30
+        assert it.books > 5000
+
+
+async def test_rest_is_away_for_an_hour_under_load():
+    async with trial([f"S{number}USDT" for number in range(10)]) as it:
+        await it.until(it.is_current)
+        before = resident_bytes()
+        it.exchange.habits.is_rest_away = True
+        it.exchange.habits.orders = 36
+        await it.live(1)
+        await it.exchange.close_all()  # so that every book is lost, and cannot come back
+        await it.live(180)
+        await it.live(3420, window=1.0)
+        print(f"memory grew by {(resident_bytes() - before) / 1e6:.0f} MB to {resident_bytes() / 1e6:.0f} MB")
+        assert resident_bytes() < 200e6
+        it.exchange.habits.is_rest_away = False
+        seconds = await it.until(it.is_current)
+        print(f"REST away for an hour: {seconds:.1f} s until the books are current again")
+        assert seconds < 70, "the longest pause between two attempts is a minute"
+        assert {gap.symbol for gap in it.gaps} == set(it.exchange.markets)
+
+
+async def test_four_hundred_failing_symbols_delay_the_others_by_nothing_but_their_turn():
+    good = [f"G{number}USDT" for number in range(100)]
+    bad = [f"B{number}USDT" for number in range(400)]
+    async with trial([*bad, *good]) as it:
+        it.exchange.habits.failing = set(bad)
+        seconds = await it.until(lambda: it.is_current(good))
+        print(f"100 symbols beside 400 that fail: {seconds:.1f} s")
+        assert seconds < 10
+        await it.live(60, window=1.0)
+        assert len(it.exchange.snapshots) <= 100 + 400 * 9, "a failing symbol is asked for at growing intervals"
+        it.exchange.habits.failing = set()
+        print(f"the 400 after they healed: {await it.until(it.is_current, window=1.0):.1f} s")
+
+
+async def test_diffs_come_five_seconds_behind_rest():
+    async with trial(["AAAUSDT"]) as it:
+        it.exchange.habits.lag = 5
+        seconds = await it.until(lambda: it.books)
+        print(f"a stream 5 s behind REST: {seconds:.1f} s until the first book")
+        assert seconds < 11, "five until there is a diff, five until there is one that the snapshot does not hold"
+        await it.live(60)
+        assert it.exchange.snapshots == ["AAAUSDT"]
+        assert not it.gaps
+
+
+async def test_six_hundred_symbols_are_spread_over_connections():
+    async with trial([f"S{number}USDT" for number in range(600)]) as it:
+        seconds = await it.until(it.is_current)
+        print(f"600 symbols: {seconds:.1f} s until all are in sync")
+        assert it.exchange.connections == 4, "two for each half"
+
+
+def resident_bytes():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
