@@ -5,20 +5,17 @@ import asyncio
 import os
 import socket
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from random import Random
 
-import aiohttp
-
 from crawler.app import Crawler
 from crawler.capture import Capture, open_recording
+from crawler.proxy import proxies, session
 from crawler.settings import CrawlerSettings
-from crawler.venues.binance.governor import Governor
-from crawler.venues.binance.rest import RestClient
+from crawler.symbols import SymbolBoard
 from fairprice.broker.client import BrokerSettings, broker_problem, connected
 from fairprice.errors import ExchangeUnavailable, InvalidMarketData, StartupError
 from fairprice.runtime import lifecycle
@@ -38,7 +35,10 @@ def main() -> int:
 async def _run(_options: argparse.Namespace, environ: Mapping[str, str], stop: asyncio.Event) -> int:
     settings = lifecycle.start(CrawlerSettings, environ, "crawler")
     async with connected("crawler", BrokerSettings.load(environ)) as broker:
-        crawler = Crawler(settings, broker, name=socket.gethostname(), random=Random(), clock=SystemClock())  # noqa: S311  jitter
+        random, clock = Random(), SystemClock()  # noqa: S311  jitter
+        crawler = Crawler(
+            settings, broker, name=socket.gethostname(), random=random, clock=clock, proxy=proxies(environ)
+        )
         checks = {**broker.checks(), **crawler.checks()}
         async with serve_health(environ, PORT, checks, crawler.samples, broker.samples):
             await lifecycle.drain(crawler.run(stop), stop)
@@ -47,27 +47,24 @@ async def _run(_options: argparse.Namespace, environ: Mapping[str, str], stop: a
 
 async def _check(_options: argparse.Namespace, environ: Mapping[str, str], _stop: asyncio.Event) -> int:
     settings = lifecycle.start(CrawlerSettings, environ, "crawler", quiet=True)
-    async with aiohttp.ClientSession() as session:
-        exchange_problem = await _exchange_problem(_rest(session, settings), settings.symbols)
     problems = {
-        "exchange": exchange_problem,
+        "exchange": await _exchange_problem(settings, environ),
         "broker": await broker_problem("crawler", BrokerSettings.load(environ)),
     }
     print(describe({"settings": None, **problems}))
     return 1 if any(problems.values()) else lifecycle.EXIT_OK
 
 
-async def _exchange_problem(rest: RestClient, symbols: tuple[str, ...]) -> str | None:
-    try:
-        await rest.require_symbols(symbols)
-    except (ExchangeUnavailable, StartupError) as error:
-        return str(error)
-    return None
-
-
-def _rest(session: aiohttp.ClientSession, settings: CrawlerSettings) -> RestClient:
-    clock = SystemClock()
-    return RestClient(session, settings.exchange_rest_url, Governor(), monotonic=clock.monotonic, wall_clock=clock.wall)
+async def _exchange_problem(settings: CrawlerSettings, environ: Mapping[str, str]) -> str | None:
+    url, _ = settings.urls()
+    board = SymbolBoard(settings.symbols)
+    async with session(url, proxies(environ)(url)) as http:
+        rest = settings.the_venue().rest(http, url, clock=SystemClock(), share=settings.address_share)
+        try:
+            board.begin(await rest.symbols(), url)
+        except (ExchangeUnavailable, StartupError) as error:
+            return str(error)
+    return board.describe()
 
 
 async def _record(options: argparse.Namespace, environ: Mapping[str, str], stop: asyncio.Event) -> int:
@@ -75,11 +72,13 @@ async def _record(options: argparse.Namespace, environ: Mapping[str, str], stop:
     if options.seconds:
         asyncio.get_running_loop().call_later(options.seconds, stop.set)
     with ExitStack() as stack:
-        capture = Capture(settings, open_recording(stack, options.output), time.time_ns)
+        url, _ = settings.urls()
+        file = open_recording(stack, options.output)
+        capture = Capture(settings, file, clock=SystemClock(), random=Random(), proxy=proxies(environ))  # noqa: S311  jitter
         print(f"Recording {', '.join(settings.symbols)} into {options.output}; Ctrl-C ends it.", file=sys.stderr)
-        async with aiohttp.ClientSession() as session:
+        async with session(url, proxies(environ)(url)) as http:
             try:
-                await capture.run(session, _rest(session, settings), stop)
+                await capture.run(http, stop)
             except* (ExchangeUnavailable, InvalidMarketData) as errors:
                 raise StartupError(f"recording ended after {capture.lines} lines: {errors.exceptions[0]}") from errors
     print(f"{capture.lines} lines in {options.output}.", file=sys.stderr)
@@ -87,7 +86,7 @@ async def _record(options: argparse.Namespace, environ: Mapping[str, str], stop:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="crawler", description="Follows Binance's order books.")
+    parser = argparse.ArgumentParser(prog="crawler", description="Keeps order books in sync with an exchange and publishes them.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("check", help="say whether settings and servers are all right")
     record = commands.add_parser("record", help="write what the exchange sends to a file, to be played later")
