@@ -40,7 +40,7 @@ async def _run(_options: argparse.Namespace, environ: Mapping[str, str], stop: a
             settings, broker, name=socket.gethostname(), random=random, clock=clock, proxy=proxies(environ)
         )
         checks = {**broker.checks(), **crawler.checks()}
-        async with serve_health(environ, PORT, checks, crawler.samples, broker.samples):
+        async with serve_health(environ, PORT, checks, crawler.samples, broker.samples, notes=crawler.notes()):
             await lifecycle.drain(crawler.run(stop), stop)
     return lifecycle.EXIT_OK
 

@@ -154,17 +154,17 @@ class Pipeline:
     def _summary(self, seconds: float, *, is_done: bool) -> Summary:
         rows = self._stored.rows
         return Summary(
-            books=self._crawler.feed.books,
+            books=self._crawler.summary.books,
             prices=rows["fair_price"],
             gaps=rows["gap"],
             dead_letters=self._dead.total(),
-            without_books=self._crawler.feed.without_books,
+            without_books=self._crawler.summary.without_books,
             seconds=round(seconds, 3),
             not_stored=None if is_done else self._not_stored(),
         )
 
     def _not_stored(self) -> str:
-        prices = self._crawler.feed.books - self._stored.rows["fair_price"]
+        prices = self._crawler.summary.books - self._stored.rows["fair_price"]
         troubles = {trouble for check in self._stored.checks().values() if (trouble := check())}
         why = "; ".join(sorted(troubles)) or "the store did not answer in time"
         return f"the prices of the last {prices} books, and what belongs to them: {why}"

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from itertools import chain
+from types import MappingProxyType
 
 import orjson
 from aiohttp import web
@@ -15,22 +16,33 @@ from fairprice.runtime.settings import HttpSettings, given
 Check = Callable[[], str | None]
 """Returns what is wrong, in words, or None."""
 
+NOTHING: Mapping[str, Check] = MappingProxyType({})
 
-def health_routes(checks: Mapping[str, Check], registry: CollectorRegistry) -> list[web.RouteDef]:
-    """Return the three routes: `/livez` answers while the event loop runs, `/readyz` is 503 with the reasons."""
+
+def health_routes(
+    checks: Mapping[str, Check], registry: CollectorRegistry, notes: Mapping[str, Check] = NOTHING
+) -> list[web.RouteDef]:
+    """Return the three routes: `/livez` answers while the event loop runs, `/readyz` is 503 with the reasons.
+
+    `notes` are told there, too, and change nothing about being ready.
+    """
 
     async def livez(_request: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})
 
     async def readyz(_request: web.Request) -> web.Response:
-        problems = {name: problem for name, check in checks.items() if (problem := check())}
-        body = {"status": "not ready" if problems else "ready", "problems": problems}
+        problems = _found(checks)
+        body = {"status": "not ready" if problems else "ready", "problems": problems, "notes": _found(notes)}
         return web.Response(body=orjson.dumps(body), status=503 if problems else 200, content_type="application/json")
 
     async def metrics(_request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+
+
+def _found(checks: Mapping[str, Check]) -> dict[str, str]:
+    return {name: problem for name, check in checks.items() if (problem := check())}
 
 
 def process_registry(*samples: Callable[[], Iterable[Sample]]) -> CollectorRegistry:
@@ -47,10 +59,12 @@ async def serve_health(
     port: int,
     checks: Mapping[str, Check],
     *samples: Callable[[], Iterable[Sample]],
+    notes: Mapping[str, Check] = NOTHING,
 ) -> AsyncIterator[str]:
     """Serve `/livez`, `/readyz` and `/metrics` on the usual port, or where the environment says; yield the URL."""
     settings = HttpSettings.load({"FAIRPRICE_HTTP_PORT": str(port)} | given(environ))
-    async with serve(health_routes(checks, process_registry(*samples)), settings.http_host, settings.http_port) as url:
+    routes = health_routes(checks, process_registry(*samples), notes)
+    async with serve(routes, settings.http_host, settings.http_port) as url:
         yield url
 
 
