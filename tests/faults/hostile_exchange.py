@@ -222,7 +222,9 @@ class HostileExchange:
                 number += 1
                 names += len(asked["params"])
                 if number == self.habits.refused_request or names > self.habits.streams:
-                    await socket.send_str(orjson.dumps({"error": {"code": 2, "msg": "Too many"}, "id": number}).decode())
+                    await socket.send_str(
+                        orjson.dumps({"error": {"code": 2, "msg": "Too many"}, "id": number}).decode()
+                    )
                     continue
                 symbols, opened = self._open[socket]
                 self._open[socket] = symbols | {name.partition("@")[0].upper() for name in asked["params"]}, opened
@@ -243,4 +245,3 @@ def _frame(stream: str, data: dict[str, object]) -> bytes:
 
 def _json(value: object) -> web.Response:
     return web.Response(body=orjson.dumps(value), content_type="application/json")
-

@@ -86,7 +86,9 @@ async def _record(options: argparse.Namespace, environ: Mapping[str, str], stop:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="crawler", description="Keeps order books in sync with an exchange and publishes them.")
+    parser = argparse.ArgumentParser(
+        prog="crawler", description="Keeps order books in sync with an exchange and publishes them."
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("check", help="say whether settings and servers are all right")
     record = commands.add_parser("record", help="write what the exchange sends to a file, to be played later")
