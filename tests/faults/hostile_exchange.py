@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
+from typing import Self
 
 import orjson
 from aiohttp import WSMsgType, web
@@ -130,7 +131,7 @@ class HostileExchange:
         self._runner: web.AppRunner | None = None
         self.rest_url = self.stream_url = ""
 
-    async def __aenter__(self) -> "HostileExchange":
+    async def __aenter__(self) -> Self:
         application = web.Application()
         application.add_routes(
             [

@@ -1,8 +1,8 @@
 """The last confirmed update id of each symbol, in a small file, so that a restarted crawler can tell its gap.
 
-It may lag behind what was published, never run ahead: a gap may overlap what is stored, no hole goes unrecorded. Several
-crawlers may share a folder: each locks the lowest number that is free, and whoever finds a symbol in none but another's
-file takes it from there.
+It may lag behind what was published, never run ahead: a gap may overlap what is stored, no hole goes unrecorded.
+Several crawlers may share a folder: each locks the lowest number that is free, and a symbol that its file does not have
+is looked for in the others.
 """
 
 import fcntl

@@ -1,4 +1,4 @@
-"""Whether the exchange lists the symbols that are followed, and whether they trade: asked at the start and now and then."""
+"""Whether the exchange lists the symbols that are followed and whether they trade, as of its last list."""
 
 from collections.abc import Iterable, Mapping
 

@@ -14,7 +14,6 @@ import converter.app
 import gateway.app
 import storer.app
 from crawler.app import Crawler
-from crawler.book_feed import VENUE
 from fairprice.broker.memory import MemoryBroker
 from fairprice.runtime import lifecycle
 from fairprice.runtime.backoff import delays
@@ -130,7 +129,7 @@ class Pipeline:
             stop=stop,
             registry=self._registry,
             checks={**self._crawler.checks(), **self._stored.checks()},
-            expected=[(VENUE, symbol) for symbol in self._settings.crawler.symbols],
+            expected=[(self._settings.crawler.venue, symbol) for symbol in self._settings.crawler.symbols],
             on_serving=self._on_serving,
         )
 

@@ -8,7 +8,7 @@ from collections import deque
 from typing import NamedTuple
 
 from crawler.book.depth_sync import Applied
-from fairprice.messages import Book, Gap, Level
+from fairprice.messages import Book, Gap
 
 RECENT_TIMES = 600
 """Event times remembered, so that no two books of a symbol carry the same one: time is their key in the store."""
