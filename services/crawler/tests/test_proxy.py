@@ -321,7 +321,10 @@ async def test_requests_go_through_the_proxy_which_resolves_the_name(kind, user)
     async with proxy_server(kind, user=user) as (proxy, environ):
         address = f"http://{HIDDEN}:{port}"
         with structlog.testing.capture_logs() as logs:
-            async with session(address, choose(environ, address)) as requests, requests.get(f"{address}/depth") as answer:
+            async with (
+                session(address, choose(environ, address)) as requests,
+                requests.get(f"{address}/depth") as answer,
+            ):
                 assert await answer.json() == {"lastUpdateId": 7}
         assert proxy.asked == [f"{HIDDEN}:{port}"]
         assert len(logs) == 1

@@ -1,8 +1,8 @@
-"""Streams of a made-up venue, whose sockets a test speaks through, on a clock that it drives."""
+"""Streams of a made-up venue, whose sockets a test speaks through, on its clock."""
 
 import asyncio
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -11,12 +11,14 @@ from random import Random
 import pytest
 import structlog
 from clocks import ManualClock, settle
+from websockets.asyncio.server import serve
 
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
 from crawler.streams import Disconnected, Streams, Suspected, Unreadable
 from crawler.venues.port import DiffHead, Limits, Reply, Shutdown
 from fairprice.errors import ExchangeUnavailable, InvalidMarketData, StartupError
 from fairprice.runtime.backoff import delays
+from fairprice.runtime.clock import SystemClock
 
 LIMITS = Limits(weight=6000, attempts=60, messages=5, streams=1024)
 FIVE_MINUTES = 300.0
@@ -794,3 +796,49 @@ async def test_after_an_outage_a_quiet_symbol_is_no_stall(exchange):
         await desk.clock.advance(120)
         assert probe.asked
         assert not desk.of(Suspected)
+
+
+async def test_a_real_server_that_carries_1024_streams_a_connection_grants_all_of_six_hundred_symbols():
+    refused = 0
+
+    async def handler(connection):
+        nonlocal refused
+        carried = 0
+        async for text in connection:
+            _, number, *names = text.split()
+            carried += len(names)
+            refused += carried > 1024
+            await connection.send(f"no {number}" if carried > 1024 else f"ok {number}")
+            for name in names:
+                symbol, _, kind = name.partition("@")
+                if kind == "diff":
+                    await connection.send(f"diff {symbol} 1 2")
+
+    async with serve(handler, "127.0.0.1", 0, compression=None) as server:
+        port = server.sockets[0].getsockname()[1]
+        events, changed = [], asyncio.Event()
+
+        def sink(event):
+            events.append(event)
+            changed.set()
+
+        streams = Streams(
+            ToyVenue(),
+            f"ws://127.0.0.1:{port}",
+            [f"S{number}" for number in range(600)],
+            sink=sink,
+            pause=Room(),
+            clock=SystemClock(),
+            back_off=partial(delays, Random(1)),
+        )
+        run = asyncio.create_task(streams.run())
+        async with asyncio.timeout(20):
+            while len(events) < 600 or streams.open < 4:
+                changed.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), 0.1)
+        run.cancel()
+        await asyncio.wait({run})
+    assert not refused
+    assert len({event.symbol for event in events}) == len(events) == 600
+    assert streams.uncovered == ()

@@ -240,7 +240,8 @@ def test_what_was_read_before_a_pause_waits_and_so_does_the_end(run):
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(451, StartupError), (503, ExchangeUnavailable), (429, ExchangeUnavailable), (302, ExchangeUnavailable)]
+    ("status", "error"),
+    [(451, StartupError), (503, ExchangeUnavailable), (429, ExchangeUnavailable), (302, ExchangeUnavailable)],
 )
 def test_a_handshake_that_is_refused_says_with_what(run, status, error):
     def refuse(connection, _request):
@@ -293,8 +294,8 @@ def test_tls_is_spoken_and_the_certificate_is_looked_at(run, certificate, monkey
         await connection.wait_closed()
 
     async def scenario():
-        async with exchange(handler, ssl=server_side) as address:
-            address = address.replace("ws://127.0.0.1", "wss://localhost")
+        async with exchange(handler, ssl=server_side) as by_address:
+            address = by_address.replace("ws://127.0.0.1", "wss://localhost")
             with pytest.raises(ExchangeUnavailable, match="certificate verify failed"):
                 await open_websocket(address, Listener())
             trusting = ssl.create_default_context(cafile=certificate / "certificate.pem")

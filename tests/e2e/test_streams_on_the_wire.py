@@ -1,0 +1,111 @@
+"""The crawler's streams against the simulator: another program's reading of the same protocol, over real sockets."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from random import Random
+
+import pytest
+
+from crawler.book.market_data import Diff, Ticker
+from crawler.streams import Disconnected, Streams
+from crawler.venues.binance.venue import Binance
+from fairprice.runtime.backoff import delays
+from fairprice.runtime.clock import SystemClock
+from simulator.exchange import Exchange
+from simulator.faults import Fault
+from simulator.knobs import Knobs
+from simulator.server import SimulatorServer
+
+PATIENCE = 20
+
+
+class Roomy:
+    is_full = False
+
+
+class Sink:
+    """Keeps the events, and says when there are more."""
+
+    def __init__(self):
+        self.events = []
+        self.changed = asyncio.Event()
+
+    def push(self, event):
+        self.events.append(event)
+        self.changed.set()
+
+    def of(self, kind, symbol=None):
+        return [event for event in self.events if type(event) is kind and symbol in {None, event.symbol}]
+
+    async def until(self, condition):
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                self.changed.clear()
+                await self.changed.wait()
+
+
+@asynccontextmanager
+async def following(server, symbols, venue=None, **options):
+    sink = Sink()
+    venue = venue or Binance()
+    clock = SystemClock()
+    streams = Streams(
+        venue,
+        server.stream_url,
+        symbols,
+        sink=sink.push,
+        pause=Roomy(),
+        clock=clock,
+        back_off=partial(delays, Random(1)),
+        overlap=0.5,
+        **options,
+    )
+    run = asyncio.create_task(streams.run())
+    try:
+        yield streams, sink
+    finally:
+        run.cancel()
+        await asyncio.wait({run})
+        if not run.cancelled():
+            run.result()
+
+
+def joins(diffs):
+    return all(later.first_update_id == earlier.update_id + 1 for earlier, later in pairwise(diffs))
+
+
+@pytest.mark.parametrize("kind", ["disconnect", "server_shutdown"])
+async def test_what_ends_one_connection_loses_nothing(kind):
+    async with (
+        SimulatorServer(Exchange(("BTCUSDT", "ETHUSDT"))) as server,
+        following(server, ("BTCUSDT", "ETHUSDT")) as (streams, sink),
+    ):
+        await sink.until(lambda: streams.open == 2 and len(sink.of(Diff, "BTCUSDT")) > 5)
+        server.inject(Fault(kind, scope="one"))
+        await sink.until(lambda: server.status()["connections"]["opened"] > 2 and streams.open >= 2)
+        seen = len(sink.of(Diff))
+        await sink.until(lambda: len(sink.of(Diff)) > seen + 20)
+        for symbol in ("BTCUSDT", "ETHUSDT"):
+            assert joins(sink.of(Diff, symbol))
+            assert sink.of(Ticker, symbol)
+        assert not sink.of(Disconnected)
+        assert streams.repeats > 20
+        assert not server.limits.breaches
+
+
+async def test_more_streams_than_a_connection_carries_come_by_several():
+    symbols = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT")
+    venue = Binance()
+    venue.limits = replace(venue.limits, streams=4)
+    knobs = Knobs(streams_per_connection=4, too_many_streams="close")
+    async with (
+        SimulatorServer(Exchange(symbols, knobs=knobs)) as server,
+        following(server, symbols, venue) as (streams, sink),
+    ):
+        await sink.until(lambda: all(len(sink.of(Diff, symbol)) > 3 for symbol in symbols) and streams.open == 6)
+        assert streams.uncovered == ()
+        assert not sink.of(Disconnected)
+        assert not server.limits.breaches
