@@ -41,6 +41,9 @@ QUEUES = {BOOKS_CONVERTER: ORANGE, BOOKS_STORER: GREEN, PRICES_STORER: SKY}
 LAST_RESORTS = {DEAD_LETTERS: VERMILION, UNROUTED: PURPLE}
 
 RATE = "[$__rate_interval]"
+ERLANG_TIMES = ("{}_milliseconds", "{}_seconds_total")
+"""How RabbitMQ 3.10 to 4.2 and how 4.3 name times; 4.3.6 still counts milliseconds in what it calls seconds."""
+
 PER_SECOND = "cps"
 STALE_SECONDS = 5
 
@@ -391,13 +394,18 @@ def _processor() -> TimeSeries:
         "1 is one core fully used, all instances together. InfluxDB does not tell its own.",
         "none",
         promql(
-            f"sum by (job) (rate(process_cpu_seconds_total{RATE})"
-            f" or rate(erlang_vm_statistics_runtime_milliseconds{RATE}) / 1000)",
+            f"sum by (job) (rate(process_cpu_seconds_total{RATE}) or {' or '.join(map(_busy, ERLANG_TIMES))})",
             "{{job}}",
         ),
         colours=JOBS,
     )
     return panel.min(0).axis_soft_max(0.5)
+
+
+def _busy(name: str) -> str:
+    """Return the cores that Erlang uses, whatever the unit in which this RabbitMQ tells both of its times."""
+    runtime, wall = (f"erlang_vm_statistics_{name.format(time)}" for time in ("runtime", "wallclock_time"))
+    return f"rate({runtime}{RATE}) / rate({wall}{RATE})"
 
 
 def _up() -> StateTimeline:
