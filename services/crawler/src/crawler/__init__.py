@@ -1,5 +1,5 @@
-"""Keeps order books in provable sync with Binance and publishes one book for each diff.
+"""Keeps order books in provable sync with an exchange and publishes one book for each diff.
 
-`order_book` and `depth_sync` are pure: they do no I/O and read no clock. `binance` speaks the exchange's protocol,
-`app` connects the two, `capture` records.
+`venues` know the exchanges' protocols, `streams` the connections to them. `book` is pure: it does no I/O and reads no
+clock. `app` joins them in one direction, `capture` records.
 """

@@ -25,7 +25,8 @@ ID_LIMIT = 1 << 63
 DAY = 86_400_000_000
 """Microseconds: an event time that is farther from the one before it is doubted."""
 
-_NAME_START = len(b'{"stream":"')
+_START = b'{"stream":"'
+_NAME_START = len(_START)
 _ID = b'"u":'
 _ID_DIGITS = 19
 """Room for the digits of an id and the comma behind it; a longer one is left to `decode`."""
@@ -46,18 +47,20 @@ class BinanceDecoder:
     """
 
     def __init__(self, symbols: Iterable[str], dialect: Dialect) -> None:
-        self._dialect = dialect
+        self._foreign_fields = dialect.foreign_fields
+        self._first_id_field = dialect.first_id_field
+        self._first_id_offset = dialect.first_id_offset
         self._symbols = {symbol.lower(): symbol for symbol in symbols}
         self._diff_streams: dict[str, str] = {}
-        self._streams: dict[bytes, tuple[str, Callable[[bytes], Top] | None]] = {
-            f"{name}@bookTicker".encode(): (symbol, read_ticker) for name, symbol in self._symbols.items()
+        self._starts: dict[bytes, tuple[str, Callable[[bytes], Top] | None]] = {
+            _START + f"{name}@bookTicker".encode(): (symbol, read_ticker) for name, symbol in self._symbols.items()
         }
         self._event_time = 0
         self._doubted_time = -DAY
 
     def peek(self, frame: bytes) -> DiffHead | Ticker | None:
         """See `Decoder.peek`. Called for each frame of each connection, so it makes as little as it can."""
-        known = self._streams.get(frame[_NAME_START : frame.find(b'"', _NAME_START)])
+        known = self._starts.get(frame[: frame.find(b'"', _NAME_START)])
         if known is None:
             return None
         start = frame.find(_ID, _NAME_START) + 4
@@ -100,18 +103,18 @@ class BinanceDecoder:
         expected = self._diff_streams.get(stream) or self._learn(stream, data)
         if expected is None:
             return None
-        dialect = self._dialect
         try:
-            symbol, first, last, time = data["s"], data[dialect.first_id_field], data["u"], data["E"]
+            symbol, before, last, time = data["s"], data[self._first_id_field], data["u"], data["E"]
             bids, asks = data["b"], data["a"]
         except KeyError as error:
             raise InvalidMarketData(f"field {error.args[0]!r} is missing", expected) from error
         if symbol != expected:
             raise InvalidMarketData(f"stream {stream!r:.80} carries symbol {symbol!r:.80}", expected)
-        are_integers = type(first) is type(last) is type(time) is int
-        if not are_integers or not (0 <= first + dialect.first_id_offset <= last < ID_LIMIT and 0 < time < ID_LIMIT):
-            text = f"{dialect.first_id_field}={first!r:.30} u={last!r:.30} E={time!r:.30}"
-            raise InvalidMarketData(f"ids or time out of range: {text}", expected)
+        if not (type(before) is type(last) is type(time) is int):
+            raise self._out_of_range(before, last, time, expected)
+        first = before + self._first_id_offset
+        if not (0 <= first <= last < ID_LIMIT and 0 < time < ID_LIMIT):
+            raise self._out_of_range(before, last, time, expected)
         if not _PLAIN_DIFF.fullmatch(frame):
             _require_levels(expected, bids, asks)
         event_time = time if time >= MICROSECONDS_FROM else time * 1000
@@ -119,7 +122,11 @@ class BinanceDecoder:
             self._doubt(event_time, expected)
         self._event_time = event_time
         self._doubted_time = -DAY
-        return Diff(expected, first + dialect.first_id_offset, last, event_time, bids, asks)
+        return _new(Diff, (expected, first, last, event_time, bids, asks, None))
+
+    def _out_of_range(self, first: object, last: object, time: object, symbol: str) -> InvalidMarketData:
+        text = f"{self._first_id_field}={first!r:.30} u={last!r:.30} E={time!r:.30}"
+        return InvalidMarketData(f"ids or time out of range: {text}", symbol)
 
     def _ticker(self, frame: bytes, stream: str, data: dict[str, Any]) -> Ticker | None:
         symbol = self._symbol_of(stream)
@@ -135,11 +142,11 @@ class BinanceDecoder:
         symbol = self._symbol_of(stream)
         if symbol is None or stream.split("@")[1] != "depth":
             return None
-        for field, why in self._dialect.foreign_fields.items():
+        for field, why in self._foreign_fields.items():
             if field in data:
                 raise InvalidMarketData(f"a diff with {field!r} {why}", symbol)
         self._diff_streams[stream] = symbol
-        self._streams[stream.encode()] = symbol, None
+        self._starts[_START + stream.encode()] = symbol, None
         return symbol
 
     def _symbol_of(self, stream: str) -> str | None:
