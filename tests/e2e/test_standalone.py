@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import pytest
 from waiting import eventually
 
+from fairprice.runtime.lifecycle import DRAIN_TIMEOUT, HARD_STOP, ONE_STOP
 from simulator import Exchange
 
 
@@ -253,3 +254,77 @@ def test_kill_9_leaves_a_whole_database_and_a_gap_at_the_next_start(rows_of, tmp
     for first, last in covered:
         assert first <= reached + 1
         reached = max(reached, last)
+
+
+def backlog(address):
+    """Return how many messages wait for the store of prices."""
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
+        found = re.search(r'broker_queue_messages\{queue="prices.storer"\} (\S+)', answer.read().decode())
+    return float(found[1])
+
+
+def test_ctrl_c_with_a_locked_database_ends_in_time_and_says_what_was_not_stored(tmp_path):
+    database = tmp_path / "x.db"
+    with running("standalone", "--port", 0, "--database", database) as (process, address):
+        eventually(lambda: count(database, "fair_price") > 5, 15)
+        holder = sqlite3.connect(database, isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        stored = count(database, "fair_price")
+        eventually(lambda: backlog(address) > 3, 15)
+        process.send_signal(signal.SIGINT)
+        out = process.stdout.read()
+        assert process.wait(timeout=DRAIN_TIMEOUT + 2 * HARD_STOP) == 1
+        holder.close()
+
+    found = re.search(r"error: not stored, and lost: the prices of the last (\d+) books, .*: (.*)", out)
+    assert found, out
+    assert int(found[1]) > 0
+    assert "database is locked" in found[2]
+    assert f"Stored {stored} prices of {stored + int(found[1])} books" in out
+
+
+FREEZES = """
+import sys, threading
+from standalone.__main__ import main
+from storer.stores.sqlite import SqliteStore
+
+write, frozen = SqliteStore._write, threading.Event()
+
+def freeze(store, points):
+    if any(point.measurement == "fair_price" for point in points) and sum(store._rows.values()) > 20:
+        frozen.wait()
+    return write(store, points)
+
+SqliteStore._write = freeze
+sys.exit(main())
+"""
+"""The embedded pipeline on a disk that answers no more after a while, not even with an error."""
+
+
+def test_ctrl_c_with_a_frozen_disk_ends_in_time_and_says_what_was_not_stored(tmp_path):
+    (tmp_path / "frozen.py").write_text(FREEZES)
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    with running("frozen", "--port", 0, "--database", tmp_path / "x.db", PYTHONPATH=path) as (process, address):
+        eventually(lambda: backlog(address) > 10, 15)
+        process.send_signal(signal.SIGINT)
+        out = process.stdout.read()
+        assert process.wait(timeout=DRAIN_TIMEOUT + 4 * HARD_STOP) == 1
+
+    assert re.search(r"error: not stored, and lost: the prices of the last [1-9]\d* books, ", out), out
+
+
+def test_a_second_ctrl_c_says_truly_what_becomes_of_the_rest(tmp_path):
+    database = tmp_path / "x.db"
+    with running("standalone", "--port", 0, "--database", database) as (process, address):
+        eventually(lambda: count(database, "fair_price") > 5, 15)
+        holder = sqlite3.connect(database, isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        eventually(lambda: backlog(address) > 3, 15)
+        process.send_signal(signal.SIGINT)
+        time.sleep(ONE_STOP + 0.5)
+        process.send_signal(signal.SIGINT)
+        out = process.stdout.read()
+        assert process.wait(timeout=2 * HARD_STOP) == 2
+        holder.close()
+
+    assert out.splitlines()[-1] == "stopped at once by a second signal; what was not stored is lost"
