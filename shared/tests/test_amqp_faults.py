@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from fairprice.broker.amqp import AmqpBroker
 from fairprice.broker.outbox import Outbox
 from fairprice.broker.retry import consume
-from fairprice.messages import BOOKS_TYPE, Book, decode
+from fairprice.messages import BOOKS_TYPE, Book, decode, encode
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import SystemClock
 from fairprice.topology import BOOKS, BOOKS_CONVERTER, BOOKS_STORER
@@ -50,7 +50,8 @@ class Load:
         self.broker = AmqpBroker(lambda: url, name="load", clock=SystemClock(), back_off=back_off, publish_timeout=4)
         self.outbox = Outbox(
             self.broker, BOOKS, BOOKS_TYPE, "test",
-            confirmed=self._confirm, clock=SystemClock(), back_off=back_off, capacity=CAPACITY,
+            confirmed=self._confirm, clock=SystemClock(), back_off=back_off,
+            capacity_bytes=CAPACITY * len(encode(FIRST)),
         )  # fmt: skip
         self.back_off = back_off
         self.put = 0

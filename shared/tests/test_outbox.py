@@ -1,21 +1,40 @@
 """The outbox over a broker whose answers are scripted: when events leave, together with which, and what is reported."""
 
 import asyncio
+import os
+from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, repeat
+from pathlib import Path
 from random import Random
 
+import orjson
 import pytest
 import structlog
 from clocks import ManualClock
 
-from fairprice.broker.outbox import Outbox
+from fairprice.broker.outbox import MIB, Outbox, Sent
 from fairprice.broker.port import Message
 from fairprice.errors import BrokerUnavailable, ExchangeUnavailable
-from fairprice.messages import BOOKS_TYPE, MAX_BYTES, MAX_LINES, Book, Gap, decode, encode, identity
+from fairprice.messages import (
+    BOOKS_TYPE,
+    MAX_BYTES,
+    MAX_LINES,
+    Book,
+    Gap,
+    Status,
+    decode,
+    encode,
+    lines,
+)
+from fairprice.runtime.backoff import delays
 
 FIRST = Book("binance", "BTCUSDT", 1, 1, 1000, None, 1001, "a", [["100", "3"]], [["101", "1"]], None, None)
+
+SIZE = len(encode(FIRST))
+"""Bytes of the line of a book whose ids have one digit."""
 
 
 def books(*update_ids: int, symbol: str = "BTCUSDT") -> list[Book]:
@@ -69,7 +88,7 @@ async def turns() -> None:
 
 
 class Scene:
-    def __init__(self, *, window: int = 1, capacity: int = 2000, back_off=lambda: repeat(0.0)) -> None:
+    def __init__(self, *, window: int = 1, capacity_bytes: int = MIB, back_off=lambda: repeat(0.0)) -> None:
         self.broker = ScriptedBroker()
         self.clock = ManualClock(123_456_789)
         self.confirmed: list[int] = []
@@ -82,7 +101,7 @@ class Scene:
             clock=self.clock,
             back_off=back_off,
             window=window,
-            capacity=capacity,
+            capacity_bytes=capacity_bytes,
         )
 
     def put(self, *events) -> None:
@@ -307,7 +326,7 @@ async def test_an_error_that_is_not_transient_ends_the_outbox():
 
 
 async def test_whoever_puts_too_much_waits_for_room():
-    async with running(capacity=3) as scene:
+    async with running(capacity_bytes=3 * SIZE) as scene:
         scene.put(*books(0))
         await turns()
         scene.put(*books(1, 2))
@@ -325,7 +344,7 @@ async def test_whoever_puts_too_much_waits_for_room():
 
 
 async def test_room_is_there_as_soon_as_a_batch_has_left_even_if_the_broker_never_answers():
-    async with running(capacity=3) as scene:
+    async with running(capacity_bytes=3 * SIZE) as scene:
         scene.put(*books(1, 2, 3))
         assert scene.outbox.is_full
         async with asyncio.timeout(1):
@@ -375,8 +394,8 @@ async def test_nothing_is_lost_or_reordered_whatever_the_broker_does():
 
     reported: list[int] = []
     outbox = Outbox(
-        MoodyBroker(), "books", BOOKS_TYPE, "a", clock=ManualClock(1), back_off=lambda: repeat(0.0), capacity=50,
-        confirmed=lambda events: reported.extend(event.update_id for event in events),
+        MoodyBroker(), "books", BOOKS_TYPE, "a", clock=ManualClock(1), back_off=lambda: repeat(0.0),
+        capacity_bytes=50 * SIZE, confirmed=lambda events: reported.extend(event.update_id for event in events),
     )  # fmt: skip
     task = asyncio.create_task(outbox.run())
     for book in books(*range(2000)):
@@ -398,7 +417,7 @@ async def test_a_message_tells_what_is_in_it():
         message = scene.broker.attempts[0].message
     assert (message.type, message.app_id, message.timestamp) == ("books.v1", "crawler/test", 123_456_789)
     assert (message.routing_key, message.symbols) == ("binance.BTCUSDT", ("binance.BTCUSDT",))
-    assert identity(book) in message.message_id
+    assert message.message_id == "books.v1/binance.BTCUSDT:7/binance.BTCUSDT:7/1"
 
 
 async def sent(events, *, crawler="a", timestamp=1) -> Message:
@@ -434,3 +453,97 @@ async def test_messages_of_different_events_have_different_ids():
     batches = (books(1), books(2), books(1, 2), books(1, 2, 3), books(1, 3), books(1, symbol="ETHUSDT"), [gap])
     ids = [(await sent(batch)).message_id for batch in batches]
     assert len(set(ids)) == len(batches)
+
+
+async def test_what_is_confirmed_is_told_by_name_identity_and_time():
+    told: list[Sent] = []
+    broker = ScriptedBroker()
+    outbox = Outbox(
+        broker, "books", BOOKS_TYPE, "a", confirmed=told.extend, clock=ManualClock(), back_off=lambda: repeat(0.0)
+    )
+    gap = Gap("binance", "ETHUSDT", 10, 20, 100, 200, "disconnected")
+    status = Status("binance-usdm", "BTCUSDT", 300, "a", "BREAK", is_halted=True, problem=None)
+    task = asyncio.create_task(outbox.run())
+    for event in (*books(7), gap, status):
+        outbox.put(event)
+    await turns()
+    broker.attempts[0].confirm()
+    await turns()
+    task.cancel()
+    await asyncio.wait({task})
+    assert told == [
+        Sent(Book, "binance", "BTCUSDT", 7, 7, 1000),
+        Sent(Gap, "binance", "ETHUSDT", 10, 20, 200),
+        Sent(Status, "binance-usdm", "BTCUSDT", 0, 0, 300),
+    ]
+    names = ["binance.BTCUSDT:7", "binance.ETHUSDT:gap:10-20", "binance-usdm.BTCUSDT:status:300"]
+    assert [each.identity for each in told] == names
+
+
+async def test_an_event_is_written_down_when_it_is_put():
+    async with running() as scene:
+        book = replace(FIRST)
+        scene.put(book)
+        book.update_id = 99
+        await turns()
+        assert scene.broker.attempts[0].update_ids == [1]
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class RestartingBroker:
+    """Away for so many seconds, then there again and quick."""
+
+    def __init__(self, clock: ManualClock, away: float) -> None:
+        self.clock = clock
+        self.until = clock.monotonic() + away
+        self.update_ids: dict[str, list[int]] = defaultdict(list)
+
+    async def publish(self, _exchange: str, message: Message) -> None:
+        await asyncio.sleep(0)
+        if self.clock.monotonic() < self.until:
+            raise BrokerUnavailable("restarting")
+        for line in lines(message.body):
+            fields = orjson.loads(line)
+            self.update_ids[fields["symbol"]].append(fields["update_id"])
+
+
+async def test_a_restart_of_the_broker_of_30_s_costs_300_busy_symbols_no_gap_and_the_memory_stays_bounded():
+    clock, symbols, ticks = ManualClock(), [f"COIN{number}USDT" for number in range(300)], 300
+    broker = RestartingBroker(clock, away=30)
+    confirmed: Counter[str] = Counter()
+    outbox = Outbox(
+        broker, "books", BOOKS_TYPE, "crawler/test", clock=clock, back_off=partial(delays, Random(1)),
+        confirmed=lambda sent: confirmed.update(each.symbol for each in sent),
+    )  # fmt: skip
+    side = [[f"{57210 - level}.01000000", "0.50000000"] for level in range(20)]
+    publishing = asyncio.create_task(outbox.run())
+    before = resident_bytes()
+    for tick in range(1, ticks + 1):
+        for symbol in symbols:
+            outbox.put(Book("binance", symbol, tick, tick, tick, None, tick, "crawler-1", side, side, "1", None))
+        assert not outbox.is_full, f"reading stops after {tick / 10} s, which costs a gap"
+        await clock.advance(0.1)
+    assert len(outbox) == ticks * len(symbols) > 0
+    assert resident_bytes() - before < 200 * MIB
+    await clock.advance(5)
+    await clock.until(lambda: not len(outbox))
+    publishing.cancel()
+    await asyncio.wait({publishing})
+    assert confirmed == dict.fromkeys(symbols, ticks)
+    assert all(sorted(broker.update_ids[symbol]) == list(range(1, ticks + 1)) for symbol in symbols)
+
+
+async def test_beyond_its_bytes_the_outbox_holds_its_source_up_whatever_the_number_of_events():
+    async with running(capacity_bytes=10_000) as scene:
+        scene.put(*books(0))
+        await turns()
+        scene.put(book_of(9_999, 1))
+        assert not scene.outbox.is_full
+        scene.put(*books(2))
+        assert scene.outbox.is_full
+        await scene.confirm_all()
+        assert not scene.outbox.is_full
+        assert scene.confirmed == [0, 1, 2]

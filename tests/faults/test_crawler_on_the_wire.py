@@ -653,7 +653,7 @@ async def test_a_broker_that_takes_nothing_for_a_while_loses_nothing(monkeypatch
 
     A broker that is full may let messages pass each other; each of them is complete in itself.
     """
-    monkeypatch.setattr(app, "Outbox", partial(Outbox, capacity=20))
+    monkeypatch.setattr(app, "Outbox", partial(Outbox, capacity_bytes=40_000))
     settings = {"capacity": 2, "in_order": False, "stream_connections": 2, "silence_timeout": 0.3}
     async with exchange("BTCUSDT", "ETHUSDT") as server, crawling(server, **settings) as run:
         await run.for_books(20)
@@ -663,7 +663,7 @@ async def test_a_broker_that_takes_nothing_for_a_while_loses_nothing(monkeypatch
         books = run.crawler.feed.books
         await asyncio.sleep(0.6)
         assert run.crawler.feed.books == books, "reading goes on although nobody takes anything"
-        assert len(run.crawler._outbox) <= 20 + 4 * 100 + 2
+        assert len(run.crawler._outbox) <= 40 + 4 * 100 + 2
         assert run.broker.depths()[QUEUE] <= 2
         behind = server.source.update_ids()
         run.taking.set()

@@ -145,17 +145,6 @@ def encode(event: Event) -> bytes:
             return b'{"type":"status",' + orjson.dumps(event)[1:]
 
 
-def identity(event: Event) -> str:
-    """Return a name for the event that is made from the exchange's data only."""
-    match event:
-        case Gap():
-            return f"{event.venue}.{event.symbol}:gap:{event.from_update_id}-{event.to_update_id}"
-        case Status():
-            return f"{event.venue}.{event.symbol}:status:{event.event_time}"
-        case _:
-            return f"{event.venue}.{event.symbol}:{event.update_id}"
-
-
 def check_type(message_type: str, expected: str) -> None:
     """Raise `InvalidMessage` unless a message is of the type that its queue holds; an empty type counts as that."""
     if message_type not in {"", expected}:

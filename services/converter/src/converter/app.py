@@ -10,11 +10,11 @@ from random import Random
 from converter.pricing import Pricer
 from converter.settings import ConverterSettings
 from fairprice.broker.dead_letters import dead_letter
-from fairprice.broker.outbox import Outbox
+from fairprice.broker.outbox import Outbox, Sent
 from fairprice.broker.port import Broker, Delivery, Message, Subscription
 from fairprice.broker.retry import consume
 from fairprice.errors import InvalidError, InvalidLine, InvalidMessage, UnknownLine
-from fairprice.messages import BOOKS_TYPE, PRICES_TYPE, Book, Event, Price, check_type, decode_line, lines
+from fairprice.messages import BOOKS_TYPE, PRICES_TYPE, Book, Price, check_type, decode_line, lines
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import Clock
 from fairprice.runtime.metrics import Histogram, Sample
@@ -153,5 +153,5 @@ class _Converter:
         return []  # the business of others
 
 
-def _ignore(_events: list[Event]) -> None:
+def _ignore(_prices: list[Sent]) -> None:
     """Single confirmations are of no interest: a batch of books is acknowledged when all its prices are confirmed."""

@@ -21,10 +21,10 @@ from crawler.state import StateFile
 from crawler.streams import Disconnected, StreamEvent, Streams, Suspected, Unreadable
 from crawler.symbols import SymbolBoard
 from crawler.venues.port import Rest
-from fairprice.broker.outbox import Outbox
+from fairprice.broker.outbox import Outbox, Sent
 from fairprice.broker.port import Broker
 from fairprice.errors import TransientError
-from fairprice.messages import BOOKS_TYPE, Book, Event, Gap
+from fairprice.messages import BOOKS_TYPE, Book, Gap
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import Clock
 from fairprice.runtime.health import Check
@@ -265,12 +265,10 @@ class Crawler:
                 self._outbox.put(status)
             await self._save()
 
-    def _confirm(self, events: list[Event]) -> None:
+    def _confirm(self, events: list[Sent]) -> None:
         for event in events:
-            if isinstance(event, Book):
+            if event.kind in {Book, Gap}:
                 self._confirmed[event.symbol] = Confirmed(event.update_id, event.event_time)
-            elif isinstance(event, Gap):
-                self._confirmed[event.symbol] = Confirmed(event.to_update_id, event.to_time)
 
     async def _save(self) -> None:
         if not self._state:

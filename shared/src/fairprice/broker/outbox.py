@@ -1,26 +1,53 @@
 """Publishes events to one exchange: at once while idle, batched while busy.
 
 A few messages may be unconfirmed at a time. While that window is full, events collect and leave together when a slot
-frees. So an idle system adds no delay and a busy one batches by itself.
+frees. So an idle system adds no delay and a busy one batches by itself. Of an event that waits, its line is kept
+and what names it.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fairprice.broker.port import Broker, Message
 from fairprice.broker.retry import BackOff, Unconfirmed, publish_until_confirmed
-from fairprice.messages import MAX_BYTES, MAX_LINES, Event, encode, identity, join
+from fairprice.messages import MAX_BYTES, MAX_LINES, Event, Gap, Status, encode, join
 from fairprice.runtime.clock import Clock
+
+MIB = 1024 * 1024
+
+
+class Sent(NamedTuple):
+    """What the outbox knows of an event whose line the broker has.
+
+    `event_time` is the last one of a gap; a status has no ids of the exchange, and 0.
+    """
+
+    kind: type[Event]
+    venue: str
+    symbol: str
+    first_update_id: int
+    update_id: int
+    event_time: int
+
+    @property
+    def identity(self) -> str:
+        """A name that is made from the exchange's data, or for a status from its time."""
+        if self.kind is Gap:
+            return f"{self.venue}.{self.symbol}:gap:{self.first_update_id}-{self.update_id}"
+        if self.kind is Status:
+            return f"{self.venue}.{self.symbol}:status:{self.event_time}"
+        return f"{self.venue}.{self.symbol}:{self.update_id}"
 
 
 class Outbox:
     """A bounded, ordered buffer of events in front of one exchange.
 
-    `run` has to be running for anything to leave. `confirmed` is called with events that the broker has, in the order
-    of `put`, whatever the order in which the broker confirms. `back_off` makes a fresh series of delays. `window`
-    bounds the unconfirmed messages, `capacity` the events that wait.
+    `run` has to be running for anything to leave. `confirmed` is called with what the broker has, in the order of
+    `put`, whatever the order in which the broker confirms. `back_off` makes a fresh series of delays. `window` bounds
+    the unconfirmed messages, `capacity_bytes` the lines that wait for their turn.
     """
 
     def __init__(
@@ -30,11 +57,11 @@ class Outbox:
         message_type: str,
         app_id: str,
         *,
-        confirmed: Callable[[list[Event]], None],
+        confirmed: Callable[[list[Sent]], None],
         clock: Clock,
         back_off: BackOff,
         window: int = 4,
-        capacity: int = 2000,
+        capacity_bytes: int = 160 * MIB,
     ) -> None:
         self._broker = broker
         self._exchange = exchange
@@ -44,8 +71,9 @@ class Outbox:
         self._clock = clock
         self._back_off = back_off
         self._slots = asyncio.Semaphore(window)
-        self._capacity = capacity
-        self._waiting: deque[tuple[bytes, Event]] = deque()
+        self._capacity_bytes = capacity_bytes
+        self._waiting: deque[tuple[bytes, Sent]] = deque()
+        self._waiting_bytes = 0
         self._unconfirmed: deque[_Batch] = deque()
         self._filled = asyncio.Event()
         self._moved = asyncio.Event()
@@ -53,16 +81,18 @@ class Outbox:
 
     def __len__(self) -> int:
         """Return the number of events that are not confirmed yet."""
-        return len(self._waiting) + sum(len(batch.events) for batch in self._unconfirmed)
+        return len(self._waiting) + sum(len(batch.lines) for batch in self._unconfirmed)
 
     @property
     def is_full(self) -> bool:
         """Whether whoever puts should wait for `room` before he makes more."""
-        return len(self._waiting) >= self._capacity
+        return self._waiting_bytes >= self._capacity_bytes
 
     def put(self, event: Event) -> None:
         """Queue an event behind all that were put before."""
-        self._waiting.append((encode(event), event))
+        line = encode(event)
+        self._waiting.append((line, _sent(event)))
+        self._waiting_bytes += len(line)
         self._filled.set()
 
     async def room(self) -> None:
@@ -91,19 +121,20 @@ class Outbox:
 
     def _take(self) -> "_Batch":
         lines: list[bytes] = []
-        events: list[Event] = []
+        sent: list[Sent] = []
         size = 0
         while self._waiting and len(lines) < MAX_LINES:
             size += len(self._waiting[0][0]) + 1
             if lines and size > MAX_BYTES:
                 break
-            line, event = self._waiting.popleft()
+            line, name = self._waiting.popleft()
+            self._waiting_bytes -= len(line)
             lines.append(line)
-            events.append(event)
+            sent.append(name)
         if not self._waiting:
             self._filled.clear()
         self._moved.set()
-        return _Batch(lines, events)
+        return _Batch(lines, sent)
 
     async def _deliver(self, batch: "_Batch") -> None:
         message = _message(batch, self._message_type, self._app_id, self._clock.wall())
@@ -116,27 +147,35 @@ class Outbox:
 
     def _report(self) -> None:
         while self._unconfirmed and self._unconfirmed[0].is_confirmed:
-            self._confirmed(self._unconfirmed.popleft().events)
+            self._confirmed(self._unconfirmed.popleft().sent)
         self._moved.set()
 
 
 @dataclass(slots=True)
 class _Batch:
-    """Events that left in one message, with their lines."""
+    """The lines that left in one message, and what they are."""
 
     lines: list[bytes]
-    events: list[Event]
+    sent: list[Sent]
     is_confirmed: bool = False
+
+
+def _sent(event: Event) -> Sent:
+    if isinstance(event, Gap):
+        return Sent(Gap, event.venue, event.symbol, event.from_update_id, event.to_update_id, event.to_time)
+    if isinstance(event, Status):
+        return Sent(Status, event.venue, event.symbol, 0, 0, event.event_time)
+    return Sent(type(event), event.venue, event.symbol, event.first_update_id, event.update_id, event.event_time)
 
 
 def _message(batch: _Batch, message_type: str, app_id: str, timestamp: int) -> Message:
     """Return the message that carries a batch; its id is made from the events alone."""
-    events = batch.events
-    symbols = tuple(dict.fromkeys(f"{event.venue}.{event.symbol}" for event in events))
+    sent = batch.sent
+    symbols = tuple(dict.fromkeys(f"{each.venue}.{each.symbol}" for each in sent))
     return Message(
         body=join(batch.lines),
         type=message_type,
-        message_id=f"{message_type}/{identity(events[0])}/{identity(events[-1])}/{len(events)}",
+        message_id=f"{message_type}/{sent[0].identity}/{sent[-1].identity}/{len(sent)}",
         app_id=app_id,
         timestamp=timestamp,
         routing_key=symbols[0] if len(symbols) == 1 else "batch",
