@@ -166,7 +166,7 @@ def test_a_recording_without_a_usable_snapshot_is_told_apart_from_success(
     [
         ((), {"FAIRPRICE_ESTIMATR": "mid"}, "FAIRPRICE_ESTIMATR is no setting; did you mean FAIRPRICE_ESTIMATOR?"),
         ((), {"FAIRPRICE_BOOK_LEVELS": "0"}, "FAIRPRICE_BOOK_LEVELS"),
-        ((), {"FAIRPRICE_SYMBOLS": "BTC/USDT"}, "FAIRPRICE_SYMBOLS"),
+        ((), {"FAIRPRICE_SYMBOLS": "BTC USDT"}, "FAIRPRICE_SYMBOLS"),
         (("--capture", "nowhere.gz"), {}, "nowhere.gz: cannot be read: No such file"),
         (("--database", "/proc"), {}, "cannot store in /proc"),
     ],

@@ -9,14 +9,18 @@ from functools import partial
 from random import Random
 
 import orjson
+import structlog
 
 from fairprice.errors import StartupError
 from fairprice.runtime import lifecycle, logging
 from fairprice.runtime.clock import SystemClock
+from fairprice.runtime.settings import remarks
 from simulator import Exchange, Playback, PortInUse, RecordingError, SimulatorServer
 from standalone.app import Pipeline, Summary
 from standalone.settings import Options, Settings, load
 from storer.stores.sqlite import open_sqlite
+
+log = structlog.get_logger(__name__)
 
 
 def main() -> int:
@@ -29,6 +33,8 @@ async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Even
     source = _playback(options)
     settings = load(environ, options, _symbols(source))
     logging.configure(settings.crawler.log_level, settings.crawler.log_format, "standalone")
+    for remark in remarks(environ):
+        log.info(remark)
     async with AsyncExitStack() as stack:
         if not options.live:
             server = SimulatorServer(
