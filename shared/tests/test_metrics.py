@@ -104,7 +104,7 @@ def test_a_name_outside_the_table_is_a_bug():
         scrape(("storer_surprises_total", (), 1))
 
 
-@pytest.mark.parametrize("labels", [(), ("BTCUSDT", "extra")])
+@pytest.mark.parametrize("labels", [(), ("binance", "BTCUSDT", "extra")])
 def test_a_sample_with_other_labels_than_the_tables_is_a_bug(labels):
     with pytest.raises(ValueError, match="crawler_books_total"):
         scrape(("crawler_books_total", labels, 1))
