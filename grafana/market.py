@@ -33,8 +33,6 @@ from grafana_foundation_sdk.models.dashboard import (
     SpecialValueMatch,
     ValueMappingResult,
     VariableOption,
-    VariableRefresh,
-    VariableSort,
 )
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode, HeatmapColorScale
 
@@ -52,6 +50,7 @@ from grafana.panels import (
     WARNING,
     InfluxQL,
     board,
+    chosen,
     fixed,
     framed,
     lines,
@@ -59,6 +58,7 @@ from grafana.panels import (
     promql,
     stat,
     thresholds,
+    variable,
     words,
 )
 
@@ -69,7 +69,7 @@ OPACITY = DynamicConfigValue("custom.fillOpacity", 12)
 LEVELS = 20
 """Levels a side that are shown; fewer are stored where `FAIRPRICE_BOOK_LEVELS` is lower."""
 
-SYMBOL = "symbol = '$symbol'"
+SYMBOL = "venue = '$venue' AND symbol = '$symbol'"
 IN_RANGE = f"{SYMBOL} AND $timeFilter"
 TICKS = "${__interval_ms} < 60000"
 """Only where points are less than a minute apart; else InfluxDB finds the condition false and reads nothing. So ticks
@@ -93,25 +93,29 @@ PRICE_DECIMALS = 4
 
 def dashboard() -> Dashboard:
     """Return the dashboard."""
-    about = "Fair price, spread and depth of one symbol, from the last minute to years."
-    market = board("Market", "market", about, "5m").with_variable(_symbol()).annotation(_gaps())
+    about = "Fair price, spread and depth of one symbol at one venue, from the last minute to years."
+    market = board("Market", "market", about, "5m")
+    market.with_variable(_venue()).with_variable(_symbol()).annotation(_gaps())
     for panel, width, height in (
-        (_price_now(), 6, 4), (_status(), 3, 4), (_age(), 3, 4), (_spread_now(), 3, 4),
-        (_change(), 3, 4), (_gap_count(), 2, 4), (_imbalance_now(), 4, 4),
+        (_price_now(), 5, 4), (_status(), 3, 4), (_trading(), 2, 4), (_age(), 3, 4), (_spread_now(), 3, 4),
+        (_change(), 2, 4), (_gap_count(), 2, 4), (_imbalance_now(), 4, 4),
         (_price(), 16, 11), (_book(), 8, 11),
         (_candles(), 16, 9), (_spread(), 8, 9),
         (_heat_map(), 16, 11), (_depth(), 8, 11),
-        (_estimates(), 12, 8), (_imbalance(), 12, 8),
+        (_estimates(), 8, 8), (_imbalance(), 8, 8), (_venues(), 8, 8),
     ):  # fmt: skip
         market.with_panel(placed(panel, width, height))
     return market
 
 
+def _venue() -> QueryVariable:
+    return variable("venue", INFLUXDB, 'SHOW TAG VALUES FROM "fair_price" WITH KEY = "venue"')
+
+
 def _symbol() -> QueryVariable:
-    query = 'SHOW TAG VALUES FROM "fair_price" WITH KEY = "symbol"'
-    variable = QueryVariable("symbol").label("Symbol").datasource(INFLUXDB).query(query).definition(query)
-    variable.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).sort(VariableSort.ALPHABETICAL_ASC)
-    return variable.current(VariableOption(selected=True, text="BTCUSDT", value="BTCUSDT"))
+    query = 'SHOW TAG VALUES FROM "fair_price" WITH KEY = "symbol" WHERE venue = \'$venue\''
+    usual = VariableOption(selected=True, text="BTCUSDT", value="BTCUSDT")
+    return variable("symbol", INFLUXDB, query).current(usual)
 
 
 def _gaps() -> AnnotationQuery:
@@ -163,13 +167,24 @@ def _status() -> Stat:
     return panel.mappings([words({"ok": ("trusted", GOOD), "locked": ("locked", WARNING)}), reason])
 
 
+def _trading() -> Stat:
+    panel = stat(
+        "Exchange",
+        "Whether the exchange says that it trades the symbol now. While it does not, no new price is no fault.",
+        "none",
+        promql(f"max({chosen('crawler_trading')})", "trading", instant=True),
+    )
+    panel.no_value("not followed").color_mode(BigValueColorMode.BACKGROUND)
+    return panel.mappings([words({"1": ("trading", GOOD), "0": ("halted", WARNING)})])
+
+
 def _age() -> Stat:
     panel = stat(
         "Age of the price",
         "Time since the gateway received the newest price. A price comes with every change of the book, on a busy"
         " symbol ten times a second.",
         "s",
-        promql('min(fairprice_gateway_price_age_seconds{symbol="$symbol"})', "age", instant=True),
+        promql(f"min({chosen('gateway_price_age_seconds')})", "age", instant=True),
         steps=((0, GOOD), (2, WARNING), (5, BAD)),
     )
     return panel.decimals(1).no_value("no price yet")
@@ -361,6 +376,19 @@ def _estimates() -> TimeSeries:
         colours={"weighted mid": SKY, "impact mid": PURPLE},
     )
     return panel.max_data_points(POINTS).span_nulls(HOLE).no_value(HOURS)
+
+
+def _venues() -> TimeSeries:
+    mids = f"SELECT mean(mid) AS mid FROM fair_price WHERE symbol = '$symbol' AND $timeFilter AND {TICKS}"
+    panel = lines(
+        "The same symbol at every venue",
+        "The mid of $symbol wherever it is followed. What lies between two lines is the basis, which the gateway's page"
+        " tells in basis points.",
+        PLAIN,
+        InfluxQL(f"{mids} GROUP BY time({INTERVAL}), venue fill(null)", alias="$tag_venue"),
+        calcs=["lastNotNull"],
+    )
+    return panel.decimals(PRICE_DECIMALS).max_data_points(POINTS).span_nulls(HOLE).no_value(HOURS)
 
 
 def _imbalance() -> TimeSeries:

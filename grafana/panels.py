@@ -13,6 +13,7 @@ from grafana_foundation_sdk.builders.dashboard import (
     Dashboard,
     DashboardLink,
     FieldColor,
+    QueryVariable,
     ThresholdsConfig,
     TimePicker,
 )
@@ -43,8 +44,12 @@ from grafana_foundation_sdk.models.dashboard import (
     TimeOption,
     ValueMap,
     ValueMappingResult,
+    VariableRefresh,
+    VariableSort,
 )
 from grafana_foundation_sdk.models.prometheus import QueryEditorMode
+
+from fairprice.runtime.metrics import METRICS
 
 INFLUXDB = DataSourceRef(type_val="influxdb", uid="influxdb")
 PROMETHEUS = DataSourceRef(type_val="prometheus", uid="prometheus")
@@ -65,6 +70,10 @@ PLAIN = "locale"
 INTERVAL = "${__interval}"
 """With braces: without them Grafana 11.3 to 12.3 puts a backslash before it in queries that hold a regular expression
 (https://github.com/grafana/grafana/issues/100476, 114260)."""
+
+LABELS = {metric.name: metric.labels for metric in METRICS}
+CHOSEN = ("venue", "symbol")
+"""The variables of the dashboards, which are labels and tags, too."""
 
 TAG = "fairprice"
 RANGES = {
@@ -95,7 +104,7 @@ Steps = Sequence[tuple[float, str]]
 
 @dataclass
 class InfluxQL(Dataquery, Builder[Dataquery]):
-    """A query in InfluxQL; a table, or a series for each column, named like the column.
+    """A query in InfluxQL; a table, or a series for each column, named like the column, or otherwise by `alias`.
 
     `text` is the column whose text an annotation shows.
     """
@@ -104,6 +113,7 @@ class InfluxQL(Dataquery, Builder[Dataquery]):
     table: bool = False
     text: str = ""
     ref: str = "A"
+    alias: str = "$col"
 
     def build(self) -> Dataquery:
         """Return itself."""
@@ -116,7 +126,7 @@ class InfluxQL(Dataquery, Builder[Dataquery]):
 
     def to_json(self) -> dict[str, object]:
         """Return what Grafana's InfluxDB data source reads."""
-        shape = {"resultFormat": "table"} if self.table else {"resultFormat": "time_series", "alias": "$col"}
+        shape = {"resultFormat": "table"} if self.table else {"resultFormat": "time_series", "alias": self.alias}
         event = {"fromAnnotations": True, "textColumn": self.text} if self.text else {}
         return {"refId": self.ref, "datasource": INFLUXDB, "rawQuery": True, "query": self.query, **shape, **event}
 
@@ -143,6 +153,19 @@ def promql(expression: str, legend: str, *, instant: bool = False) -> Prometheus
     query = PrometheusQuery().datasource(PROMETHEUS).expr(expression).legend_format(legend)
     query.editor_mode(QueryEditorMode.CODE)
     return query.instant() if instant else query.range()
+
+
+def chosen(metric: str, labels: str = "") -> str:
+    """Return the series of one of Fairprice's metrics, named without prefix, that are of what is chosen."""
+    known = LABELS[metric.removesuffix("_bucket")]
+    selectors = [*(f'{label}=~"${label}"' for label in CHOSEN if label in known), *filter(None, [labels])]
+    return f"fairprice_{metric}{{{','.join(selectors)}}}" if selectors else f"fairprice_{metric}"
+
+
+def variable(name: str, source: DataSourceRef, query: str) -> QueryVariable:
+    """Return a variable whose values are asked for; what is first in the alphabet is chosen at first."""
+    choice = QueryVariable(name).label(name.capitalize()).datasource(source).query(query).definition(query)
+    return choice.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).sort(VariableSort.ALPHABETICAL_ASC)
 
 
 def framed(panel: P, title: str, description: str, unit: str, *queries: Query) -> P:

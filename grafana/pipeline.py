@@ -1,12 +1,12 @@
 """The dashboard Pipeline: whether everything works from the exchange to the database, and where it does not."""
 
-from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+from grafana_foundation_sdk.builders.dashboard import Dashboard, QueryVariable, Row
 from grafana_foundation_sdk.builders.stat import Panel as Stat
 from grafana_foundation_sdk.builders.statetimeline import Panel as StateTimeline
 from grafana_foundation_sdk.builders.table import Panel as Table
 from grafana_foundation_sdk.builders.timeseries import Panel as TimeSeries
 from grafana_foundation_sdk.models.common import GraphDrawStyle, TableCellHeight
-from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, DynamicConfigValue
+from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, DynamicConfigValue, VariableOption
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from fairprice.topology import BOOKS_CONVERTER, BOOKS_STORER, DEAD_LETTERS, PRICES_STORER, UNROUTED
@@ -17,11 +17,13 @@ from grafana.panels import (
     GREEN,
     GREY,
     ORANGE,
+    PROMETHEUS,
     PURPLE,
     SKY,
     VERMILION,
     WARNING,
     board,
+    chosen,
     fixed,
     framed,
     lines,
@@ -29,6 +31,7 @@ from grafana.panels import (
     promql,
     stat,
     states,
+    variable,
 )
 
 JOBS = {
@@ -41,25 +44,35 @@ QUEUES = {BOOKS_CONVERTER: ORANGE, BOOKS_STORER: GREEN, PRICES_STORER: SKY}
 LAST_RESORTS = {DEAD_LETTERS: VERMILION, UNROUTED: PURPLE}
 
 RATE = "[$__rate_interval]"
+DIFFS = 'kind="diff"'
+UNREADABLE = 'kind="invalid"'
+CONTRADICTIONS = 'outcome="contradiction"'
 ERLANG_TIMES = ("{}_milliseconds", "{}_seconds_total")
 """How RabbitMQ 3.10 to 4.2 and how 4.3 name times; 4.3.6 still counts milliseconds in what it calls seconds."""
 
 PER_SECOND = "cps"
 STALE_SECONDS = 5
 
-_IN_SYNC = "max by (symbol) (fairprice_crawler_in_sync)"
-_FRESH = f"(min by (symbol) (fairprice_gateway_price_age_seconds) < bool {STALE_SECONDS})"
-_FOLLOWED = "max by (symbol) (max_over_time(fairprice_crawler_in_sync[15m]))"
-FEED_STATE = f"2 * {_IN_SYNC} + ({_FRESH} or 0 * {_IN_SYNC}) or {_FRESH} or 0 * {_FOLLOWED}"
-"""2 for a book in sync and 1 for a fresh price, also where crawler or gateway or both are gone."""
+EACH = "{{venue}} {{symbol}}"
 
-FEED_STATES = (("down", BAD), ("synchronising", PURPLE), ("no fresh price", WARNING), ("live", GOOD))
+_IN_SYNC = f"max by (venue, symbol) ({chosen('crawler_in_sync')})"
+_FRESH = f"(min by (venue, symbol) ({chosen('gateway_price_age_seconds')}) < bool {STALE_SECONDS})"
+_FOLLOWED = f"max by (venue, symbol) (max_over_time({chosen('crawler_in_sync')}[15m]))"
+_HALTED = f"4 + (max by (venue, symbol) ({chosen('crawler_trading')}) == 0)"
+FEED_STATE = f"{_HALTED} or 2 * {_IN_SYNC} + ({_FRESH} or 0 * {_IN_SYNC}) or {_FRESH} or 0 * {_FOLLOWED}"
+"""2 for a book in sync and 1 for a fresh price, also where crawler or gateway or both are gone; 4 for a halt."""
+
+FEED_STATES = (
+    ("down", BAD), ("synchronising", PURPLE), ("no fresh price", WARNING), ("live", GOOD),
+    ("halted by the exchange", GREY),
+)  # fmt: skip
+LIVE = 3
 
 
 def dashboard() -> Dashboard:
     """Return the dashboard."""
     about = "From the exchange to the database: is everything there, fast enough, and complete?"
-    pipeline = board("Pipeline", "pipeline", about, "15m")
+    pipeline = board("Pipeline", "pipeline", about, "15m").with_variable(_venue()).with_variable(_symbol())
     for row, panels in (
         ("", (
             (_missing_services(), 3, 4), (_firing(), 3, 4), (_symbols_not_live(), 3, 4), (_latency_now(), 4, 4),
@@ -70,18 +83,44 @@ def dashboard() -> Dashboard:
             (_events(), 12, 9), (_latency(), 12, 9),
             (_gaps(), 8, 8), (_age(), 8, 8), (_untrusted(), 8, 8),
         )),
+        ("Crawler: what comes in, and whether it is right", (
+            (_audits(), 8, 8), (_unaudited(), 8, 8), (_skew(), 8, 8),
+            (_diffs(), 8, 8), (_snapshots(), 8, 8), (_connections(), 8, 8),
+            (_frames(), 8, 8), (_missing(), 8, 8), (_weight(), 8, 8),
+        )),
         ("Broker: what waits between the services", (
             (_ready(), 8, 8), (_unacknowledged(), 8, 8), (_last_resorts(), 8, 8),
             (_publishes(), 8, 8), (_unconfirmed(), 8, 8), (_alarms(), 8, 8),
+            (_deliveries(), 6, 8), (_kept(), 6, 8), (_subscriptions(), 6, 8), (_lost_connections(), 6, 8),
         )),
-        ("Store: what InfluxDB takes", ((_rows(), 8, 8), (_replies(), 8, 8), (_failures(), 8, 8))),
-        ("Machines: what it costs", ((_memory(), 8, 9), (_processor(), 8, 9), (_up(), 8, 9))),
+        ("Store: what InfluxDB takes", (
+            (_rows(), 8, 8), (_replies(), 8, 8), (_failures(), 8, 8),
+            (_batches(), 8, 8), (_trouble(), 8, 8), (_unknown_lines(), 8, 8),
+        )),
+        ("Machines and readers: what it costs, and for whom", (
+            (_memory(), 8, 9), (_processor(), 8, 9), (_up(), 8, 9),
+            (_readers(), 12, 7), (_slow_readers(), 12, 7),
+        )),
     ):  # fmt: skip
         if row:
             pipeline.with_row(Row(row))
         for panel, width, height in panels:
             pipeline.with_panel(placed(panel, width, height))
     return pipeline
+
+
+def _venue() -> QueryVariable:
+    return _all(variable("venue", PROMETHEUS, "label_values(fairprice_gateway_price_age_seconds, venue)"))
+
+
+def _symbol() -> QueryVariable:
+    symbols = 'label_values(fairprice_gateway_price_age_seconds{venue=~"$venue"}, symbol)'
+    return _all(variable("symbol", PROMETHEUS, symbols))
+
+
+def _all(choice: QueryVariable) -> QueryVariable:
+    choice.multi(multi=True).include_all(include_all=True).all_value(".*")
+    return choice.current(VariableOption(selected=True, text="All", value="$__all"))
 
 
 def _missing_services() -> Stat:
@@ -106,12 +145,12 @@ def _firing() -> Stat:
 
 
 def _symbols_not_live() -> Stat:
-    live = len(FEED_STATES) - 1
     return stat(
         "Symbols not live",
-        f"Symbols whose book is out of sync or whose newest price is older than {STALE_SECONDS} seconds.",
+        f"Symbols whose book is out of sync or whose newest price is older than {STALE_SECONDS} seconds. Those that the"
+        " exchange has halted are not counted.",
         "none",
-        promql(f"count(({FEED_STATE}) < {live}) or 0 * count({_FOLLOWED})", "symbols", instant=True),
+        promql(f"count(({FEED_STATE}) < {LIVE}) or 0 * count({_FOLLOWED})", "symbols", instant=True),
         steps=((0, GOOD), (1, BAD)),
     ).no_value("no crawler")
 
@@ -155,7 +194,7 @@ def _gaps_now() -> Stat:
         "Gaps in the range",
         "Holes in the exchange's stream that were recorded in the chosen range.",
         "none",
-        promql("sum(increase(fairprice_crawler_gaps_total[$__range])) or vector(0)", "gaps", instant=True),
+        promql(f"sum(increase({chosen('crawler_gaps_total')}[$__range])) or vector(0)", "gaps", instant=True),
         steps=((0, GOOD), (1, WARNING)),
     ).decimals(0)
 
@@ -165,8 +204,8 @@ def _feed() -> StateTimeline:
         "State of the feed",
         f"Live: the book is in sync and the gateway has a price of the last {STALE_SECONDS} seconds. No fresh price: in"
         " sync, but prices do not arrive: look at converter and broker. Synchronising: prices still arrive, the book"
-        " just was lost. Down: neither.",
-        promql(FEED_STATE, "{{symbol}}"),
+        " just was lost. Down: neither. Halted: the exchange says that it does not trade the symbol now.",
+        promql(FEED_STATE, EACH),
         names=FEED_STATES,
     )
 
@@ -177,13 +216,14 @@ def _alerts() -> Table:
         "Alerts that fire or are about to",
         "Pending ones fire when they last. What to do about each is told in Alerting, Alert rules.",
         "none",
-        promql("sum by (alertname, severity, alertstate, job, symbol, queue) (ALERTS)", "", instant=True).format(
+        promql("sum by (alertname, severity, alertstate, job, venue, symbol, queue) (ALERTS)", "", instant=True).format(
             PromQueryFormat.TABLE
         ),
     ).no_value("Nothing is wrong")
     hidden = {"Time": True, "Value": True}
-    names = {"alertname": "Alert", "severity": "Severity", "alertstate": "State", "job": "Service", "symbol": "Symbol"}
-    organized = {"excludeByName": hidden, "renameByName": {**names, "queue": "Queue"}}
+    names = {"alertname": "Alert", "severity": "Severity", "alertstate": "State", "job": "Service"}
+    names |= {"venue": "Venue", "symbol": "Symbol", "queue": "Queue"}
+    organized = {"excludeByName": hidden, "renameByName": names}
     panel.with_transformation(DataTransformerConfig("organize", options=organized))
     return panel.cell_height(TableCellHeight.SM)
 
@@ -192,11 +232,12 @@ def _events() -> TimeSeries:
     return lines(
         "Events a second, stage by stage",
         "Books, prices and stored prices lie on each other while all is well; where they part, the later stage is"
-        " behind. Each connection to the exchange brings every diff, so there are as many times more of them.",
+        " behind. Each connection to the exchange brings every diff, so there are as many times more of them. Diffs and"
+        " prices are those of the chosen venue, stored prices those of all.",
         PER_SECOND,
-        promql(f'sum(rate(fairprice_crawler_frames_total{{kind="diff"}}{RATE}))', "diffs received"),
-        promql(f"sum(rate(fairprice_crawler_books_total{RATE}))", "books published"),
-        promql(f"sum(rate(fairprice_converter_prices_total{RATE}))", "prices published"),
+        promql(f"sum(rate({chosen('crawler_frames_total', DIFFS)}{RATE}))", "diffs received"),
+        promql(f"sum(rate({chosen('crawler_books_total')}{RATE}))", "books published"),
+        promql(f"sum(rate({chosen('converter_prices_total')}{RATE}))", "prices published"),
         promql(f'sum(rate(fairprice_storer_rows_total{{measurement="fair_price"}}{RATE}))', "prices stored"),
         colours={
             "diffs received": GREY, "books published": SKY, "prices published": ORANGE, "prices stored": GREEN,
@@ -247,7 +288,7 @@ def _age() -> TimeSeries:
         "Age of the newest price",
         f"Time since the gateway received it; from {STALE_SECONDS} seconds on it counts as stale.",
         "s",
-        promql("min by (symbol) (fairprice_gateway_price_age_seconds)", "{{symbol}}"),
+        promql(f"min by (venue, symbol) ({chosen('gateway_price_age_seconds')})", EACH),
         calcs=["max"],
     )
     return panel.min(0).axis_soft_max(1)
@@ -258,9 +299,152 @@ def _untrusted() -> TimeSeries:
         "Prices a second by status",
         "ok and locked carry a price; any other status says why there is none.",
         PER_SECOND,
-        promql(f"sum by (status) (rate(fairprice_converter_prices_total{RATE}))", "{{status}}"),
+        promql(f"sum by (status) (rate({chosen('converter_prices_total')}{RATE}))", "{{status}}"),
         colours={"ok": GREEN, "locked": ORANGE},
     ).min(0)
+
+
+def _audits() -> TimeSeries:
+    return lines(
+        "Comparisons of books with the exchange a minute",
+        "How often the top of a book was compared with the exchange's own best bid and ask. A match is right; several"
+        " mismatches in a row make a new synchronisation, so prices heal.",
+        "none",
+        promql(_each_minute("outcome", "crawler_audits"), "{{outcome}}"),
+        promql(_a_minute("crawler_refreshes", CONTRADICTIONS), "snapshots that contradict the book"),
+        colours={"match": GREEN, "mismatch": VERMILION, "snapshots that contradict the book": ORANGE},
+    ).min(0)
+
+
+def _unaudited() -> StateTimeline:
+    return states(
+        "Books with nothing to compare with",
+        "Unchecked: the exchange has sent no best bid and ask that fits the book for a minute. Prices go on, but nobody"
+        " vouches for them.",
+        promql(f"max by (venue, symbol) ({chosen('crawler_unaudited')})", EACH),
+        names=(("checked", GOOD), ("unchecked", WARNING)),
+    )
+
+
+def _skew() -> TimeSeries:
+    panel = lines(
+        "The exchange's clock against this machine's",
+        "Event time minus the time of arrival: a little below zero is right, it is the way from the exchange. Above"
+        " zero the exchange's clock is ahead of this machine's, far below zero behind: set this machine's by NTP.",
+        "s",
+        promql(f"max by (venue) ({chosen('crawler_clock_skew_seconds')})", "{{venue}}"),
+        calcs=["lastNotNull"],
+    )
+    return panel.axis_soft_min(-1).axis_soft_max(1)
+
+
+def _diffs() -> TimeSeries:
+    return lines(
+        "Diffs a second by what became of them",
+        "Applied ones make books. Stale ones came by another connection before or belong to before the snapshot. Those"
+        " out of order wait for the one before them.",
+        PER_SECOND,
+        promql(f"sum by (outcome) (rate({chosen('crawler_diffs_total')}{RATE}))", "{{outcome}}"),
+        promql(f"sum(rate({chosen('crawler_out_of_order_total')}{RATE}))", "out of order"),
+        colours={"applied": GREEN, "out of order": ORANGE},
+    ).min(0)
+
+
+def _snapshots() -> TimeSeries:
+    panel = lines(
+        "Snapshots a minute",
+        "Requests by REST, and what became of those that renewed a book in sync: taken, or a contradiction, which"
+        " starts a new synchronisation.",
+        "none",
+        promql(_each_minute("outcome", "crawler_snapshots"), "request {{outcome}}"),
+        promql(_each_minute("outcome", "crawler_refreshes"), "renewal: {{outcome}}"),
+        colours={"request fetched": SKY, "request failed": VERMILION, "renewal: contradiction": ORANGE},
+    )
+    return panel.draw_style(GraphDrawStyle.BARS).fill_opacity(60).min(0).axis_soft_max(1)
+
+
+def _connections() -> TimeSeries:
+    return lines(
+        "Open connections to the exchange",
+        "As many as FAIRPRICE_STREAM_CONNECTIONS says, more where the symbols do not fit on one; one more for a moment"
+        " while a connection is replaced.",
+        "none",
+        promql(f"sum by (venue) ({chosen('crawler_connections')})", "{{venue}}"),
+        calcs=["lastNotNull"],
+    ).min(0)
+
+
+def _frames() -> TimeSeries:
+    return lines(
+        "Frames received a second by kind",
+        "Repeats came by another connection before. Invalid ones contradict the exchange's own protocol.",
+        PER_SECOND,
+        promql(f"sum by (kind) (rate({chosen('crawler_frames_total')}{RATE}))", "{{kind}}"),
+        colours={"diff": SKY, "ticker": GREEN, "repeat": GREY, "invalid": VERMILION},
+    ).min(0)
+
+
+def _missing() -> TimeSeries:
+    panel = lines(
+        "Updates of the exchange missed a minute",
+        "Update ids inside the gaps that were recorded. Each id is one change of the book that no row covers.",
+        "none",
+        promql(f"60 * sum by (venue, symbol) (rate({chosen('crawler_missing_updates_total')}{RATE}))", EACH),
+    )
+    return panel.draw_style(GraphDrawStyle.BARS).fill_opacity(60).min(0).axis_soft_max(1)
+
+
+def _weight() -> TimeSeries:
+    return lines(
+        "REST weight used in this minute",
+        "As the exchange reports it, for this machine's address. Snapshots wait when it comes near the limit.",
+        "none",
+        promql(f"max by (venue) ({chosen('crawler_request_weight')})", "{{venue}}"),
+        calcs=["max"],
+    ).min(0)
+
+
+def _deliveries() -> TimeSeries:
+    return lines(
+        "Deliveries a second",
+        "Messages that RabbitMQ delivered: for the first time, or again because the consumer before did not settle"
+        " them.",
+        PER_SECOND,
+        promql(f"sum by (queue, time) (rate({chosen('broker_deliveries_total')}{RATE}))", "{{queue}}, {{time}}"),
+    ).min(0)
+
+
+def _kept() -> TimeSeries:
+    panel = lines(
+        "Waiting to be published or confirmed",
+        "Messages that were published and not yet confirmed, and events that the crawler keeps until they can be"
+        " published.",
+        "none",
+        promql(f"sum by (job) ({chosen('broker_unconfirmed_messages')})", "{{job}}, messages"),
+        promql(f"sum({chosen('crawler_unconfirmed_events')})", "crawler, events"),
+        calcs=["max"],
+    )
+    return panel.min(0).axis_soft_max(10)
+
+
+def _subscriptions() -> StateTimeline:
+    return states(
+        "Queues that are read",
+        "Not read: a consumer tries to subscribe and fails; its log and /readyz say why.",
+        promql(f"min by (queue) ({chosen('broker_subscriptions')})", "{{queue}}"),
+        names=(("not read", BAD), ("read", GOOD)),
+    )
+
+
+def _lost_connections() -> TimeSeries:
+    panel = lines(
+        "Connections to RabbitMQ lost a minute",
+        "Each is made again by itself, and what was unsettled comes again. Zero while all is well.",
+        "none",
+        promql(_each_minute("job", "broker_lost_connections"), "{{job}}"),
+        colours=JOBS,
+    )
+    return panel.draw_style(GraphDrawStyle.BARS).fill_opacity(60).min(0).axis_soft_max(1)
 
 
 def _ready() -> TimeSeries:
@@ -332,6 +516,7 @@ def _alarms() -> StateTimeline:
         promql("max(rabbitmq_alarms_free_disk_space_watermark)", "disk"),
         promql("max(fairprice_broker_blocked)", "publishers blocked"),
         promql("1 - min(fairprice_broker_connected)", "a service without connection"),
+        promql("max(fairprice_broker_missing_objects) > bool 0", "exchanges or queues missing"),
         names=(("no", GOOD), ("yes", BAD)),
     )
 
@@ -368,10 +553,62 @@ def _failures() -> TimeSeries:
         "none",
         promql(_a_minute("storer_failures"), "repeated writes"),
         promql(f"{_a_minute('storer_invalid_lines')} + {_a_minute('converter_invalid_lines')}", "dead letters"),
-        promql(_a_minute("crawler_frames", '{kind="invalid"}'), "invalid frames"),
+        promql(_a_minute("crawler_frames", UNREADABLE), "invalid frames"),
         colours={"repeated writes": ORANGE, "dead letters": VERMILION, "invalid frames": PURPLE},
     )
     return panel.draw_style(GraphDrawStyle.BARS).fill_opacity(60).min(0).axis_soft_max(1)
+
+
+def _batches() -> TimeSeries:
+    return lines(
+        "Batches stored a second",
+        "Writes that the store took, by the queue that they came from. Few and large ones while it is slow.",
+        PER_SECOND,
+        promql(f"sum by (queue) (rate({chosen('storer_batches_total')}{RATE}))", "{{queue}}"),
+        colours=QUEUES,
+    ).min(0)
+
+
+def _trouble() -> StateTimeline:
+    return states(
+        "Whether the store takes what is written",
+        "Trouble: the newest write of this queue was not taken and is repeated. Nothing is lost, messages wait.",
+        promql(f"max by (queue) ({chosen('storer_trouble')})", "{{queue}}"),
+        names=(("well", GOOD), ("trouble", BAD)),
+    )
+
+
+def _unknown_lines() -> TimeSeries:
+    panel = lines(
+        "Lines of a later version a minute",
+        "Events that a newer service publishes and this one does not know. They are passed over; upgrade the service.",
+        "none",
+        promql(_a_minute("converter_unknown_lines"), "converter"),
+        promql(_a_minute("storer_unknown_lines"), "storer"),
+        colours=JOBS,
+    )
+    return panel.min(0).axis_soft_max(1)
+
+
+def _readers() -> TimeSeries:
+    return lines(
+        "Pages and programs that listen",
+        "Open websockets of the gateway. It takes 200 at most.",
+        "none",
+        promql(f"sum({chosen('gateway_clients')})", "listeners"),
+        calcs=["max"],
+    ).min(0)
+
+
+def _slow_readers() -> TimeSeries:
+    panel = lines(
+        "Frames that slow listeners lost a minute",
+        "A listener that does not keep up loses its oldest frames and is told how many; nobody else notices.",
+        "none",
+        promql(_a_minute("gateway_dropped_messages"), "frames"),
+        colours={"frames": ORANGE},
+    )
+    return panel.min(0).axis_soft_max(1)
 
 
 def _memory() -> TimeSeries:
@@ -422,10 +659,14 @@ def _queues(names: dict[str, str]) -> str:
 
 
 def _quantile(quantile: float, service: str) -> str:
-    labels = '{measurement="fair_price"}' if service == "storer" else ""
-    buckets = f"rate(fairprice_{service}_latency_seconds_bucket{labels}{RATE})"
+    labels = 'measurement="fair_price"' if service == "storer" else ""
+    buckets = f"rate({chosen(f'{service}_latency_seconds_bucket', labels)}{RATE})"
     return f"histogram_quantile({quantile}, sum by (le) ({buckets}))"
 
 
 def _a_minute(counter: str, labels: str = "") -> str:
-    return f"(60 * sum(rate(fairprice_{counter}_total{labels}{RATE})) or vector(0))"
+    return f"(60 * sum(rate({chosen(f'{counter}_total', labels)}{RATE})) or vector(0))"
+
+
+def _each_minute(label: str, counter: str) -> str:
+    return f"60 * sum by ({label}) (rate({chosen(f'{counter}_total')}{RATE}))"

@@ -5,7 +5,7 @@ What Grafana replaces is told in https://grafana.com/docs/grafana/latest/dashboa
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,9 +37,9 @@ class Query(NamedTuple):
     text: str
 
 
-def queries(symbol: str = "BTCUSDT") -> list[Query]:
+def queries(symbol: str = "BTCUSDT", venue: str = "binance") -> list[Query]:
     """Return every query of panels, variables, annotations and alert rules."""
-    return [*_of_dashboards(symbol), *_of_grafana_alerts(), *_of_prometheus_rules()]
+    return [*_of_dashboards({"symbol": symbol, "venue": venue}), *_of_grafana_alerts(), *_of_prometheus_rules()]
 
 
 def rightly_empty() -> dict[tuple[str, str], str]:
@@ -67,18 +67,21 @@ def panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield panel
 
 
-def _of_dashboards(symbol: str) -> Iterator[Query]:
+def _of_dashboards(choice: Mapping[str, str]) -> Iterator[Query]:
     for path in DASHBOARDS:
         dashboard = read(path)
         for variable in dashboard.get("templating", {}).get("list", ()):
-            yield Query(path.stem, f"variable {variable['name']}", variable["datasource"]["uid"], variable["query"])
+            # A query of Prometheus names a metric and then a label of it.
+            text = re.sub(r"^label_values\((.+), \w+\)$", r"\1", variable["query"])
+            text = _substituted(text, choice, POINTS, 0.1)
+            yield Query(path.stem, f"variable {variable['name']}", variable["datasource"]["uid"], text)
         for annotation in dashboard.get("annotations", {}).get("list", ()):
-            text = _substituted(annotation["target"]["query"], symbol, POINTS, 0.1)
+            text = _substituted(annotation["target"]["query"], choice, POINTS, 0.1)
             yield Query(path.stem, f"annotation {annotation['name']}", annotation["datasource"]["uid"], text)
         for panel in panels(dashboard):
             points, least = panel.get("maxDataPoints", POINTS), _seconds(panel.get("interval", "100ms"))
             for target in panel["targets"]:
-                text = _substituted(target.get("query") or target["expr"], symbol, int(points), least)
+                text = _substituted(target.get("query") or target["expr"], choice, int(points), least)
                 yield Query(path.stem, panel["title"], target["datasource"]["uid"], text)
 
 
@@ -111,13 +114,13 @@ def _alerts() -> list[str]:
     return [rule.get("alert") or rule["record"] for rule in prometheus_rules()]
 
 
-def _substituted(text: str, symbol: str, points: int, least: float) -> str:
+def _substituted(text: str, choice: Mapping[str, str], points: int, least: float) -> str:
     """Put in what Grafana puts in for variables and macros."""
     seconds = LONG if "${__interval_ms} >=" in text else SHORT
     interval = next(each for each in INTERVALS if each >= max(seconds / points, least))
     values = {
         "timeFilter": f"time >= now() - {seconds}s AND time <= now()",
-        "symbol": symbol,
+        **choice,
         "__interval_ms": f"{interval * 1000:.0f}",
         "__interval": f"{interval * 1000:.0f}ms",
         "__rate_interval": RATE_INTERVAL,

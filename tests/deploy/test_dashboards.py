@@ -48,7 +48,7 @@ FOREIGN = {
 """Metrics that are not Fairprice's own: of RabbitMQ, of InfluxDB, of every process, of Prometheus itself."""
 
 PROMQL = {
-    "absent", "and", "bool", "by", "count", "deriv", "histogram_quantile", "increase", "label_replace", "max",
+    "abs", "absent", "and", "bool", "by", "count", "deriv", "histogram_quantile", "increase", "label_replace", "max",
     "max_over_time", "min", "on", "or", "rate", "sum", "unless", "vector",
 }  # fmt: skip
 INFLUXQL = {
@@ -158,7 +158,25 @@ def test_a_query_names_measurements_and_fields_that_exist(query):
     measurements = words & FIELDS.keys()
     fields = {field for measurement in measurements for field in FIELDS[measurement]}
     assert measurements
-    assert {word for word in words - measurements - fields - aliases if word.lower() not in INFLUXQL} <= {"symbol"}
+    assert {word for word in words - measurements - fields - aliases if word.lower() not in INFLUXQL} <= {
+        "symbol",
+        "venue",
+    }
+
+
+def test_every_query_of_a_dashboard_keeps_the_venues_apart():
+    for query in QUERIES:
+        if query.dashboard in BOARDS and "venue" not in query.panel:
+            for metric, selector in re.findall(r"\bfairprice_(\w+?)(?:_bucket)?\b(\{[^}]*\})?", query.text):
+                assert "venue" not in LABELS[metric] or 'venue=~"binance"' in selector, query
+            for read in re.findall(r"FROM .*? WHERE (.+?)(?:\)|$)", query.text):
+                assert "venue = 'binance'" in read or ", venue fill" in read, query
+
+
+def test_every_metric_is_on_a_dashboard():
+    texts = " ".join(query.text for query in QUERIES if query.dashboard in BOARDS)
+    of_the_embedded_mode = {"broker_queue_messages"}  # RabbitMQ tells its own
+    assert {name for name in LABELS if f"fairprice_{name}" not in texts} == of_the_embedded_mode
 
 
 def test_the_fields_are_those_that_the_storer_writes():
