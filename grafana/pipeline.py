@@ -45,6 +45,7 @@ LAST_RESORTS = {DEAD_LETTERS: VERMILION, UNROUTED: PURPLE}
 
 RATE = "[$__rate_interval]"
 DIFFS = 'kind="diff"'
+IN_ORDER = 'outcome!="out_of_order"'
 UNREADABLE = 'kind="invalid"'
 CONTRADICTIONS = 'outcome="contradiction"'
 ERLANG_TIMES = ("{}_milliseconds", "{}_seconds_total")
@@ -340,13 +341,13 @@ def _skew() -> TimeSeries:
 
 def _diffs() -> TimeSeries:
     return lines(
-        "Diffs a second by what became of them",
-        "Applied ones make books. Stale ones came by another connection before or belong to before the snapshot. Those"
-        " out of order wait for the one before them.",
+        "Diffs that made no book, a second",
+        "By what became of them: stale ones came before by another connection, those behind a snapshot are inside it,"
+        " waiting ones came before their snapshot. One that is out of order came after a later one.",
         PER_SECOND,
-        promql(f"sum by (outcome) (rate({chosen('crawler_diffs_total')}{RATE}))", "{{outcome}}"),
+        promql(f"sum by (outcome) (rate({chosen('crawler_diffs_total', IN_ORDER)}{RATE}))", "{{outcome}}"),
         promql(f"sum(rate({chosen('crawler_out_of_order_total')}{RATE}))", "out of order"),
-        colours={"applied": GREEN, "out of order": ORANGE},
+        colours={"out of order": ORANGE},
     ).min(0)
 
 
