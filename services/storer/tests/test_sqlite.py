@@ -454,3 +454,31 @@ def test_every_acknowledged_row_survives_kill_9(tmp_path, batches):
 async def _writes_again(path: Path) -> None:
     async with opened(path) as store:
         assert await store.write([point(10**9)]) == []
+
+
+async def test_rows_of_different_origins_never_get_into_one_file(tmp_path):
+    path = tmp_path / "fairprice.db"
+    for _ in range(2):
+        store = await open_sqlite(path, origin="a made-up market")
+        await store.close()
+    with pytest.raises(StartupError, match="it holds rows of a made-up market, among which rows of an exchange do not"):
+        await open_sqlite(path, origin="an exchange")
+
+
+async def test_a_file_that_was_lost_and_made_again_bears_its_mark(tmp_path):
+    path = tmp_path / "fairprice.db"
+    store = await open_sqlite(path, origin="a made-up market")
+    path.unlink()
+    await store.ping()
+    await store.close()
+    with pytest.raises(StartupError, match="a made-up market"):
+        await open_sqlite(path, origin="a recording")
+
+
+async def test_a_database_of_another_program_is_left_alone(tmp_path):
+    path = tmp_path / "fairprice.db"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA application_id = 7")
+    connection.close()
+    with pytest.raises(StartupError, match="rows of another program"):
+        await open_sqlite(path, origin="an exchange")

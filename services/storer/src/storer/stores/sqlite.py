@@ -7,7 +7,7 @@ can be written to for ever without an error, so each write looks whether the pat
 import asyncio
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,23 +41,32 @@ _BAD_ROW = (
 )
 """What SQLite and its driver raise for a value that cannot be stored; other errors are about the database."""
 
+ORIGINS = {"an exchange": 0x46505201, "a recording": 0x46505202, "a made-up market": 0x46505203}
+"""What rows may come from, each with the `application_id` of its files: those of different origins never mix."""
+
 log = structlog.get_logger(__name__)
 
 
-async def open_sqlite(path: Path, *, patience: float = 1.0, close_timeout: float = 3.0) -> "SqliteStore":
+async def open_sqlite(
+    path: Path, *, origin: str | None = None, patience: float = 1.0, close_timeout: float = 3.0
+) -> "SqliteStore":
     """Open the database at `path`, making it and its folders where they are missing.
+
+    `origin` is one of `ORIGINS`; where it is given, a file that bears none is marked with it.
 
     `patience` is how many seconds to wait, here and in each write, while somebody else holds the database.
     `close_timeout` is how many seconds closing may take, in which a write that was begun ends.
-    Raises `StartupError` when the path is no place for a database, not writable, not a database, or held for longer.
+    Raises `StartupError` when the path is no place for a database, not writable, not a database, held for longer, or of
+    another origin.
     """
     worker = Worker("sqlite")
+    connect = partial(_connect, path, patience, origin)
     try:
-        database = await worker.do(partial(_connect, path, patience))
+        database = await worker.do(connect)
     except (OSError, sqlite3.Error) as error:
         worker.end()
         raise StartupError(f"cannot store in {path}: {_explain(path, error)}") from error
-    return SqliteStore(path, database, worker, patience, close_timeout)
+    return SqliteStore(path, database, worker, connect, close_timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +80,11 @@ class _Database:
 class SqliteStore:
     """See `Store`; made by `open_sqlite`."""
 
-    def __init__(self, path: Path, database: _Database, worker: Worker, patience: float, close_timeout: float) -> None:
+    def __init__(
+        self, path: Path, database: _Database, worker: Worker, connect: Callable[[], _Database], close_timeout: float
+    ) -> None:
         self._path = path
-        self._patience = patience
+        self._connect = connect
         self._close_timeout = close_timeout
         self._database: _Database | None = database
         self._worker = worker
@@ -102,7 +113,7 @@ class SqliteStore:
     def _connection(self) -> sqlite3.Connection:
         """The connection; opened where there is none, since the last try after a loss failed."""
         if self._database is None:
-            self._database = _connect(self._path, self._patience)
+            self._database = self._connect()
         return self._database.connection
 
     def _write(self, points: Sequence[Point]) -> list[Rejection]:
@@ -150,7 +161,7 @@ class SqliteStore:
             self._rows.clear()
         else:
             log.warning("the database's write-ahead log was deleted; its rows were saved", path=str(self._path))
-        self._database = _connect(self._path, self._patience)
+        self._database = self._connect()
         return True
 
     def _close(self) -> None:
@@ -208,18 +219,34 @@ class SqliteStore:
         return self._columns[measurement]
 
 
-def _connect(path: Path, patience: float) -> _Database:
+class _OtherOrigin(sqlite3.Error):
+    """The file holds rows that do not belong with those that are to be stored."""
+
+
+def _connect(path: Path, patience: float, origin: str | None) -> _Database:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("BEGIN IMMEDIATE")
+        if origin:
+            _mark(connection, origin)
         connection.execute("COMMIT")
         return _Database(connection, _file_ids(path))
     except (OSError, sqlite3.Error):
         connection.close()
         raise
+
+
+def _mark(connection: sqlite3.Connection, origin: str) -> None:
+    """Mark the file with the origin of its rows; raises `_OtherOrigin` where it bears another mark."""
+    [found] = connection.execute("PRAGMA application_id").fetchone()
+    if not found:
+        connection.execute(f"PRAGMA application_id = {ORIGINS[origin]}")
+    elif found != ORIGINS[origin]:
+        other = next((name for name, mark in ORIGINS.items() if mark == found), "another program")
+        raise _OtherOrigin(f"it holds rows of {other}, among which rows of {origin} do not belong")
 
 
 def _file_id(path: Path) -> FileId:
@@ -251,6 +278,8 @@ def _explain(path: Path, error: Exception) -> str:
         return "it is a folder; name a file with --database"
     if isinstance(error, OSError):
         return f"{error.strerror} ({error.filename}); name another file with --database"
+    if isinstance(error, _OtherOrigin):
+        return f"{error}; name another file with --database"
     if "locked" in str(error):
         return "another program is writing to it; stop that one or name another file with --database"
     if "not a database" in str(error):
