@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from random import Random
@@ -11,45 +11,47 @@ from random import Random
 import orjson
 import structlog
 
+from crawler.proxy import proxies
 from fairprice.errors import StartupError
 from fairprice.runtime import lifecycle, logging
 from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.settings import remarks
 from simulator import Exchange, Playback, PortInUse, RecordingError, SimulatorServer
 from standalone.app import Pipeline, Summary
-from standalone.settings import Options, Settings, load
+from standalone.settings import Options, Recorded, Settings, load
 from storer.stores.sqlite import open_sqlite
 
 log = structlog.get_logger(__name__)
 
 
 def main() -> int:
-    """Run the pipeline and return the exit code: 0 done, 1 not everything in sync or stored, 2 cannot start."""
+    """Run the pipeline and return the exit code: 0 done and right, 1 something is wrong, 2 could not be done."""
     options = Options.parse(sys.argv[1:])
     return lifecycle.run(partial(_main, options, os.environ), unfinished="what was not stored is lost")
 
 
 async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Event) -> int:
-    source = _playback(options)
-    settings = load(environ, options, _symbols(source))
+    playback = _playback(options)
+    recorded = Recorded(playback.dialect.name, playback.contents.symbols) if playback else None
+    settings = load(environ, options, recorded)
     logging.configure(settings.crawler.log_level, settings.crawler.log_format, "standalone")
     for remark in remarks(environ):
         log.info(remark)
     async with AsyncExitStack() as stack:
         if not options.live:
             server = SimulatorServer(
-                source or _market(settings, options), close_when_played=options.once, at_present=True
+                playback or _market(settings, options), close_when_played=options.once, at_present=True
             )
             settings = _pointed_at(settings, await _entered(stack, server))
-        store = await open_sqlite(options.database)
+        store = await open_sqlite(options.database, origin=options.origin)
         stack.push_async_callback(store.close)
         pipeline = Pipeline(
             settings,
             store,
             random=Random(),  # noqa: S311  jitter
             clock=SystemClock(),
-            replay=source is not None,
-            finite=options.once,
+            replay=playback is not None,
+            proxy=proxies(environ),
             on_serving=partial(_greet, options, settings),
         )
         summary = await pipeline.run(stop)
@@ -58,17 +60,14 @@ async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Even
 
 def _playback(options: Options) -> Playback | None:
     try:
-        return Playback([options.capture], speed=options.speed) if options.capture else None
+        return Playback(options.capture, speed=options.speed) if options.capture else None
     except RecordingError as error:
         raise StartupError(str(error)) from error
 
 
-def _symbols(source: Playback | None) -> Sequence[str]:
-    return source.contents.symbols if source else ()
-
-
 def _market(settings: Settings, options: Options) -> Exchange:
-    return Exchange(settings.crawler.symbols, options.seed, start_us=SystemClock().wall())
+    crawler = settings.crawler
+    return Exchange(crawler.symbols, options.seed, venue=crawler.venue, start_us=SystemClock().wall())
 
 
 async def _entered(stack: AsyncExitStack, server: SimulatorServer) -> SimulatorServer:
@@ -87,8 +86,10 @@ def _pointed_at(settings: Settings, server: SimulatorServer) -> Settings:
 
 
 def _greet(options: Options, settings: Settings, url: str) -> None:
-    market = "Binance" if options.live else options.capture or "a simulated market (nothing leaves this machine)"
-    print(f"Fairprice follows {', '.join(settings.crawler.symbols)} on {market}.", file=sys.stderr)
+    recordings = " ".join(map(str, options.capture))
+    market = "the exchange itself" if options.live else recordings or "a made-up market (nothing leaves this machine)"
+    symbols, venue = ", ".join(settings.crawler.symbols), settings.crawler.venue
+    print(f"Fairprice follows {symbols} of {venue}: {market}.", file=sys.stderr)
     print(f"  page      {url}/", file=sys.stderr)
     print(f"  JSON      {url}/api/prices", file=sys.stderr)
     print(f"  database  {options.database}", file=sys.stderr)
@@ -98,12 +99,17 @@ def _greet(options: Options, settings: Settings, url: str) -> None:
 def _finish(options: Options, summary: Summary) -> int:
     for symbol in summary.without_books:
         print(f"warning: no book could be made of {symbol}: no snapshot that its diffs continue", file=sys.stderr)
+    for symbol in summary.out_of_sync:
+        if symbol not in summary.without_books:
+            print(f"warning: the book of {symbol} was not in sync at the end", file=sys.stderr)
     if summary.not_stored:
         print(f"error: not stored, and lost: {summary.not_stored}", file=sys.stderr)
     line = {
         "books": summary.books,
         "prices": summary.prices,
         "gaps": summary.gaps,
+        "without_books": summary.without_books,
+        "out_of_sync": summary.out_of_sync,
         "dead_letters": summary.dead_letters,
         "seconds": summary.seconds,
         "database": str(options.database),
@@ -117,8 +123,8 @@ def _finish(options: Options, summary: Summary) -> int:
             file=sys.stderr,
             flush=True,
         )
-    incomplete = options.once and (summary.without_books or summary.prices != summary.books)
-    return lifecycle.EXIT_INCOMPLETE if incomplete or summary.not_stored else lifecycle.EXIT_OK
+    is_wrong = summary.dead_letters or summary.out_of_sync or summary.without_books or summary.prices != summary.books
+    return lifecycle.EXIT_INCOMPLETE if summary.not_stored or (options.once and is_wrong) else lifecycle.EXIT_OK
 
 
 if __name__ == "__main__":

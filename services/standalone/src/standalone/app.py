@@ -14,6 +14,7 @@ import converter.app
 import gateway.app
 import storer.app
 from crawler.app import Crawler
+from crawler.proxy import ProxyFor
 from fairprice.broker.memory import MemoryBroker
 from fairprice.runtime import lifecycle
 from fairprice.runtime.backoff import delays
@@ -39,6 +40,7 @@ class Summary:
     gaps: int
     dead_letters: int
     without_books: tuple[str, ...]
+    out_of_sync: tuple[str, ...]
     seconds: float
     not_stored: str | None
     """What a stop in time has left undone, and why, in words; it is lost with the broker in memory."""
@@ -47,7 +49,7 @@ class Summary:
 class Pipeline:
     """Crawler, converter, storer and gateway in this process.
 
-    `finite` ends the run when the exchange has closed the stream; prices of such a replay carry no time of their own.
+    A `replay` ends when the exchange has closed the stream; its prices carry no time of their own.
     `on_serving` is called with the page's address.
     """
 
@@ -59,7 +61,7 @@ class Pipeline:
         random: Random,
         clock: Clock,
         replay: bool,
-        finite: bool,
+        proxy: ProxyFor,
         on_serving: Callable[[str], None],
     ) -> None:
         self._settings = settings
@@ -72,18 +74,20 @@ class Pipeline:
         self._stored = storer.app.Counters()
         self._priced = converter.app.Counters()
         self._dead: Counter[str] = Counter()
-        self._crawler = Crawler(settings.crawler, self._broker, name=NAME, random=random, clock=clock, replay=finite)
+        self._crawler = Crawler(
+            settings.crawler, self._broker, name=NAME, random=random, clock=clock, replay=replay, proxy=proxy
+        )
         self._registry = CollectorRegistry()
         self._registry.register(Exporter(self._samples))
 
     async def run(self, stop: asyncio.Event) -> Summary:
-        """Run until `stop` is set or a finite stream has ended, store what is under way, and sum up."""
+        """Run until `stop` is set or a replay has ended, store what is under way, and sum up."""
         began = self._clock.monotonic()
         is_done = await lifecycle.drain(self._work(stop), stop)
         return self._summary(self._clock.monotonic() - began, is_done=is_done)
 
     async def _work(self, stop: asyncio.Event) -> None:
-        """Crawl until `stop` is set or a finite stream has ended, then let every queue run empty and end the rest."""
+        """Crawl until `stop` is set or a replay has ended, then let every queue run empty and end the rest."""
         stop_services = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._convert(stop_services))
@@ -158,6 +162,7 @@ class Pipeline:
             gaps=rows["gap"],
             dead_letters=self._dead.total(),
             without_books=self._crawler.summary.without_books,
+            out_of_sync=self._crawler.summary.out_of_sync,
             seconds=round(seconds, 3),
             not_stored=None if is_done else self._not_stored(),
         )

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converter.settings import ConverterSettings
@@ -12,14 +12,19 @@ from gateway.settings import GatewaySettings
 from storer.settings import StorerSettings
 
 DEMO_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-DEFAULT_DATABASE = Path("var/fairprice.db")
+DATABASES = {
+    "an exchange": Path("var/fairprice.db"),
+    "a made-up market": Path("var/simulated.db"),
+    "a recording": Path("var/replay.db"),
+}
+"""Where rows are stored unless the command line says otherwise, by their origin: they never mix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """The command line. `speed` is a factor, None for as fast as possible."""
 
-    capture: Path | None
+    capture: tuple[Path, ...]
     speed: float | None
     live: bool
     once: bool
@@ -27,11 +32,19 @@ class Options:
     database: Path
     port: int | None
 
+    @property
+    def origin(self) -> str:
+        """Where the rows come from, a key of `DATABASES`."""
+        if self.live:
+            return "an exchange"
+        return "a recording" if self.capture else "a made-up market"
+
     @classmethod
     def parse(cls, arguments: Sequence[str]) -> "Options":
         """Read the command line; prints help or a usage error and exits like argparse does."""
         parser = _parser()
         options = cls(**vars(parser.parse_args(arguments)))
+        options = replace(options, database=options.database or DATABASES[options.origin])
         if options.once and not options.capture:
             parser.error("--once needs --capture FILE: a market has no end")
         if options.live and options.capture:
@@ -49,8 +62,16 @@ class Settings:
     gateway: GatewaySettings
 
 
-def load(environ: Mapping[str, str], options: Options, recorded: Sequence[str]) -> Settings:
-    """Return all settings; `recorded` are the symbols of the recording, if there is one.
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a recording settles: its venue, and the symbols that can be followed."""
+
+    venue: str
+    symbols: tuple[str, ...]
+
+
+def load(environ: Mapping[str, str], options: Options, recorded: Recorded | None) -> Settings:
+    """Return all settings; those of the exchange follow from the recording, if there is one.
 
     Raises `SettingsError` that names each wrong variable.
     """
@@ -61,23 +82,35 @@ def load(environ: Mapping[str, str], options: Options, recorded: Sequence[str]) 
         StorerSettings.load(environ),
         GatewaySettings.load(environ, **port),
     )
-    missing = set(settings.crawler.symbols) - set(recorded)
-    if options.capture and missing:
-        raise SettingsError(
-            f"FAIRPRICE_SYMBOLS names {', '.join(sorted(missing))}, which {options.capture} does not hold; "
-            f"it holds {', '.join(recorded)}"
-        )
+    if recorded:
+        _check(environ, settings, recorded)
     return settings
 
 
-def _crawler_overrides(environ: Mapping[str, str], options: Options, recorded: Sequence[str]) -> dict[str, object]:
-    """A quiet log, for a person who looks at the page; one connection and no state for what is not Binance."""
+def _check(environ: Mapping[str, str], settings: Settings, recorded: Recorded) -> None:
+    venue = environ.get("FAIRPRICE_VENUE") or recorded.venue
+    if venue.lower() != recorded.venue:
+        raise SettingsError(
+            f"FAIRPRICE_VENUE is {venue}, but the recording is of {recorded.venue}; "
+            "leave it out or name another recording"
+        )
+    if missing := set(settings.crawler.symbols) - set(recorded.symbols):
+        raise SettingsError(
+            f"FAIRPRICE_SYMBOLS names {', '.join(sorted(missing))}, which the recording does not hold; "
+            f"it holds {', '.join(recorded.symbols)}"
+        )
+
+
+def _crawler_overrides(environ: Mapping[str, str], options: Options, recorded: Recorded | None) -> dict[str, object]:
+    """A quiet log, for a person who looks at the page; one connection and no state for what is not the exchange."""
     overrides: dict[str, object] = {} if environ.get("FAIRPRICE_LOG_LEVEL") else {"log_level": "warning"}
     if options.live:
         return overrides
     overrides |= {"stream_connections": 1, "state_dir": None}
+    if recorded:
+        overrides["venue"] = recorded.venue
     if not environ.get("FAIRPRICE_SYMBOLS"):
-        overrides["symbols"] = tuple(recorded) if options.capture else DEMO_SYMBOLS
+        overrides["symbols"] = recorded.symbols if recorded else DEMO_SYMBOLS
     return overrides
 
 
@@ -87,7 +120,14 @@ def _parser() -> argparse.ArgumentParser:
         description="Fairprice in one process: a market, the order books, the fair prices, a database and a page.",
         epilog="Settings come from FAIRPRICE_* variables; README.md lists them.",
     )
-    parser.add_argument("--capture", type=Path, metavar="FILE", help="play this recording instead of a made-up market")
+    parser.add_argument(
+        "--capture",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="FILE",
+        help="play these recordings in their order, or those of a folder, instead of a made-up market",
+    )
     parser.add_argument(
         "--speed", type=_speed, default=1.0, metavar="N|max", help="speed of the recording (default: 1, as recorded)"
     )
@@ -95,7 +135,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--once", action="store_true", help="end when the recording has been played and stored")
     parser.add_argument("--seed", type=int, default=1, help="seed of the made-up market (default: 1)")
     parser.add_argument(
-        "--database", type=Path, default=DEFAULT_DATABASE, metavar="PATH", help=f"default: {DEFAULT_DATABASE}"
+        "--database",
+        type=Path,
+        metavar="PATH",
+        help="default: " + ", ".join(f"{path} for {origin}" for origin, path in DATABASES.items()),
     )
     parser.add_argument("--port", type=_port, metavar="N", help="port of the page, 0 for any (default: 8000)")
     return parser
