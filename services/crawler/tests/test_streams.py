@@ -282,12 +282,28 @@ async def test_ids_that_begin_anew_pass_after_twenty_repeats_whatever_the_connec
     desk = Desk(exchange)
     async with running(desk):
         exchange.say("diff A 1 1000000")
+        exchange.say("tick A 1000000")
         desk.events.clear()
-        for number in range(1, 40):
+
+        def say(number):
             exchange.say(f"diff A {number} {number}")
-        assert [event.update_id for event in desk.of(Diff)] == list(range(10, 40)), "each once"
+            exchange.say(f"tick A {number}")
+
+        await every(desk.clock, 10.0, 0.1, lambda number: say(number + 1))
+        assert [event.update_id for event in desk.of(Diff)] == list(range(21, 101)), "each once"
+        assert [event.update_id for event in desk.of(Ticker)] == list(range(21, 101))
         await desk.clock.advance(60.0)
         assert len(exchange.sockets) == 2, "nobody lags behind ids of another age"
+
+
+async def test_the_burst_of_a_connection_that_is_behind_costs_no_decoding(exchange):
+    desk = Desk(exchange)
+    async with running(desk):
+        first, second = exchange.open_sockets
+        for socket in (first, second):
+            for number in range(1, 201):
+                socket.say(f"diff A {number} {number}")
+        assert len(desk.of(Diff)) == desk.streams.repeats == 200
 
 
 async def test_a_reading_stop_stops_every_connection_and_nobody_is_silent_meanwhile(exchange):
@@ -452,6 +468,7 @@ async def test_a_connection_is_replaced_before_it_is_cut_and_its_successor_stand
 async def test_an_announced_shutdown_brings_a_successor_at_once(exchange):
     desk = Desk(exchange, connections=1)
     async with running(desk):
+        await desk.clock.advance(60)
         exchange.sockets[0].say("bye")
         await settle()
         assert len(exchange.open_sockets) == 2
@@ -842,3 +859,17 @@ async def test_a_real_server_that_carries_1024_streams_a_connection_grants_all_o
     assert not refused
     assert len({event.symbol for event in events}) == len(events) == 600
     assert streams.uncovered == ()
+
+
+async def test_an_exchange_that_announces_each_end_at_once_is_not_asked_without_pause(exchange):
+    desk = Desk(exchange, connections=1)
+
+    def subscribed(socket, number):
+        socket.say(f"ok {number}")
+        socket.say("bye")
+
+    exchange.subscribed = subscribed
+    async with running(desk):
+        await desk.clock.advance(60)
+        assert len(exchange.attempts) < 25
+        assert desk.of(Disconnected) == []

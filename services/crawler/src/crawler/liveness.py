@@ -24,34 +24,36 @@ class Newest(NamedTuple):
 class Merged:
     """The last update id taken of each symbol, so that what another connection has brought already is recognised.
 
-    Ids may begin anew at the exchange: after `tolerance` repeats in a row with nothing newer between, older ids are
-    taken again, and the last one follows them.
+    Ids may begin anew at the exchange: after more than `tolerance` repeats in a row, with nothing newer for `seconds`,
+    older ids are taken again, and the last one follows them. The seconds tell that from the burst of a connection that
+    is behind.
     """
 
-    def __init__(self, tolerance: int = 20) -> None:
+    def __init__(self, tolerance: int = 20, seconds: float = 2.0) -> None:
         self._tolerance = tolerance
-        self._last: dict[str, int] = {}
+        self._seconds = seconds
+        self._last: dict[str, Newest] = {}
         self._repeats: dict[str, int] = {}
 
-    def is_repeat(self, symbol: str, update_id: int) -> bool:
+    def is_repeat(self, symbol: str, update_id: int, now: float) -> bool:
         """Return whether this id was taken before."""
-        if update_id > self._last.get(symbol, -1):
+        last = self._last.get(symbol)
+        if last is None or update_id > last.update_id:
             return False
-        self._repeats[symbol] = repeats = self._repeats.get(symbol, 0) + 1
-        return repeats <= self._tolerance
+        self._repeats[symbol] = repeats = self._repeats[symbol] + 1
+        return repeats <= self._tolerance or now - last.time < self._seconds
 
-    def take(self, symbol: str, update_id: int) -> bool:
+    def take(self, symbol: str, update_id: int, now: float) -> bool:
         """Note that an id was taken; return whether it is older than the one before it, so that ids begin anew."""
-        begins_anew = update_id < self._last.get(symbol, -1)
-        self._last[symbol] = update_id
+        last = self._last.get(symbol)
+        self._last[symbol] = Newest(update_id, now)
         self._repeats[symbol] = 0
-        return begins_anew
+        return last is not None and update_id < last.update_id
 
     def forget(self, symbols: Iterable[str]) -> None:
         """Take any id next."""
         for symbol in symbols:
             self._last.pop(symbol, None)
-            self._repeats.pop(symbol, None)
 
 
 class Progress(NamedTuple):

@@ -46,14 +46,14 @@ class Unreadable(NamedTuple):
 
 
 class Disconnected(NamedTuple):
-    """The last connection that carried these symbols is gone; what is sent now is missed."""
+    """The last connection that carried these symbols is gone; what is sent now is missed. The reason is for people."""
 
     symbols: tuple[str, ...]
     reason: str
 
 
 class Suspected(NamedTuple):
-    """These symbols' streams have stalled: updates may have been missed."""
+    """These symbols' streams have stalled: updates may have been missed. The reason is for people."""
 
     symbols: tuple[str, ...]
     reason: str
@@ -93,13 +93,13 @@ class Group:
         """The connections that have all that they asked for."""
         return [link for link in self.links if link.is_complete]
 
-    def hear(self, link: Link, symbol: str, update_id: int, clock: Clock) -> None:
+    def hear(self, link: Link, symbol: str, update_id: int, now: float) -> None:
         """Note that a connection has brought this id, whether another one did before or not."""
         link.carries = True
         link.update_ids[symbol] = update_id
         newest = self.newest.get(symbol)
         if newest is None or update_id > newest.update_id:
-            self.newest[symbol] = Newest(update_id, clock.monotonic())
+            self.newest[symbol] = Newest(update_id, now)
 
     def begin_anew(self, symbol: str, update_id: int, now: float) -> None:
         """Note that ids have begun anew at the exchange."""
@@ -213,7 +213,7 @@ class Streams:
         wanted = self._groups if symbols is None else {self._group_of[symbol] for symbol in symbols}
         for group in wanted:
             self._tickers.forget(group.symbols)
-            for link in group.links:
+            for link in group.complete:  # one that is being opened is as good as new
                 link.make_due(reason)
 
     def set_quiet(self, symbols: Iterable[str]) -> None:
@@ -249,11 +249,12 @@ class Streams:
             self._push(Disconnected(group.symbols, link.end_reason))
 
     def _take(self, link: Link, frame: bytes) -> None:
+        now = self._clock.monotonic()
         head = self._peek(frame)
         if type(head) is Ticker:
-            self._take_ticker(link, head)
+            self._take_ticker(link, head, now)
             return
-        if head and not self._is_news(link, head.symbol, head.update_id):
+        if head and not self._is_news(link, head.symbol, head.update_id, now):
             return
         try:
             event = self._decode(frame)
@@ -262,42 +263,42 @@ class Streams:
             self._push(Unreadable(symbol, str(error), frame[:EXCERPT_BYTES].decode(errors="replace")))
             return
         if type(event) is Diff:
-            if head or self._is_news(link, event.symbol, event.update_id):
-                self._merge(event)
+            if head or self._is_news(link, event.symbol, event.update_id, now):
+                self._merge(event, now)
         elif event is not None:
-            self._take_other(link, event)
+            self._take_other(link, event, now)
 
-    def _take_other(self, link: Link, event: Event) -> None:
+    def _take_other(self, link: Link, event: Event, now: float) -> None:
         match event:
             case Ticker():
-                self._take_ticker(link, event)
+                self._take_ticker(link, event, now)
             case Snapshot():
-                self._group_of[event.symbol].hear(link, event.symbol, event.update_id, self._clock)
-                self._merge(event)
+                self._group_of[event.symbol].hear(link, event.symbol, event.update_id, now)
+                self._merge(event, now)
             case Reply():
                 link.take_reply(event)
             case Shutdown():
                 log.info("the exchange announced the end of a connection, opening its successor", open=self.open)
                 link.make_due("shutdown")
 
-    def _is_news(self, link: Link, symbol: str, update_id: int) -> bool:
-        self._group_of[symbol].hear(link, symbol, update_id, self._clock)
-        if self._diffs.is_repeat(symbol, update_id):
+    def _is_news(self, link: Link, symbol: str, update_id: int, now: float) -> bool:
+        self._group_of[symbol].hear(link, symbol, update_id, now)
+        if self._diffs.is_repeat(symbol, update_id, now):
             self.repeats += 1
             return False
         return True
 
-    def _merge(self, event: Diff | Snapshot) -> None:
-        if self._diffs.take(event.symbol, event.update_id):
-            self._group_of[event.symbol].begin_anew(event.symbol, event.update_id, self._clock.monotonic())
+    def _merge(self, event: Diff | Snapshot, now: float) -> None:
+        if self._diffs.take(event.symbol, event.update_id, now):
+            self._group_of[event.symbol].begin_anew(event.symbol, event.update_id, now)
         self._push(event)
 
-    def _take_ticker(self, link: Link, ticker: Ticker) -> None:
+    def _take_ticker(self, link: Link, ticker: Ticker, now: float) -> None:
         link.carries = True
-        if self._tickers.is_repeat(ticker.symbol, ticker.update_id):
+        if self._tickers.is_repeat(ticker.symbol, ticker.update_id, now):
             self.repeats += 1
             return
-        self._tickers.take(ticker.symbol, ticker.update_id)
+        self._tickers.take(ticker.symbol, ticker.update_id, now)
         self._push(ticker)
 
     def _push(self, event: StreamEvent) -> None:
@@ -355,13 +356,14 @@ class Streams:
             patience = _next_patience(link, lived, self._silence_timeout)
             if not link.over.is_set():
                 before = self._replaced(link)
-                continue
-            if not self._reconnect:
+            elif self._reconnect:
+                log.warning("stream lost, reconnecting", reason=link.end_reason, open=self.open)
+                self.reconnects += 1
+            else:
                 log.info("stream ended", reason=link.end_reason)
                 return
-            log.warning("stream lost, reconnecting", reason=link.end_reason, open=self.open)
-            self.reconnects += 1
-            await self._clock.sleep(next(waits))
+            if before is None or lived < STEADY:
+                await self._clock.sleep(next(waits))
 
     async def _open(self, group: Group, waits: Iterator[float], patience: float, max_age: float) -> Link:
         """Return a connection that has all that it asked for, however long it takes."""
@@ -465,7 +467,7 @@ class Streams:
 
     def _renew_group(self, group: Group, reason: str, now: float) -> None:
         group.silence.restart(now)
-        for link in group.links:
+        for link in group.complete:
             link.make_due(reason)
 
     async def _ask(self, probe: Probe, group: Group, symbol: str) -> None:

@@ -110,6 +110,8 @@ class Websocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand over the frames in what was read."""
+        if self._is_over:
+            return
         self._protocol.receive_data(data)
         self._write()
         for event in self._protocol.events_received():
