@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from contextlib import asynccontextmanager, suppress
 
 import aiohttp
@@ -302,6 +303,27 @@ async def test_the_stream_goes_through_the_proxy_which_resolves_the_name(kind, u
         websocket = await open_websocket(address, listener, proxy=choose(environ, address))
         assert await asyncio.wait_for(listener.frames.get(), 10) == b"hello"
         assert proxy.asked == [f"{HIDDEN}:{port}"]
+        websocket.abort()
+        await websocket.closed
+
+
+@KINDS
+async def test_tls_goes_through_the_proxy_to_the_exchange_itself(kind, certificate):
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(certificate / "certificate.pem", certificate / "key.pem")
+    trusting = ssl.create_default_context(cafile=certificate / "certificate.pem")
+
+    async def handler(connection):
+        await connection.send("secret")
+        await connection.wait_closed()
+
+    async with serve(handler, "127.0.0.1", 0, ssl=server_side) as server, proxy_server(kind) as (proxy, environ):
+        address = f"wss://{HIDDEN}:{server.sockets[0].getsockname()[1]}/stream"
+        listener = Listener()
+        way = choose({"ALL_PROXY": environ["HTTP_PROXY"]}, address)
+        websocket = await open_websocket(address, listener, proxy=way, tls=trusting)
+        assert await asyncio.wait_for(listener.frames.get(), 10) == b"secret"
+        assert len(proxy.asked) == 1
         websocket.abort()
         await websocket.closed
 

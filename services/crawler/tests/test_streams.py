@@ -352,15 +352,16 @@ async def test_a_stop_that_follows_at_once_stops_again(exchange):
         assert second.is_paused
 
 
-async def test_a_fault_of_the_sink_ends_the_run(exchange):
+@pytest.mark.parametrize("act", [lambda socket: socket.say("diff A 1 2"), lambda socket: socket.hang_up()])
+async def test_a_fault_of_the_sink_ends_the_run(exchange, act):
     def sink(event):
         raise ZeroDivisionError
 
-    desk = Desk(exchange, sink=sink)
+    desk = Desk(exchange, sink=sink, connections=1)
     with structlog.testing.capture_logs():
         run = asyncio.create_task(desk.streams.run())
         await settle()
-        exchange.say("diff A 1 2")
+        act(exchange.sockets[0])
         await asyncio.wait({run})
     assert isinstance(run.exception().exceptions[0], ZeroDivisionError)
     assert not exchange.open_sockets

@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import subprocess
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
@@ -10,7 +9,6 @@ import pytest
 import uvloop
 from websockets.asyncio.server import serve
 
-from crawler import websocket as module
 from crawler.websocket import open_websocket
 from fairprice.errors import ExchangeUnavailable, StartupError
 
@@ -275,17 +273,7 @@ def test_who_is_not_there_or_speaks_no_websocket_is_unavailable(run):
     run(scenario())
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    names = ["-days", "2", "-subj", "/CN=exchange.example", "-addext", "subjectAltName=DNS:localhost"]
-    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
-    subprocess.run([*command, *names, *files], check=True, capture_output=True)
-    return folder
-
-
-def test_tls_is_spoken_and_the_certificate_is_looked_at(run, certificate, monkeypatch):
+def test_tls_is_spoken_and_the_certificate_is_looked_at(run, certificate):
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_side.load_cert_chain(certificate / "certificate.pem", certificate / "key.pem")
 
@@ -299,8 +287,7 @@ def test_tls_is_spoken_and_the_certificate_is_looked_at(run, certificate, monkey
             with pytest.raises(ExchangeUnavailable, match="certificate verify failed"):
                 await open_websocket(address, Listener())
             trusting = ssl.create_default_context(cafile=certificate / "certificate.pem")
-            monkeypatch.setattr(module, "_tls", lambda: trusting)
-            async with opened(address) as (websocket, listener):
+            async with opened(address, tls=trusting) as (websocket, listener):
                 await listener.until(lambda: listener.frames == [b"secret"])
                 websocket.close()
 

@@ -13,8 +13,9 @@ import structlog
 
 from crawler.allowance import Allowance
 from crawler.book.market_data import Diff, Snapshot, Ticker
+from crawler.group import Group, split
 from crawler.link import Link, OpenWebsocket
-from crawler.liveness import LagWatch, Merged, Newest, Progress, SilenceWatch
+from crawler.liveness import Merged, SilenceWatch
 from crawler.proxy import ProxyFor
 from crawler.venues.port import Event, Reply, Shutdown, Venue
 from crawler.websocket import open_websocket
@@ -77,48 +78,6 @@ Probe = Callable[[str], Awaitable[int | None]]
 """Asks REST for the newest update id of a symbol; None when it cannot be asked now."""
 
 
-class Group:
-    """Symbols whose streams fit on one connection, and the connections that carry them."""
-
-    def __init__(self, symbols: tuple[str, ...], silence: SilenceWatch) -> None:
-        self.symbols = symbols
-        self.links: list[Link] = []
-        self.newest: dict[str, Newest] = {}
-        self.lag: LagWatch[Link] = LagWatch(symbols)
-        self.silence = silence
-        self.is_down = False
-
-    @property
-    def complete(self) -> list[Link]:
-        """The connections that have all that they asked for."""
-        return [link for link in self.links if link.is_complete]
-
-    def hear(self, link: Link, symbol: str, update_id: int, now: float) -> None:
-        """Note that a connection has brought this id, whether another one did before or not."""
-        link.carries = True
-        link.update_ids[symbol] = update_id
-        newest = self.newest.get(symbol)
-        if newest is None or update_id > newest.update_id:
-            self.newest[symbol] = Newest(update_id, now)
-
-    def begin_anew(self, symbol: str, update_id: int, now: float) -> None:
-        """Note that ids have begun anew at the exchange."""
-        self.newest[symbol] = Newest(update_id, now)
-        for link in self.links:
-            link.update_ids.pop(symbol, None)
-
-    def restart(self, now: float) -> None:
-        """Judge by what comes from now on."""
-        self.lag.restart()
-        self.silence.restart(now)
-
-    def lose(self, now: float) -> None:
-        """Note that nobody carries the symbols any more."""
-        self.newest.clear()
-        self.lag.restart()
-        self.silence.restart(now, forget=True)
-
-
 class Streams:
     """All connections of a crawler, to one address.
 
@@ -168,7 +127,7 @@ class Streams:
         self._open_websocket = open_websocket
         self._address = venue.stream_address(url)
         self._proxy = proxy(self._address)
-        self._groups = [Group(part, self._silence_watch(part)) for part in _split(venue, tuple(symbols))]
+        self._groups = [Group(part, self._silence_watch(part)) for part in split(venue, tuple(symbols))]
         self._group_of = {symbol: group for group in self._groups for symbol in group.symbols}
         decoder = venue.decoder(self._group_of)
         self._peek, self._decode = decoder.peek, decoder.decode
@@ -213,8 +172,7 @@ class Streams:
         wanted = self._groups if symbols is None else {self._group_of[symbol] for symbol in symbols}
         for group in wanted:
             self._tickers.forget(group.symbols)
-            for link in group.complete:  # one that is being opened is as good as new
-                link.make_due(reason)
+            group.renew(reason)
 
     def set_quiet(self, symbols: Iterable[str]) -> None:
         """Take the symbols that do not trade now: nobody misses them."""
@@ -227,8 +185,7 @@ class Streams:
         try:
             self._take(link, frame)
         except Exception as error:  # noqa: BLE001  it has to reach the caller of `run`, not the event loop
-            if not self._failure.done():
-                self._failure.set_exception(error)
+            self._fail(error)
 
     def receive_complete(self, link: Link) -> None:
         """See `Owner.receive_complete`."""
@@ -246,7 +203,14 @@ class Streams:
             group.lose(self._clock.monotonic())
             self._diffs.forget(group.symbols)
             self._tickers.forget(group.symbols)
-            self._push(Disconnected(group.symbols, link.end_reason))
+            try:
+                self._push(Disconnected(group.symbols, link.end_reason))
+            except Exception as error:  # noqa: BLE001  as above
+                self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if not self._failure.done():
+            self._failure.set_exception(error)
 
     def _take(self, link: Link, frame: bytes) -> None:
         now = self._clock.monotonic()
@@ -450,12 +414,11 @@ class Streams:
         elif unheard:
             log.warning("nobody hears symbols, opening successors", symbols=unheard[:10])
             group.silence.lengthen(unheard, now)
-            self._renew_group(group, "silence", now)
+            group.silence.restart(now)
+            group.renew("silence")
 
     def _find_lag(self, group: Group, now: float) -> None:
-        judged = [link for link in group.complete if not link.due.is_set()]
-        progress = {link: Progress(link.update_ids, link.since, link.patience) for link in judged}
-        for link, symbols in group.lag.lagging(progress, group.newest, now).items():
+        for link, symbols in group.lagging(now).items():
             log.warning("a connection misses what another one brings, opening its successor", symbols=symbols[:10])
             link.make_due(LAG)
 
@@ -463,12 +426,8 @@ class Streams:
         if stalled := group.silence.stalled(group.newest, now):
             log.warning("no connection brings what REST has, opening successors", symbols=stalled[:10])
             self._push(Suspected(tuple(stalled), "stall"))
-            self._renew_group(group, "stall", now)
-
-    def _renew_group(self, group: Group, reason: str, now: float) -> None:
-        group.silence.restart(now)
-        for link in group.complete:
-            link.make_due(reason)
+            group.silence.restart(now)
+            group.renew("stall")
 
     async def _ask(self, probe: Probe, group: Group, symbol: str) -> None:
         update_id = None
@@ -479,13 +438,6 @@ class Streams:
         finally:
             self._probes -= 1
         group.silence.answered(symbol, update_id, group.newest.get(symbol), self._clock.monotonic())
-
-
-def _split(venue: Venue, symbols: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Spread symbols evenly over as many connections as their streams need."""
-    widest = max((len(venue.streams(symbol)) for symbol in symbols), default=1)
-    count = -(-len(symbols) // max(1, venue.limits.streams // widest))
-    return [symbols[start::count] for start in range(count)]
 
 
 def _next_patience(link: Link, lived: float, usual: float) -> float:

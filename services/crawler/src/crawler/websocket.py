@@ -167,16 +167,21 @@ class Websocket(asyncio.Protocol):
 
 
 async def open_websocket(
-    address: str, receiver: Receiver, *, proxy: Proxy | None = None, max_frame_bytes: int = MAX_FRAME_BYTES
+    address: str,
+    receiver: Receiver,
+    *,
+    proxy: Proxy | None = None,
+    tls: ssl.SSLContext | None = None,
+    max_frame_bytes: int = MAX_FRAME_BYTES,
 ) -> Websocket:
-    """Open a connection, without compression; the caller limits the time.
+    """Open a connection, without compression; the caller limits the time. `tls` tells whom to trust, usually the system.
 
     Raises `ExchangeUnavailable` when that may succeed later, `StartupError` when the exchange refuses for good.
     """
     uri = parse_uri(address)
     way = f"{address} by way of {proxy}" if proxy else address
     try:
-        websocket = await _connect(uri, Websocket(uri, receiver, max_frame_bytes), proxy)
+        websocket = await _connect(uri, Websocket(uri, receiver, max_frame_bytes), proxy, tls or _system_tls())
         try:
             await websocket.opened
         except BaseException:
@@ -189,9 +194,9 @@ async def open_websocket(
     return websocket
 
 
-async def _connect(uri: WebSocketURI, websocket: Websocket, proxy: Proxy | None) -> Websocket:
+async def _connect(uri: WebSocketURI, websocket: Websocket, proxy: Proxy | None, secure: ssl.SSLContext) -> Websocket:
     loop = asyncio.get_running_loop()
-    tls = _tls() if uri.secure else None
+    tls = secure if uri.secure else None
     goodbye = TLS_GOODBYE if tls else None
     if proxy is None:
         await loop.create_connection(lambda: websocket, uri.host, uri.port, ssl=tls, ssl_shutdown_timeout=goodbye)
@@ -226,5 +231,5 @@ def _refusal(way: str, status: int) -> ExchangeUnavailable | StartupError:
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def _system_tls() -> ssl.SSLContext:
     return ssl.create_default_context()
