@@ -79,3 +79,15 @@ async def test_cancelled_waits_leave_nothing_behind():
             receiving.cancel()
             await asyncio.wait({receiving}, timeout=A_WHILE)
         assert not broker._queues[BOOKS_STORER]._waiters
+
+
+async def test_what_a_tap_forgets_is_counted():
+    broker = MemoryBroker()
+    async with broker.tap(BOOKS, 2) as tap:
+        await publish(broker, 1, 2, 3, 4, 5)
+        assert [delivery.message.message_id for delivery in await soon(tap.receive(9))] == [
+            message(4).message_id,
+            message(5).message_id,
+        ]
+        await publish(broker, 6)
+    assert broker.forgotten == {BOOKS: 3}

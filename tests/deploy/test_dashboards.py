@@ -18,9 +18,11 @@ import yaml
 from influx_server import ABSENT, PrivateServer, is_on_path, named_server, new_org
 from pydantic import SecretStr
 
+from converter import pricing
 from converter.pricing import Pricer
 from fairprice.messages import CONFIGURED_VALUE, PRICE_VALUES, Book, Gap
 from fairprice.runtime.metrics import METRICS
+from gateway.states import STATUSES
 from storer.measurements import fair_price_point, gap_point, order_book_point
 from storer.stores.influxdb import open_influxdb
 
@@ -173,9 +175,18 @@ def test_every_query_of_a_dashboard_keeps_the_venues_apart():
                 assert "venue = 'binance'" in read or ", venue fill" in read, query
 
 
+def test_page_and_dashboard_know_every_status_that_the_converter_gives():
+    rows = re.findall(r"^    ([a-z_]+(?:, [a-z_]+)*)  +\S", pricing.__doc__.split("----\n")[1], re.MULTILINE)
+    given = {status for row in rows for status in row.split(", ")}
+    assert len(given) == 9
+    assert set(STATUSES) == given
+    (panel,) = (panel for panel in PANELS if panel["title"] == "Status of the price")
+    assert {status for status in given if status not in panel["description"]} == set()
+
+
 def test_every_metric_is_on_a_dashboard():
     texts = " ".join(query.text for query in QUERIES if query.dashboard in BOARDS)
-    of_the_embedded_mode = {"broker_queue_messages"}  # RabbitMQ tells its own
+    of_the_embedded_mode = {"broker_queue_messages", "broker_forgotten_messages_total"}  # there is no Grafana
     assert {name for name in LABELS if f"fairprice_{name}" not in texts} == of_the_embedded_mode
 
 

@@ -69,6 +69,13 @@ def test_the_alerts_fire_when_they_should(promtool):
     assert "SUCCESS" in promtool("test", "rules", *TESTS)
 
 
+def test_prometheus_can_read_every_query_of_the_dashboards(promtool, tmp_path):
+    texts = sorted({query.text for query in dashboards.queries() if query.datasource == "prometheus"})
+    rules = [{"record": f"query:{number}", "expr": text} for number, text in enumerate(texts)]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
+    assert f"{len(texts)} rules found" in promtool("check", "rules", tmp_path / "rules.yml")
+
+
 def test_every_alert_is_tested_both_ways():
     fire, keep_silent = set(), set()
     for check in (check for group in groups() for check in group["promql_expr_test"]):

@@ -153,6 +153,8 @@ class Pipeline:
         yield from self._stored.samples()
         for queue, depth in self._broker.depths().items():
             yield "broker_queue_messages", (queue,), depth
+        for exchange, count in self._broker.forgotten.items():
+            yield "broker_forgotten_messages_total", (exchange,), count
 
     def _summary(self, seconds: float, *, is_done: bool) -> Summary:
         rows = self._stored.rows

@@ -4,7 +4,7 @@ Bytes go through it as through a real one. Its queues live as long as the proces
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,6 +28,8 @@ class MemoryBroker:
         self._queues = {name: _Queue(name, capacity) for exchange in exchanges for name in exchange.queues}
         self._bindings = {exchange.name: [self._queues[name] for name in exchange.queues] for exchange in exchanges}
         self._alternates = {exchange.name: exchange.alternate for exchange in exchanges}
+        self.forgotten = Counter[str]()
+        """Messages that taps forgot because nobody read them in time, by exchange."""
 
     async def publish(self, exchange: str, message: Message) -> None:
         """See `Broker.publish`."""
@@ -35,7 +37,8 @@ class MemoryBroker:
         if any(queue.is_full for queue in queues):
             await self._room(queues)
         for queue in queues:
-            queue.put(message)
+            if not queue.put(message):
+                self.forgotten[exchange] += 1
 
     @asynccontextmanager
     async def subscribe(self, queue: str, prefetch: int) -> AsyncIterator["_Subscription"]:
@@ -101,9 +104,12 @@ class _Queue:
     def is_full(self) -> bool:
         return not self._drop_head and self.depth >= self._capacity
 
-    def put(self, message: Message) -> None:
+    def put(self, message: Message) -> bool:
+        """Add a message; return False if the oldest one had to go for it."""
+        has_room = len(self.ready) != self.ready.maxlen
         self.ready.append(message)
         self.notify()
+        return has_room
 
     def put_back(self, messages: Iterable[Message]) -> None:
         self.ready.extendleft(reversed(list(messages)))

@@ -66,6 +66,7 @@ METRICS = (
     Metric("gateway_dropped_messages_total", "Messages that slow websocket clients lost"),
     Metric("gateway_price_age_seconds", "Age of the newest price", ("venue", "symbol")),
     Metric("broker_queue_messages", "Unsettled messages of the embedded broker", ("queue",)),
+    Metric("broker_forgotten_messages_total", "Messages that taps of the embedded broker forgot unread", ("exchange",)),
     Metric("broker_connected", "1 while both connections to RabbitMQ are there"),
     Metric("broker_blocked", "1 while an alarm of RabbitMQ holds publishes back"),
     Metric("broker_missing_objects", "Exchanges and queues that RabbitMQ lacks"),
