@@ -12,7 +12,7 @@ from fairprice.broker.port import Broker, Message, Subscription
 from fairprice.broker.retry import BackOff, consume
 from fairprice.messages import BOOKS_TYPE, PRICES_TYPE
 from fairprice.runtime.clock import Clock
-from fairprice.runtime.health import Check, health_routes, serve
+from fairprice.runtime.health import NOTHING, Check, health_routes, serve
 from fairprice.runtime.metrics import Exporter, Sample
 from fairprice.topology import BOOKS, PRICES
 from gateway.answers import elsewhere
@@ -48,6 +48,7 @@ async def run(
     stop: asyncio.Event,
     registry: CollectorRegistry,
     checks: Mapping[str, Check],
+    notes: Mapping[str, Check] = NOTHING,
     expected: Iterable[tuple[str, str]] = (),
     on_serving: Callable[[str], None] = lambda _url: None,
     tap_capacity: int = TAP_CAPACITY,
@@ -60,8 +61,8 @@ async def run(
     `expected` are venue and name of symbols that are shown as waiting before their first event; others are forgotten
     after `forgotten_after` seconds of silence. A feed that brings only older events for `new_run_after` seconds has
     begun anew.
-    `registry` and `checks` are what `/metrics` and `/readyz` tell beside the gateway's own; the page shows what
-    `checks` find, too. Raises `StartupError` when the address cannot be had.
+    `registry`, `checks` and `notes` are what `/metrics` and `/readyz` tell beside the gateway's own; the page shows
+    what `checks` find, too. Raises `StartupError` when the address cannot be had.
     """
     limits = Limits(
         settings.history_minutes, settings.stale_after, forgotten_after=forgotten_after, new_run_after=new_run_after
@@ -69,7 +70,7 @@ async def run(
     market = Market(limits, [Key(*each) for each in expected])
     gateway = Gateway(settings, market, Audience(max_listeners), checks, clock)
     registry.register(Exporter(gateway.samples))
-    routes = [*health_routes({**checks, "prices": gateway.problem}, registry), *gateway.routes()]
+    routes = [*health_routes({**checks, "prices": gateway.problem}, registry, notes), *gateway.routes()]
     watch = partial(_watch, broker, capacity=tap_capacity, back_off=back_off, stop=stop, clock=clock)
     async with serve(routes, settings.http_host, settings.http_port) as url:
         try:

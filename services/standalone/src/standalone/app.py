@@ -133,6 +133,7 @@ class Pipeline:
             stop=stop,
             registry=self._registry,
             checks={**self._crawler.checks(), **self._stored.checks()},
+            notes=self._crawler.notes(),
             expected=[(self._settings.crawler.venue, symbol) for symbol in self._settings.crawler.symbols],
             on_serving=self._on_serving,
         )
