@@ -289,3 +289,12 @@ def test_what_was_silent_for_an_hour_is_forgotten_unless_it_was_expected(make):
     assert market.find(BTC) == []
     market.take(lines(make.price(1)), at(3_601))
     assert seen(market).state(3_601) is State.LIVE
+
+
+def test_gaps_and_crawlers_of_a_symbol_are_bounded(make):
+    market = Market(Limits(max_gaps=3))
+    for number in range(30):
+        market.take_books(lines(make.gap(number), make.status(crawler=f"crawler-{number}", problem="lost")), 1, at())
+    assert seen(market).gap_count == 30
+    assert len(seen(market).gaps) == 3
+    assert seen(market).feed(0)["problem"].count("lost") == 16

@@ -47,12 +47,12 @@ def secured(handler: Handler) -> Handler:
     return answer
 
 
-async def _nothing_here(request: web.Request) -> web.StreamResponse:
+async def _not_found(request: web.Request) -> web.StreamResponse:
     if request.method not in {"GET", "HEAD"}:
         raise web.HTTPMethodNotAllowed(request.method, ["GET", "HEAD"], text="the gateway only shows: use GET")
     raise web.HTTPNotFound(text=f"nothing at {request.path}; see / and /api/prices")
 
 
-def elsewhere() -> list[web.RouteDef]:
+def fallback_routes() -> list[web.RouteDef]:
     """Return the route of all that no other route answers; it has to be the last one."""
-    return [web.route("*", "/{path:.*}", secured(_nothing_here))]
+    return [web.route("*", "/{path:.*}", secured(_not_found))]

@@ -15,7 +15,7 @@ from fairprice.runtime.clock import Clock
 from fairprice.runtime.health import NOTHING, Check, health_routes, serve
 from fairprice.runtime.metrics import Exporter, Sample
 from fairprice.topology import BOOKS, PRICES
-from gateway.answers import elsewhere
+from gateway.answers import fallback_routes
 from gateway.api import Api
 from gateway.audience import MAX_LISTENERS, Audience
 from gateway.instrument import FORGOTTEN_AFTER, Limits, moment
@@ -107,7 +107,7 @@ class Gateway:
 
     def routes(self) -> list[web.RouteDef]:
         """Return all routes but those of health, which answer to every name."""
-        routes = [*self._api.routes(), *self.stream.routes(), *page_routes(), *elsewhere()]
+        routes = [*self._api.routes(), *self.stream.routes(), *page_routes(), *fallback_routes()]
         return [self._names.guard(route) for route in routes]
 
     def take_prices(self, message: Message) -> None:

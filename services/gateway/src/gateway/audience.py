@@ -28,7 +28,7 @@ class Listener:
         self.books = books
         self.closing = False
         self.dropped = 0
-        self._untold = 0
+        self._unreported = 0
         self._most = backlog
         self._backlog: deque[bytes] = deque()
         self._filled = asyncio.Event()
@@ -42,7 +42,7 @@ class Listener:
         if len(self._backlog) >= self._most:
             self._backlog.popleft()
             self.dropped += 1
-            self._untold += 1
+            self._unreported += 1
         self._backlog.append(frame)
         self._filled.set()
 
@@ -58,8 +58,8 @@ class Listener:
             await self._filled.wait()
         if self.closing:
             return None
-        if self._untold:
-            count, self._untold = self._untold, 0
+        if self._unreported:
+            count, self._unreported = self._unreported, 0
             return orjson.dumps({"type": "dropped", "count": count})
         return self._backlog.popleft()
 

@@ -17,7 +17,6 @@ from gateway.run import NEW_RUN_AFTER, Run, Step
 from gateway.states import TRUSTED, UNLISTED, State
 from gateway.statuses import KEPT, Statuses
 
-MAX_GAPS = 200
 FORGOTTEN_AFTER = 3600.0
 """Seconds of silence after which a symbol is not shown any more."""
 
@@ -36,6 +35,7 @@ class Limits:
     """A symbol of which nothing was heard for so long, while its venue was heard, is not followed any more."""
     forgotten_after: float = FORGOTTEN_AFTER
     max_symbols: int = 500
+    max_gaps: int = 200
 
 
 class Moment(NamedTuple):
@@ -56,7 +56,7 @@ class Instrument:
     def __init__(self, key: Key, limits: Limits) -> None:
         self.key = key
         self.quote: Quote | None = None
-        self.gaps: deque[Gap] = deque(maxlen=MAX_GAPS)
+        self.gaps: deque[Gap] = deque(maxlen=limits.max_gaps)
         self.gap_count = 0
         self.heard_at: float | None = None
         self.history = History(limits.history_minutes)
@@ -153,7 +153,7 @@ class Instrument:
     def _begin_anew(self, first: Quote) -> None:
         """Forget what lies after the first price of a new run."""
         self.history = History(self._limits.history_minutes)
-        self.gaps = deque((gap for gap in self.gaps if gap.to_time <= first.event_time), MAX_GAPS)
+        self.gaps = deque((gap for gap in self.gaps if gap.to_time <= first.event_time), self._limits.max_gaps)
         self._book, self._book_line = None, b""
 
 

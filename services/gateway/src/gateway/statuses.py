@@ -23,15 +23,16 @@ class Statuses:
     What a crawler said is forgotten when it has not repeated it for `kept` seconds: then nobody knows.
     """
 
-    def __init__(self, kept: float = KEPT) -> None:
+    def __init__(self, kept: float = KEPT, *, max_crawlers: int = MAX_CRAWLERS) -> None:
         self._kept = kept
+        self._most = max_crawlers
         self._heard: dict[str, _Heard] = {}
 
     def take(self, status: Status, now: float) -> None:
         """Make it what its crawler says now."""
         self._heard.pop(status.crawler, None)
         self._heard[status.crawler] = _Heard(status, now)
-        if len(self._heard) > MAX_CRAWLERS:
+        if len(self._heard) > self._most:
             del self._heard[next(iter(self._heard))]
 
     def newest(self, now: float) -> Status | None:

@@ -33,16 +33,26 @@ log = structlog.get_logger(__name__)
 
 
 class Stream:
-    """Brings the market's news to its audience; `beat` is in seconds."""
+    """Brings the market's news to its audience; `beat` and `heartbeat` are in seconds."""
 
     def __init__(
-        self, market: Market, audience: Audience, problems: Problems, clock: Clock, *, beat: float = BEAT
+        self,
+        market: Market,
+        audience: Audience,
+        problems: Problems,
+        clock: Clock,
+        *,
+        beat: float = BEAT,
+        heartbeat: float = HEARTBEAT,
+        max_wishes: int = MAX_WISHES,
     ) -> None:
         self._market = market
         self._audience = audience
         self._problems = problems
         self._clock = clock
         self._beat = beat
+        self._heartbeat = heartbeat
+        self._max_wishes = max_wishes
         self._books: dict[Key, bytes] = {}
         self._feeds: dict[Key, tuple[object, ...]] = {}
         self._health = _health_frame({})
@@ -67,8 +77,8 @@ class Stream:
             raise web.HTTPForbidden(text=f"a page of {request.headers['Origin'][:128]} may not listen here")
         if self._audience.is_full:
             raise _Full
-        listener = _listener(request)
-        socket = web.WebSocketResponse(heartbeat=HEARTBEAT, timeout=1, compress=False, max_msg_size=MAX_INCOMING)
+        listener = _listener(request, self._max_wishes)
+        socket = web.WebSocketResponse(heartbeat=self._heartbeat, timeout=1, compress=False, max_msg_size=MAX_INCOMING)
         await socket.prepare(request)
         with self._audience.joined(listener):
             self._welcome(listener)
@@ -150,11 +160,11 @@ def _is_foreign(request: web.Request) -> bool:
     return origin is not None and urlsplit(origin).netloc != request.host
 
 
-def _listener(request: web.Request) -> Listener:
+def _listener(request: web.Request, most: int) -> Listener:
     names = [name.strip() for name in request.query.get("symbols", "").split(",") if name.strip()]
-    if len(names) > MAX_WISHES or any(len(name) > MAX_NAME for name in names):
+    if len(names) > most or any(len(name) > MAX_NAME for name in names):
         raise web.HTTPBadRequest(
-            text=f"symbols must be at most {MAX_WISHES} names, like BTCUSDT or VENUE:BTCUSDT, of at most {MAX_NAME} "
+            text=f"symbols must be at most {most} names, like BTCUSDT or VENUE:BTCUSDT, of at most {MAX_NAME} "
             "characters"
         )
     books = request.query.get("books", "0")
