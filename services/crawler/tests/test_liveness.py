@@ -48,6 +48,17 @@ def test_something_newer_between_shows_that_ids_go_on():
         assert merged.is_repeat("BTCUSDT", update_id - 90, update_id + 0.5), "a connection far behind, for ever"
 
 
+def test_what_was_missing_behind_a_hole_is_no_repeat_when_it_comes_late():
+    merged = Merged()
+    merged.take("BTCUSDT", 103, 0.0, 103)
+    merged.take("BTCUSDT", 107, 0.1, 106)
+    assert not merged.is_repeat("BTCUSDT", 105, 0.2)
+    assert not merged.take("BTCUSDT", 105, 0.2, 104), "ids do not begin anew"
+    assert merged.is_repeat("BTCUSDT", 103, 0.3)
+    assert merged.is_repeat("BTCUSDT", 107, 0.3)
+    assert not merged.is_repeat("BTCUSDT", 108, 0.3)
+
+
 def test_a_forgotten_symbol_takes_any_id():
     merged = Merged()
     merged.take("BTCUSDT", 100, 0.0)

@@ -26,7 +26,7 @@ class Merged:
 
     Ids may begin anew at the exchange: after more than `tolerance` repeats in a row, with nothing newer for `seconds`,
     older ids are taken again, and the last one follows them. The seconds tell that from the burst of a connection that
-    is behind.
+    is behind. What is missing behind the last one taken is no repeat when it comes late.
     """
 
     def __init__(self, tolerance: int = 20, seconds: float = 2.0) -> None:
@@ -34,18 +34,26 @@ class Merged:
         self._seconds = seconds
         self._last: dict[str, Newest] = {}
         self._repeats: dict[str, int] = {}
+        self._holes: dict[str, tuple[int, int]] = {}
 
     def is_repeat(self, symbol: str, update_id: int, now: float) -> bool:
         """Return whether this id was taken before."""
         last = self._last.get(symbol)
-        if last is None or update_id > last.update_id:
+        if last is None or update_id > last.update_id or self._is_missing(symbol, update_id):
             return False
         self._repeats[symbol] = repeats = self._repeats[symbol] + 1
         return repeats <= self._tolerance or now - last.time < self._seconds
 
-    def take(self, symbol: str, update_id: int, now: float) -> bool:
-        """Note that an id was taken; return whether it is older than the one before it, so that ids begin anew."""
+    def take(self, symbol: str, update_id: int, now: float, first_update_id: int = 0) -> bool:
+        """Note that an id was taken; return whether it is older than the one before it, so that ids begin anew.
+
+        `first_update_id` is the first of the ids that it adds, which shows a hole.
+        """
         last = self._last.get(symbol)
+        if last and self._is_missing(symbol, update_id):
+            return False
+        if last and first_update_id > last.update_id + 1:
+            self._holes[symbol] = last.update_id, first_update_id
         self._last[symbol] = Newest(update_id, now)
         self._repeats[symbol] = 0
         return last is not None and update_id < last.update_id
@@ -54,6 +62,11 @@ class Merged:
         """Take any id next."""
         for symbol in symbols:
             self._last.pop(symbol, None)
+            self._holes.pop(symbol, None)
+
+    def _is_missing(self, symbol: str, update_id: int) -> bool:
+        before, behind = self._holes.get(symbol, (0, 0))
+        return before < update_id < behind
 
 
 class Progress(NamedTuple):

@@ -253,7 +253,8 @@ class Streams:
         return True
 
     def _merge(self, event: Diff | Snapshot, now: float) -> None:
-        if self._diffs.take(event.symbol, event.update_id, now):
+        first_update_id = event.first_update_id if isinstance(event, Diff) else 0
+        if self._diffs.take(event.symbol, event.update_id, now, first_update_id):
             self._group_of[event.symbol].begin_anew(event.symbol, event.update_id, now)
         self._push(event)
 
