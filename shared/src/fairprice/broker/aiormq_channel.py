@@ -156,7 +156,9 @@ class Channel:
         self._channel.closing.add_done_callback(
             lambda closing: end("it was closed" if closing.cancelled() else describe(closing.exception()))
         )
-        self._channel.on_consumer_cancel_callbacks.add(lambda _frame: end("the broker ended it; queue deleted?"))
+        self._channel.on_consumer_cancel_callbacks.add(
+            lambda _frame: end("the broker ended it; queue deleted, or a message held for too long?")
+        )
         consuming = await self._channel.basic_consume(queue, deliver, no_ack=no_ack)
         self._consumer_tag = consuming.consumer_tag or ""
 
