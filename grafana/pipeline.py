@@ -518,6 +518,7 @@ def _alarms() -> StateTimeline:
         promql("max(fairprice_broker_blocked)", "publishers blocked"),
         promql("1 - min(fairprice_broker_connected)", "a service without connection"),
         promql("max(fairprice_broker_missing_objects) > bool 0", "exchanges or queues missing"),
+        promql("max(fairprice_broker_unsafe_queues) > bool 0", "queues without a delivery limit"),
         names=(("no", GOOD), ("yes", BAD)),
     )
 

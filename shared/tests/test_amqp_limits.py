@@ -157,6 +157,7 @@ async def test_a_queue_that_was_made_without_limits_is_told_until_it_is_made_ane
         if await drops_by_default(url):
             assert f"queue {PRICES_STORER} drops messages that were delivered 20 times" in broker.problem()
             assert broker.problem().count("drops messages") == 1
+            assert ("broker_unsafe_queues", (), 1) in list(broker.samples())
             assert [line["event"] for line in logs if line["log_level"] == "error"] == [
                 "queues of the broker may lose messages"
             ]

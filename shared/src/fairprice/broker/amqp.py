@@ -130,6 +130,7 @@ class AmqpBroker:
         yield "broker_connected", (), int(self._connections.is_connected)
         yield "broker_blocked", (), int(self._connections.is_blocked)
         yield "broker_missing_objects", (), len(self._connections.missing)
+        yield "broker_unsafe_queues", (), len(self._connections.unsafe)
         yield "broker_lost_connections_total", (), self._connections.losses
         for labels, count in self._published.items():
             yield "broker_publishes_total", labels, count

@@ -70,6 +70,7 @@ METRICS = (
     Metric("broker_connected", "1 while both connections to RabbitMQ are there"),
     Metric("broker_blocked", "1 while an alarm of RabbitMQ holds publishes back"),
     Metric("broker_missing_objects", "Exchanges and queues that RabbitMQ lacks"),
+    Metric("broker_unsafe_queues", "Queues of RabbitMQ that drop what was delivered 20 times"),
     Metric("broker_lost_connections_total", "Times that the connections to RabbitMQ were lost"),
     Metric("broker_publishes_total", "Publishes by what became of them", ("exchange", "outcome")),
     Metric("broker_subscriptions", "Queues that are being read: 1, or 0 while that fails", ("queue",)),
