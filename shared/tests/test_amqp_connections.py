@@ -3,9 +3,7 @@
 import asyncio
 import socket
 from contextlib import suppress
-from functools import partial
 from itertools import repeat
-from random import Random
 
 import aiormq
 import pytest
@@ -16,13 +14,17 @@ from structlog.testing import capture_logs
 from fairprice.broker.aiormq_channel import bounded
 from fairprice.broker.amqp import AmqpBroker
 from fairprice.errors import BrokerUnavailable, SettingsError
-from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import SystemClock
 
 
 def broker_at(url, pause=0.001):
     return AmqpBroker(
-        lambda: url, name="test", clock=SystemClock(), back_off=lambda: repeat(pause), publish_timeout=A_WHILE
+        lambda: url,
+        name="test",
+        clock=SystemClock(),
+        back_off=lambda: repeat(pause),
+        publish_timeout=A_WHILE,
+        reply_timeout=A_WHILE,
     )
 
 
@@ -130,30 +132,40 @@ async def test_without_a_broker_there_is_one_log_line_and_words_for_readyz(nobod
     assert broker.checks()["broker"]() == broker.problem()
 
 
-async def test_without_a_broker_publishing_and_consuming_fail_in_time_and_say_why(nobody, monkeypatch):
-    monkeypatch.setattr("fairprice.broker.amqp.REPLY_TIMEOUT", A_WHILE)
+async def test_without_a_broker_publishing_and_consuming_fail_in_time_and_say_why(nobody):
     broker = broker_at(nobody)
     task = asyncio.create_task(broker.run())
     with pytest.raises(BrokerUnavailable, match=r"publishing to 'books'.*cannot connect"):
         await soon(broker.publish("books", message(1)))
+    with pytest.raises(BrokerUnavailable, match=r"consuming 'books\.storer'.*cannot connect"):
+        async with broker.subscribe("books.storer", 1):
+            pass
     task.cancel()
     await asyncio.wait({task})
 
 
 async def test_attempts_to_connect_are_as_far_apart_as_the_back_off_says(nobody):
+    pauses = []
     attempts = 0
+
+    class ImpatientClock(SystemClock):
+        async def sleep(self, seconds):
+            pauses.append((attempts, seconds))
+            await asyncio.sleep(0)
 
     def address():
         nonlocal attempts
         attempts += 1
         return nobody
 
-    broker = AmqpBroker(address, name="test", clock=SystemClock(), back_off=partial(delays, Random(1), first=0.2))
+    broker = AmqpBroker(
+        address, name="test", clock=ImpatientClock(), back_off=lambda: iter([0.1, 0.2, 0.4, *repeat(9, 99)])
+    )
     task = asyncio.create_task(broker.run())
-    await asyncio.sleep(0.5)
+    await until(lambda: len(pauses) >= 3)
     task.cancel()
     await asyncio.wait({task})
-    assert 2 <= attempts <= 4  # one is the check at the start
+    assert pauses[:3] == [(2, 0.1), (3, 0.2), (4, 0.4)]  # one attempt to read it is the check at the start
 
 
 async def test_an_unreadable_password_file_is_a_problem_and_not_the_end(tmp_path):

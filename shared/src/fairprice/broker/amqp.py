@@ -33,8 +33,8 @@ class AmqpBroker:
     `url`, like `amqp://user:password@host:5672/`, is asked before each attempt to connect: a new password is found
     without a restart. `name` is what RabbitMQ lists the connections under. `back_off` makes the pauses between attempts
     to connect, and between those to publish while a queue is full. A publish waits `publish_timeout` seconds in all,
-    for a connection, for room and for its confirmation. Of the `exchanges` and their queues only those in `use` are
-    looked after, all where there is none.
+    for a connection, for room and for its confirmation; opening a subscription or a tap takes `reply_timeout` seconds
+    at most. Of the `exchanges` and their queues only those in `use` are looked after, all where there is none.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class AmqpBroker:
         clock: Clock,
         back_off: BackOff,
         publish_timeout: float = 30.0,
+        reply_timeout: float = REPLY_TIMEOUT,
         exchanges: Iterable[Exchange] = EXCHANGES,
         use: Use | None = None,
     ) -> None:
@@ -54,6 +55,7 @@ class AmqpBroker:
         self._clock = clock
         self._back_off = back_off
         self._publish_timeout = publish_timeout
+        self._reply_timeout = reply_timeout
         self._channel: Channel | None = None
         self._opening = asyncio.Lock()
         self._problems: dict[str, str] = {}
@@ -182,10 +184,10 @@ class AmqpBroker:
                     await channel.close()
 
     @asynccontextmanager
-    async def _bounded(self, doing: str, seconds: float = REPLY_TIMEOUT) -> AsyncIterator[None]:
+    async def _bounded(self, doing: str, seconds: float | None = None) -> AsyncIterator[None]:
         """Bound it in time, raise `BrokerUnavailable` with all that is known, and remember it until it works again."""
         try:
-            async with bounded(doing, seconds):
+            async with bounded(doing, seconds or self._reply_timeout):
                 yield
         except BrokerUnavailable as error:
             if isinstance(error.__cause__, ChannelClosed):
