@@ -174,14 +174,15 @@ async def open_websocket(
     tls: ssl.SSLContext | None = None,
     max_frame_bytes: int = MAX_FRAME_BYTES,
 ) -> Websocket:
-    """Open a connection, without compression; the caller limits the time. `tls` tells whom to trust, usually the system.
+    """Open a connection, without compression; the caller limits the time. `tls` tells whom to trust, not the system.
 
     Raises `ExchangeUnavailable` when that may succeed later, `StartupError` when the exchange refuses for good.
     """
     uri = parse_uri(address)
     way = f"{address} by way of {proxy}" if proxy else address
     try:
-        websocket = await _connect(uri, Websocket(uri, receiver, max_frame_bytes), proxy, tls or _system_tls())
+        secure = (tls or _system_tls()) if uri.secure else None
+        websocket = await _connect(uri, Websocket(uri, receiver, max_frame_bytes), proxy, secure)
         try:
             await websocket.opened
         except BaseException:
