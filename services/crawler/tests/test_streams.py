@@ -296,6 +296,29 @@ async def test_ids_that_begin_anew_pass_after_twenty_repeats_whatever_the_connec
         assert len(exchange.sockets) == 2, "nobody lags behind ids of another age"
 
 
+async def test_a_connection_that_falls_silent_as_ids_begin_anew_is_found(exchange):
+    desk = Desk(exchange)
+    async with running(desk):
+        exchange.say("diff A 1 1000000")
+        alive = exchange.sockets[1]
+        await every(desk.clock, 16.0, 0.1, lambda number: alive.say(f"diff A {number + 1} {number + 1}"))
+        assert exchange.sockets[0].receiver.due.is_set()
+
+
+async def test_after_a_loss_ids_may_begin_anew_at_once(exchange):
+    desk = Desk(exchange)
+    async with running(desk):
+        exchange.say("diff A 1 1000000")
+        exchange.say("tick A 1000000")
+        for socket in exchange.open_sockets:
+            socket.hang_up()
+        await desk.clock.advance(1.0)
+        exchange.say("diff A 1 5")
+        exchange.say("tick A 5")
+        assert [event.update_id for event in desk.of(Diff)] == [1000000, 5]
+        assert [event.update_id for event in desk.of(Ticker)] == [1000000, 5]
+
+
 async def test_the_burst_of_a_connection_that_is_behind_costs_no_decoding(exchange):
     desk = Desk(exchange)
     async with running(desk):
@@ -308,7 +331,7 @@ async def test_the_burst_of_a_connection_that_is_behind_costs_no_decoding(exchan
 
 async def test_a_reading_stop_stops_every_connection_and_nobody_is_silent_meanwhile(exchange):
     probe = answering(10**9)
-    desk = Desk(exchange, probe=probe)
+    desk = Desk(exchange, ["A", "B"], probe=probe)
     async with running(desk):
         first, second = exchange.open_sockets
         desk.pause.is_full = True
@@ -326,9 +349,10 @@ async def test_a_reading_stop_stops_every_connection_and_nobody_is_silent_meanwh
         await settle()
         assert len(desk.of(Diff)) == 2
         assert not first.is_paused
-        exchange.say("diff A 5 6")
-        await desk.clock.advance(9.0)
-        assert not probe.asked
+        await desk.clock.advance(9.5)
+        assert not probe.asked, "who did not read heard nothing: it counts from here"
+        await desk.clock.advance(1.0)
+        assert set(probe.asked) == {"A", "B"}
 
 
 async def test_a_stop_that_follows_at_once_stops_again(exchange):

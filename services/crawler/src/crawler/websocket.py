@@ -195,9 +195,10 @@ async def open_websocket(
     return websocket
 
 
-async def _connect(uri: WebSocketURI, websocket: Websocket, proxy: Proxy | None, secure: ssl.SSLContext) -> Websocket:
+async def _connect(
+    uri: WebSocketURI, websocket: Websocket, proxy: Proxy | None, tls: ssl.SSLContext | None
+) -> Websocket:
     loop = asyncio.get_running_loop()
-    tls = secure if uri.secure else None
     goodbye = TLS_GOODBYE if tls else None
     if proxy is None:
         await loop.create_connection(lambda: websocket, uri.host, uri.port, ssl=tls, ssl_shutdown_timeout=goodbye)
