@@ -30,14 +30,20 @@ class Market:
         self.tops: dict[int, tuple[list[str], list[str]]] = {}
         self._order: deque[int] = deque()
 
-    def window(self, time_us: int, orders: int) -> list[bytes]:
-        """Let so many orders come or go; return the frames of it, the top's changes before the diff."""
+    def window(self, time_us: int, deep_changes: int) -> list[bytes]:
+        """Let some orders come or go near the top and so many levels change below; return the frames of it.
+
+        The top's changes come before the diff.
+        """
         first, changed, frames = self.last_id + 1, ({}, {}), []
-        for _ in range(orders):
+        for _ in range(self._random.randrange(1, 5)):
             before = self.top()
             self._change(changed)
             if self.top() != before:
                 frames.append(self._ticker())
+        for price in range(500, 500 + deep_changes):
+            self.last_id += 1
+            self.sides[0][price] = changed[0][price] = self._random.randrange(1, 99)
         frames.append(self._diff(first, time_us, changed))
         self.tops[self.last_id] = self.top()
         self._order.append(self.last_id)
@@ -101,8 +107,8 @@ class Habits:
     lag: float = 0.0
     """How late what it sends leaves it, while REST shows the moment."""
     streams: int = 1024
-    orders: int = 3
-    """Changes of a book in one window."""
+    deep_changes: int = 0
+    """Levels far from the top that change in each window."""
 
 
 class HostileExchange:
@@ -159,7 +165,7 @@ class HostileExchange:
                 (symbol, frame)
                 for symbol, market in self.markets.items()
                 if symbol not in self.quiet
-                for frame in market.window(self._wall(), self.habits.orders)
+                for frame in market.window(self._wall(), self.habits.deep_changes)
             ]
             self._late.append((self._monotonic() + self.habits.lag, frames))
         await self._close_old()

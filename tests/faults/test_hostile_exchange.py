@@ -178,7 +178,7 @@ async def test_rest_is_away_for_an_hour_under_load():
         await it.until(it.is_current)
         before = resident_bytes()
         it.exchange.habits.is_rest_away = True
-        it.exchange.habits.orders = 36
+        it.exchange.habits.deep_changes = 34
         await it.live(1)
         await it.exchange.close_all()  # so that every book is lost, and cannot come back
         await it.live(180)
@@ -212,8 +212,8 @@ async def test_diffs_come_five_seconds_behind_rest():
         seconds = await it.until(lambda: it.books)
         print(f"a stream 5 s behind REST: {seconds:.1f} s until the first book")
         assert seconds < 11, "five until there is a diff, five until there is one that the snapshot does not hold"
-        await it.live(60)
         assert it.exchange.snapshots == ["AAAUSDT"]
+        await it.live(60)
         assert not it.gaps
 
 
