@@ -16,7 +16,7 @@ takes the book's place. A snapshot reaches only so far from the price; long befo
 asked for in the background and takes over at the id where both are known.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, insort_left
 from collections import Counter, deque
 from collections.abc import Callable
 from decimal import Decimal
@@ -182,7 +182,7 @@ class DepthSync:
             return self._refuse("one_sided" if snapshot.bids or snapshot.asks else "empty")
         if self.in_sync:
             return self._receive_refresh(snapshot)
-        if self._waiting and snapshot.update_id < self._waiting[0].diff.first_update_id - 1:
+        if snapshot.update_id < self._first_at_hand() - 1:
             return self._refuse("too_old")
         self._book = OrderBook(snapshot.bids, snapshot.asks, levels=self._levels)
         self._update_id = snapshot.update_id
@@ -232,15 +232,21 @@ class DepthSync:
         self.newest_id, self.newest_time = diff.update_id, diff.event_time
         return [*steps, Fact(self._symbol, "id_reset"), *self._wait(diff, received_time)]
 
+    def _first_at_hand(self) -> int:
+        """Return the first id of what waits, or that of what comes next."""
+        return self._waiting[0].diff.first_update_id if self._waiting else self.newest_id + 1
+
     def _is_missing(self, diff: Diff) -> bool:
-        """Return whether a late diff fits between the book and what waits, or between two that wait."""
+        """Return whether a late diff brings ids between the book and what waits, or between two that wait."""
         position = bisect_left(self._waiting, diff.update_id, key=attrgetter("update_id"))
         before = self._waiting[position - 1].update_id if position else self._update_id if self._book else 0
-        return before < diff.update_id < self._waiting[position].diff.first_update_id
+        after = self._waiting[position].diff.first_update_id
+        return before < diff.update_id and diff.first_update_id < after and before + 1 < after
 
     def _fall_behind(self, diff: Diff) -> list[Step]:
         """Drop a diff that the snapshot holds already; tell when the stream is more than a second behind it."""
         self.counts["behind_snapshot"] += 1
+        self._began = self._began or diff.event_time
         if self._is_behind or diff.event_time < self._began + LAG_TIME:
             return []
         self._is_behind = True
@@ -249,7 +255,7 @@ class DepthSync:
     def _wait(self, diff: Diff, received_time: int) -> list[Step]:
         """Let a diff wait in its place, apply what joins the book, and ask for a snapshot if a hole is left."""
         self.counts["waited"] += 1
-        insort(self._waiting, Waiting(diff.update_id, diff, received_time), key=attrgetter("update_id"))
+        insort_left(self._waiting, Waiting(diff.update_id, diff, received_time), key=attrgetter("update_id"))
         oldest = self.newest_time - self._buffer_time
         while len(self._waiting) > self._buffer_diffs or self._waiting[0].diff.event_time < oldest:
             del self._waiting[0]
@@ -276,6 +282,7 @@ class DepthSync:
         if self._asked or self._is_last_snapshot:
             return []
         self._asked = True
+        self._since_request.clear()
         attempt, self._attempt = self._attempt, self._attempt + 1
         return [SnapshotRequest(self._symbol, attempt)]
 
@@ -314,12 +321,18 @@ class DepthSync:
         if self._attempt and diff.event_time >= self._began + STEADY_TIME:
             self._attempt = 0
         if self._asked or self._refresh:
-            self._since_request.append(Waiting(diff.update_id, diff, received_time))
+            self._remember(diff, received_time)
             if self._refresh:
                 steps += self._take_over(book, self._refresh)
         elif self._refreshes and (best_bid < self._reach.low_mark or best_ask > self._reach.high_mark):
             steps += self._ask_for_refresh(diff.event_time)
         return steps
+
+    def _remember(self, diff: Diff, received_time: int) -> None:
+        """Keep a diff for a background snapshot that may be older."""
+        self._since_request.append(Waiting(diff.update_id, diff, received_time))
+        while self._since_request[0].diff.event_time < diff.event_time - self._buffer_time:
+            self._since_request.popleft()
 
     def _ask_for_refresh(self, event_time: int) -> list[Step]:
         if abs(event_time - self._refreshed_time) < REFRESH_PAUSE:
@@ -343,8 +356,8 @@ class DepthSync:
         for update_id, diff, _ in self._since_request:
             if update_id > snapshot.update_id:
                 fresh.apply(diff.bids, diff.asks)
-        is_same = _known(fresh, self._reach) == _known(book, self._reach)
         reach = _reach(snapshot, None)
+        is_same = _known(fresh, reach, self._reach) == _known(book, reach, self._reach)
         fresh.extend(book, reach.floor, reach.ceiling)
         self._book = fresh
         self._reach = _reach(snapshot, self._reach)
@@ -357,10 +370,11 @@ class DepthSync:
         self._since_request.clear()
 
 
-def _known(book: OrderBook, reach: Reach) -> tuple[list[Level], list[Level]]:
-    """Return the book's best levels as far as they lie within the reach."""
+def _known(book: OrderBook, *reaches: Reach) -> tuple[list[Level], list[Level]]:
+    """Return the book's best levels as far as they lie within all reaches."""
     bids, asks = book.best()
-    floor, ceiling = Decimal(reach.floor or 0), Decimal(reach.ceiling or "Infinity")
+    floor = max(Decimal(reach.floor or 0) for reach in reaches)
+    ceiling = min(Decimal(reach.ceiling or "Infinity") for reach in reaches)
     return [bid for bid in bids if Decimal(bid[0]) >= floor], [ask for ask in asks if Decimal(ask[0]) <= ceiling]
 
 
