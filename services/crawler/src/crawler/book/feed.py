@@ -1,8 +1,8 @@
 """One symbol's whole life, sans-I/O: market data and clock readings in; books, gaps, snapshot requests, facts out.
 
 The audit speaks before a book leaves. A book whose ticker may still be on its way is held back until that has come, at
-most `hold_seconds`, and with it all that follow; one that a ticker contradicts never leaves: the symbol is synchronised
-anew and what was not published is a gap.
+most `hold_seconds`, and with it all that follow, books and facts, in their order; one that a ticker contradicts never
+leaves: the symbol is synchronised anew and what was not published is a gap.
 """
 
 from collections import deque
@@ -58,11 +58,10 @@ class Feed:
         self.audit = TopAudit()
         self.is_unaudited = False
         self._publication = Publication(venue, symbol, crawler, confirmed)
-        self._held: deque[Applied] = deque()
+        self._held: deque[Applied | Fact] = deque()
         self._hold_time = round(hold_seconds * 1_000_000)
         self._hold_seconds = hold_seconds
-        self._held_since: float | None = None
-        self._is_new = True
+        self._held_since: tuple[Applied | Fact, float] | None = None
         self._compared = 0
         self._compared_at: float | None = None
         self._books_then = 0
@@ -88,7 +87,7 @@ class Feed:
     def receive_ticker(self, ticker: Ticker) -> list[Output]:
         """Take the best bid and ask of some id."""
         self.audit.receive(ticker)
-        return self._go_on([]) if self._held else []
+        return self._release()
 
     def end_snapshots(self) -> list[Output]:
         """Note that there will be no further snapshot."""
@@ -104,21 +103,20 @@ class Feed:
 
         A hole that is there keeps its reason.
         """
+        outputs = self._release_all()
         if self.in_sync or not self._publication.reason:
             self._publication.reason = reason
         self.sync.interrupt()
-        self.audit.reset()
-        return self._go_on([])
+        return outputs
 
     def tick(self, now: float) -> list[Output]:
         """Take a reading of the monotonic clock, in seconds: about one a second."""
         outputs = self._watch_audit(now)
         if not self._held:
             self._held_since = None
-        elif self._held_since is None:
-            self._held_since = now
-        elif now - self._held_since >= self._hold_seconds:
-            self._held_since = None
+        elif self._held_since is None or self._held_since[0] is not self._held[0]:
+            self._held_since = self._held[0], now
+        elif now - self._held_since[1] >= self._hold_seconds:
             outputs += self._release_all()
         return outputs
 
@@ -129,13 +127,11 @@ class Feed:
     def _go_on(self, steps: list[Step]) -> list[Output]:
         outputs: list[Output] = []
         for step in steps:
-            if isinstance(step, Applied):
+            if isinstance(step, SnapshotRequest):
+                outputs.append(step)
+            else:
                 self._held.append(step)
-                continue
-            if isinstance(step, Fact):
-                self._note(step)
-            outputs.append(step)
-        return outputs + self._release() if self._held else outputs
+        return outputs + self._release()
 
     def _note(self, fact: Fact) -> None:
         """Draw the consequences of a fact for what is published and audited."""
@@ -146,27 +142,32 @@ class Feed:
             self._publication.reason = fact.detail if fact.kind == "resync" else "missed_updates"
 
     def _release(self) -> list[Output]:
-        """Publish what the audit lets pass, in order."""
+        """Publish what the audit lets pass, and tell the facts between, in order."""
         outputs: list[Output] = []
-        held = self._held
-        while held:
+        while self._held:
+            step = self._held.popleft()
+            if isinstance(step, Fact):
+                self._note(step)
+                outputs.append(step)
+                continue
             try:
-                verdict = self.audit.judge(held[0].diff.update_id, _top(held[0]))
+                verdict = self.audit.judge(step.diff.update_id, _top(step))
             except InvalidMarketData as error:
                 self.audit.reset()
                 outputs.append(Fact(self.symbol, "unreadable_ticker", str(error)))
                 verdict = Verdict.NOTHING
             if verdict is Verdict.CONTRADICTION:
-                return outputs + self._contradict(held[0])
-            if verdict is Verdict.UNDECIDED and not self._is_overdue():
+                outputs += self._contradict(step)
+                continue
+            if verdict is Verdict.UNDECIDED and not self._is_overdue(step):
+                self._held.appendleft(step)
                 break
-            outputs += self._publish(held.popleft(), is_proven=verdict is Verdict.MATCH)
+            outputs += self._publish(step, is_proven=verdict is Verdict.MATCH)
         return outputs
 
-    def _is_overdue(self) -> bool:
+    def _is_overdue(self, applied: Applied) -> bool:
         """Return whether the first book has been held back for long enough by what has come since."""
-        span = self._held[-1].diff.event_time - self._held[0].diff.event_time
-        if span < self._hold_time and len(self._held) < MAX_HELD:
+        if self.sync.newest_time - applied.diff.event_time < self._hold_time and len(self._held) < MAX_HELD:
             return False
         self.audit.reset()  # the ticker does not come: nothing is held back for it until there is one again
         return True
@@ -178,19 +179,27 @@ class Feed:
 
     def _publish(self, applied: Applied, *, is_proven: bool) -> list[Output]:
         outputs: list[Output] = []
-        if self._is_new:
-            self._is_new = False
-            if self._publication.is_foreign(applied.diff.update_id, applied.diff.event_time):
-                outputs.append(Fact(self.symbol, "foreign_state"))
+        if self._publication.is_foreign(applied.diff.update_id, applied.diff.event_time):
+            outputs.append(Fact(self.symbol, "foreign_state"))
         outputs += self._publication.publish(applied, is_proven=is_proven)
         return outputs
 
     def _contradict(self, applied: Applied) -> list[Output]:
         """Give up a book whose top its ticker contradicts, with all that was built on it."""
-        self._held.clear()
-        self._publication.reason = "audit"
+        self._publication.reason = self._publication.reason or "audit"
         detail = f"the book's top at {applied.diff.update_id} is not the ticker's"
-        return [Fact(self.symbol, "contradiction", detail), *self._go_on(self.sync.lose("audit"))]
+        outputs: list[Output] = [Fact(self.symbol, "contradiction", detail)]
+        while self._held:
+            step = self._held[0]
+            if isinstance(step, Applied) and step.is_first:
+                return outputs
+            self._held.popleft()
+            if isinstance(step, Fact):
+                self._note(step)
+                outputs.append(step)
+                if step.kind == "resync":
+                    return outputs
+        return outputs + self._go_on(self.sync.lose("audit"))
 
     def _watch_audit(self, now: float) -> list[Output]:
         """Tell when a minute has gone by with books and nothing to compare them with, and when it is over."""

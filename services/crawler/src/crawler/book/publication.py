@@ -38,8 +38,8 @@ class Publication:
         self._last = confirmed
         self._ids_begin_anew = False
         self._previous_time: int | None = None
-        self._latest_time = 0
-        self._recent_times: deque[int] = deque(maxlen=RECENT_TIMES)
+        self._latest_time = confirmed.event_time if confirmed else 0
+        self._recent_times: deque[int] = deque([self._latest_time], maxlen=RECENT_TIMES)
 
     def begin_anew(self) -> None:
         """Note that the exchange has started its ids anew: smaller ones are not what was published before."""
@@ -48,13 +48,17 @@ class Publication:
     def is_foreign(self, update_id: int, event_time: int) -> bool:
         """Return whether the earlier run's last id belongs to other ids than these, and forget it if so.
 
-        In one numbering a smaller id is never a later one.
+        In one numbering a smaller id is never a later one. To be asked before each book.
         """
         last = self._before_start
-        self._before_start = None
-        if last is None or update_id > last.update_id or event_time <= last.event_time + CLOCK_SLACK:
+        if last is None:
             return False
-        self._last = None
+        if update_id > last.update_id:
+            self._before_start = None
+            return False
+        if event_time <= last.event_time + CLOCK_SLACK:
+            return False
+        self._before_start = self._last = None
         self.reason = ""
         return True
 
@@ -86,7 +90,7 @@ class Publication:
 
     def end(self, newest_id: int, newest_time: int) -> list[Gap]:
         """Return the gap up to the newest id that was seen, if anything of that was not published."""
-        if self._last is None or newest_id <= self._last.update_id:
+        if self._last is None or (newest_id <= self._last.update_id and not self._ids_begin_anew):
             return []
         return [self._gap(self._last, newest_id, max(newest_time, self._last.event_time))]
 
