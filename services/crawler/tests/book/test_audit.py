@@ -2,171 +2,138 @@
 
 import pytest
 
-from crawler.book import audit as audit_module
-from crawler.book.audit import KEPT_TOPS, TOLERATED, TopAudit
+from crawler.book.audit import KEPT_TICKERS, TopAudit, Verdict
+from crawler.book.market_data import Ticker, Top
 from fairprice.errors import InvalidMarketData
-from fairprice.messages import Book
+
+MATCH, CONTRADICTION, UNDECIDED, NOTHING = Verdict
 
 
-def ticker(update_id, bid="100.0", bid_size="1.0", ask="101.0", ask_size="2.0"):
-    return b'{"stream":"btcusdt@bookTicker","data":{"u":%d,"s":"BTCUSDT","b":"%b","B":"%b","a":"%b","A":"%b"}}' % (
-        update_id, *(text.encode() for text in (bid, bid_size, ask, ask_size)),
-    )  # fmt: skip
+def top(bid="100.0", bid_size="1.0", ask="101.0", ask_size="2.0"):
+    return Top([bid, bid_size] if bid else None, [ask, ask_size] if ask else None)
 
 
-def book(update_id, bid="100.0", bid_size="1.0", ask="101.0", ask_size="2.0", *, first=False):
-    bids = [[bid, bid_size], ["9.0", "1.0"]] if bid else []
-    asks = [[ask, ask_size], ["999.0", "1.0"]] if ask else []
-    before = None if first else update_id - 1
-    return Book("binance", "BTCUSDT", update_id, update_id, update_id, before, update_id, "one", bids, asks, None, None)
+def ticker(update_id, **levels):
+    return Ticker("BTCUSDT", update_id, b"", lambda _frame: top(**levels))
 
 
-@pytest.fixture
-def audit():
-    return TopAudit()
+def audit_of(*tickers, **options):
+    audit = TopAudit(**options)
+    for each in tickers:
+        audit.receive(each)
+    return audit
 
 
 def judged(audit):
     return audit.matches, audit.mismatches
 
 
-def test_a_book_is_compared_with_the_last_ticker_up_to_its_id(audit):
-    for update_id, size in ((10, "1.0"), (20, "2.0"), (30, "3.0")):
-        audit.receive(ticker(update_id, bid_size=size))
-    assert audit.passes(book(20, bid_size="2.0"))
-    assert audit.passes(book(29, bid_size="2.0"))
-    assert judged(audit) == (2, 0)
+def test_a_top_is_compared_with_the_last_ticker_up_to_its_id():
+    audit = audit_of(*(ticker(10 * n, bid_size=f"{n}.0") for n in (1, 2, 3)))
+    assert audit.judge(20, top(bid_size="2.0")) is MATCH
+    assert audit.judge(29, top(bid_size="2.0")) is MATCH
+    assert audit.judge(30, top(bid_size="2.0")) is CONTRADICTION
+    assert judged(audit) == (2, 1)
 
 
-def test_a_book_waits_until_a_ticker_beyond_its_id_has_come(audit):
+def test_a_top_that_differs_is_undecided_until_a_ticker_beyond_its_id_has_come():
     """The order of two streams is not promised: the ticker of the very id may still be on its way."""
-    audit.receive(ticker(10))
-    assert audit.passes(book(20, bid_size="7.0"))
-    assert judged(audit) == (0, 0)
+    audit = audit_of(ticker(10))
+    assert audit.judge(20, top(bid_size="7.0")) is UNDECIDED
     audit.receive(ticker(20, bid_size="7.0"))
-    audit.receive(ticker(21))
-    assert audit.passes(book(22))
-    assert judged(audit) == (1, 0)
+    assert audit.judge(20, top(bid_size="7.0")) is MATCH
+    assert audit.judge(25, top()) is UNDECIDED
+    audit.receive(ticker(26))
+    assert audit.judge(25, top()) is CONTRADICTION
+    assert judged(audit) == (1, 1)
 
 
-def test_a_book_before_every_ticker_is_not_judged(audit):
+def test_the_ticker_of_the_very_id_decides_at_once():
+    assert audit_of(ticker(20)).judge(20, top(bid_size="7.0")) is CONTRADICTION
+
+
+def test_a_top_that_the_last_ticker_shows_needs_no_later_one():
+    """Else a book of a quiet symbol would wait for the next change."""
+    assert audit_of(ticker(10)).judge(500, top()) is MATCH
+
+
+def test_without_a_ticker_or_before_every_ticker_there_is_nothing_to_compare_with():
+    audit = audit_of()
+    assert audit.judge(20, top()) is NOTHING
     audit.receive(ticker(50))
-    assert audit.passes(book(20, bid="5.0"))
-    assert judged(audit) == (0, 0)
-
-
-@pytest.mark.parametrize("wrong", [{"bid": "99.0"}, {"bid_size": "1.5"}, {"ask": "102.0"}, {"ask_size": "2.5"},
-                                   {"bid": ""}, {"ask": ""}])  # fmt: skip
-def test_each_part_of_the_top_is_compared(audit, wrong):
-    audit.receive(ticker(10))
-    audit.receive(ticker(20))
-    audit.passes(book(15, **wrong))
-    assert judged(audit) == (0, 1)
-
-
-def test_numbers_are_compared_not_their_spelling(audit):
-    audit.receive(ticker(10, "100.00000000", "1", "101", "2.000"))
-    audit.receive(ticker(20))
-    assert audit.passes(book(15))
+    assert audit.judge(20, top()) is NOTHING
+    assert audit.judge(49, top(bid="5.0")) is NOTHING
+    assert audit.judge(50, top()) is MATCH
     assert judged(audit) == (1, 0)
 
 
-def test_only_a_lasting_contradiction_fails(audit):
-    for update_id in range(10, 100, 10):
-        audit.receive(ticker(update_id))
-    verdicts = [audit.passes(book(10 + number, bid_size="9.9")) for number in range(TOLERATED + 1)]
-    assert verdicts == [True] * (TOLERATED - 1) + [False, False]
-    audit.reset()
-    audit.receive(ticker(200))
-    audit.receive(ticker(210))
-    assert audit.passes(book(201))
-    assert judged(audit) == (1, TOLERATED + 1)
+@pytest.mark.parametrize(
+    "wrong",
+    [{"bid": "99.0"}, {"bid_size": "1.5"}, {"ask": "102.0"}, {"ask_size": "2.5"}, {"bid": ""}, {"ask": ""}],
+)
+def test_each_part_of_the_top_is_compared(wrong):
+    assert audit_of(ticker(10), ticker(20)).judge(15, top(**wrong)) is CONTRADICTION
+    assert audit_of(ticker(10, **wrong), ticker(20)).judge(15, top()) is CONTRADICTION
 
 
-def test_a_match_between_contradictions_makes_up_for_them(audit):
-    for update_id in range(10, 100, 10):
-        audit.receive(ticker(update_id))
-    for number in range(20):
-        assert audit.passes(book(10 + number, bid_size="1.0" if number % TOLERATED == 0 else "9.9"))
+def test_a_side_that_both_say_is_empty_is_a_match():
+    assert audit_of(ticker(10, bid="")).judge(15, top(bid="")) is MATCH
 
 
-def test_a_connection_that_lags_behind_another_raises_no_alarm(audit):
+def test_numbers_are_compared_not_their_spelling():
+    spelled = ticker(10, bid="100.00000000", bid_size="1", ask="101", ask_size="2.000")
+    assert audit_of(spelled).judge(15, top()) is MATCH
+
+
+def test_a_connection_that_lags_behind_another_raises_no_alarm():
     """Two connections bring every ticker twice, the second one late: the last one up to an id is still the last."""
-    lag = 7
+    audit = audit_of()
     for update_id in range(1, 400):
         audit.receive(ticker(update_id, bid_size=f"{update_id}.0"))
-        if update_id > lag:
-            audit.receive(ticker(update_id - lag, bid_size=f"{update_id - lag}.0"))
+        audit.receive(ticker(update_id - 7, bid_size="777.0"))
         if update_id % 3 == 0:
-            assert audit.passes(book(update_id - 2, bid_size=f"{update_id - 2}.0"))
-    assert judged(audit) == (133, 0)
+            assert audit.judge(update_id - 2, top(bid_size=f"{update_id - 2}.0")) is MATCH
 
 
-def test_books_that_wait_are_bounded(audit):
-    for update_id in range(1, 3 * KEPT_TOPS):
-        assert audit.passes(book(update_id))
-    assert len(audit._tops) == KEPT_TOPS
-
-
-def test_tickers_without_books_are_bounded_and_the_newest_stay(audit, monkeypatch):
-    monkeypatch.setattr(audit_module, "KEPT_FRAMES", 10)
+def test_tickers_without_books_are_bounded_and_the_newest_stay():
+    audit = audit_of(kept_tickers=10)
     for update_id in range(1, 100):
         audit.receive(ticker(update_id, bid_size=f"{update_id}.0"))
-        assert len(audit._frames) <= 10
-    assert audit.passes(book(98, bid_size="98.0"))
+        assert len(audit._tickers) <= 10
+    assert audit.judge(98, top(bid_size="98.0")) is MATCH
+
+
+def test_the_last_ticker_that_was_forgotten_still_counts():
+    audit = audit_of(*(ticker(update_id, bid_size=f"{update_id}.0") for update_id in range(1, 12)), kept_tickers=10)
+    assert audit.judge(5, top(bid_size="5.0")) is MATCH
+
+
+def test_a_top_older_than_what_was_forgotten_is_not_compared_with_a_later_ticker():
+    """A snapshot that is awaited for long: thousands of tickers come, and then the books of that time."""
+    tickers = [ticker(update_id, bid_size=f"{update_id}.0") for update_id in range(1, KEPT_TICKERS + 2)]
+    audit = audit_of(*tickers)
+    assert audit.judge(5, top(bid_size="5.0")) is NOTHING
+    assert audit.judge(KEPT_TICKERS // 2 - 1, top(bid_size="7.0")) is NOTHING
+    assert audit.judge(KEPT_TICKERS, top(bid_size=f"{KEPT_TICKERS}.0")) is MATCH
     assert judged(audit) == (1, 0)
 
 
-def test_the_last_ticker_before_those_forgotten_still_counts(audit, monkeypatch):
-    monkeypatch.setattr(audit_module, "KEPT_FRAMES", 10)
-    for update_id in range(1, 12):
-        audit.receive(ticker(update_id, bid_size=f"{update_id}.0"))
-    assert audit.passes(book(5, bid_size="5.0"))
-    assert judged(audit) == (1, 0)
-
-
-def test_a_new_synchronisation_forgets_what_came_before_it(audit):
-    """While the stream was gone tickers were missed, so the last one before says nothing about the first book after."""
-    audit.receive(ticker(10))
-    audit.receive(ticker(200, bid_size="5.0"))
-    assert audit.passes(book(190, bid_size="4.0", first=True))
-    for update_id in range(191, 200):
-        assert audit.passes(book(update_id, bid_size="4.0"))
-    audit.receive(ticker(210, bid_size="6.0"))
-    audit.receive(ticker(220))
-    assert audit.passes(book(215, bid_size="6.0"))
-    assert judged(audit) == (1, 0)
-
-
-def test_ids_that_begin_anew_are_compared_again_after_the_new_synchronisation(audit):
-    for update_id in (1000, 1010, 1020):
-        audit.receive(ticker(update_id))
-    audit.passes(book(1015))
-    for update_id in (10, 20):
-        audit.receive(ticker(update_id, bid_size="3.0"))
-    assert audit.passes(book(15, bid_size="3.0", first=True))
-    for update_id in (30, 40, 50):
-        audit.receive(ticker(update_id, bid_size="4.0"))
-        assert audit.passes(book(update_id - 5, bid_size="3.0" if update_id == 30 else "4.0"))
-    assert judged(audit) == (3, 0)
-
-
-def test_an_unreadable_ticker_is_refused_and_not_kept(audit):
-    audit.receive(ticker(10))
-    with pytest.raises(InvalidMarketData):
-        audit.receive(ticker(15).replace(b'"u":', b'"x":'))
-    audit.receive(ticker(20))
-    assert audit.passes(book(15))
-    assert judged(audit) == (1, 0)
-
-
-def test_a_ticker_whose_levels_are_unreadable_is_refused_when_it_is_needed(audit):
-    audit.receive(ticker(10, bid="NaN"))
-    audit.receive(ticker(20))
-    with pytest.raises(InvalidMarketData):
-        audit.passes(book(15))
+def test_after_a_reset_neither_tickers_nor_ids_from_before_count():
+    audit = audit_of(ticker(1000), ticker(1010))
+    audit.judge(1005, top())
     audit.reset()
-    audit.receive(ticker(30))
-    audit.receive(ticker(40))
-    assert audit.passes(book(35))
+    assert audit.judge(1020, top()) is NOTHING
+    audit.receive(ticker(10, bid_size="3.0"))
+    assert audit.judge(15, top(bid_size="3.0")) is MATCH
+
+
+def test_a_ticker_is_read_only_when_a_top_needs_it():
+    def read(_frame):
+        raise InvalidMarketData("no number: NaN")
+
+    audit = audit_of(Ticker("BTCUSDT", 10, b"", read), ticker(11), ticker(20))
+    assert audit.judge(11, top()) is MATCH
+    audit.receive(Ticker("BTCUSDT", 30, b"", read))
+    with pytest.raises(InvalidMarketData):
+        audit.judge(35, top())
     assert judged(audit) == (1, 0)
