@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from heapq import heappop, heappush
 from itertools import count
 from random import Random
 from typing import NamedTuple
@@ -28,19 +27,21 @@ class NoneLeft(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """A request that waits until `due`, monotonic seconds; those that are due go in the order of their time."""
+    """A request that waits until `due`, monotonic seconds; of those that are due, fewest attempts go first."""
 
+    attempts: int
     due: float
     number: int
     request: SnapshotRequest
-    failures: int
 
 
 class SnapshotQueue:
     """Requests by the time when they are due; `sink` takes each answer.
 
-    Each symbol has a back-off of its own, from `first_delay` to `longest_delay` seconds with jitter, that grows with
-    whatever went wrong: requests that failed as well as snapshots that led to no sound book.
+    A request that is repeated never goes before a new one: were what is due served by its time, hundreds of symbols
+    that fail would use up all that the address may ask. Each symbol has a back-off of its own, from `first_delay` to
+    `longest_delay` seconds with jitter, that grows with whatever went wrong: requests that failed as well as snapshots
+    that led to no sound book.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class SnapshotQueue:
         """Queue a request; each symbol has at most one at a time, so the queue is bounded by their number."""
         self._open += 1
         self._idle.clear()
-        self._push(request, 0)
+        self._push(request, request.attempt)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -90,9 +91,9 @@ class SnapshotQueue:
         """Wait until every request so far has been answered."""
         await self._idle.wait()
 
-    def _push(self, request: SnapshotRequest, failures: int) -> None:
-        due = self._clock.monotonic() + self._delay(request.attempt + failures)
-        heappush(self._entries, _Entry(due, next(self._numbers), request, failures))
+    def _push(self, request: SnapshotRequest, attempts: int) -> None:
+        due = self._clock.monotonic() + self._delay(attempts)
+        self._entries.append(_Entry(attempts, due, next(self._numbers), request))
         self._changed.set()
 
     def _delay(self, attempts: int) -> float:
@@ -104,12 +105,14 @@ class SnapshotQueue:
     async def _next(self) -> _Entry:
         while True:
             self._changed.clear()
-            if not self._entries:
-                await self._changed.wait()
-            elif (wait := self._entries[0].due - self._clock.monotonic()) <= 0:
-                return heappop(self._entries)
+            now = self._clock.monotonic()
+            if ready := [entry for entry in self._entries if entry.due <= now]:
+                self._entries.remove(entry := min(ready))
+                return entry
+            if self._entries:
+                await self._until_changed(min(entry.due for entry in self._entries) - now)
             else:
-                await self._until_changed(wait)
+                await self._changed.wait()
 
     async def _until_changed(self, seconds: float) -> None:
         """Wait so long, or until a request has come."""
@@ -128,7 +131,7 @@ class SnapshotQueue:
             answer = NoneLeft(symbol)
         except (TransientError, InvalidMarketData) as error:
             self._note_failure(symbol, error)
-            self._push(entry.request, entry.failures + 1)
+            self._push(entry.request, entry.attempts + 1)
             return
         finally:
             self._slots.release()
