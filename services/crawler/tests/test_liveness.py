@@ -11,7 +11,7 @@ TIMEOUT = 10.0
 def test_what_was_taken_is_a_repeat_and_what_is_newer_is_not():
     merged = Merged()
     assert not merged.is_repeat("BTCUSDT", 7, 0.0)
-    merged.take("BTCUSDT", 7, 0.0)
+    merged.take("BTCUSDT", 7)
     assert merged.is_repeat("BTCUSDT", 7, 0.0)
     assert merged.is_repeat("BTCUSDT", 6, 0.0)
     assert not merged.is_repeat("BTCUSDT", 8, 0.0)
@@ -20,23 +20,23 @@ def test_what_was_taken_is_a_repeat_and_what_is_newer_is_not():
 
 def test_ids_that_begin_anew_are_taken_after_twenty_repeats_and_two_seconds_and_followed():
     merged = Merged()
-    merged.take("BTCUSDT", 1_000_000, 0.0)
+    merged.take("BTCUSDT", 1_000_000)
     repeats = [merged.is_repeat("BTCUSDT", number, number / 10) for number in range(1, 22)]
     assert repeats == [True] * 20 + [False]
-    assert merged.take("BTCUSDT", 21, 2.1), "it says that ids have begun anew"
+    assert merged.take("BTCUSDT", 21), "it says that ids have begun anew"
     assert not merged.is_repeat("BTCUSDT", 22, 2.1)
-    assert not merged.take("BTCUSDT", 22, 2.1)
+    assert not merged.take("BTCUSDT", 22)
 
 
 def test_a_burst_of_a_connection_that_is_behind_is_no_new_beginning():
     merged = Merged()
-    merged.take("BTCUSDT", 1000, 0.0)
+    merged.take("BTCUSDT", 1000)
     assert all(merged.is_repeat("BTCUSDT", number, 1.9) for number in range(1, 1001))
 
 
 def test_a_few_repeats_after_a_long_pause_are_no_new_beginning():
     merged = Merged()
-    merged.take("BTCUSDT", 1000, 0.0)
+    merged.take("BTCUSDT", 1000)
     assert all(merged.is_repeat("BTCUSDT", 1000 - number, 3600.0) for number in range(20))
 
 
@@ -44,16 +44,16 @@ def test_something_newer_between_shows_that_ids_go_on():
     merged = Merged()
     for update_id in range(100, 200):
         assert not merged.is_repeat("BTCUSDT", update_id, update_id)
-        merged.take("BTCUSDT", update_id, update_id)
+        merged.take("BTCUSDT", update_id)
         assert merged.is_repeat("BTCUSDT", update_id - 90, update_id + 0.5), "a connection far behind, for ever"
 
 
 def test_what_was_missing_behind_a_hole_is_no_repeat_when_it_comes_late():
     merged = Merged()
-    merged.take("BTCUSDT", 103, 0.0, 103)
-    merged.take("BTCUSDT", 107, 0.1, 106)
+    merged.take("BTCUSDT", 103, 103)
+    merged.take("BTCUSDT", 107, 106)
     assert not merged.is_repeat("BTCUSDT", 105, 0.2)
-    assert not merged.take("BTCUSDT", 105, 0.2, 104), "ids do not begin anew"
+    assert not merged.take("BTCUSDT", 105, 104), "ids do not begin anew"
     assert merged.is_repeat("BTCUSDT", 103, 0.3)
     assert merged.is_repeat("BTCUSDT", 107, 0.3)
     assert not merged.is_repeat("BTCUSDT", 108, 0.3)
@@ -61,10 +61,10 @@ def test_what_was_missing_behind_a_hole_is_no_repeat_when_it_comes_late():
 
 def test_a_forgotten_symbol_takes_any_id():
     merged = Merged()
-    merged.take("BTCUSDT", 100, 0.0)
+    merged.take("BTCUSDT", 100)
     merged.forget(["BTCUSDT", "never seen"])
     assert not merged.is_repeat("BTCUSDT", 1, 0.0)
-    assert not merged.take("BTCUSDT", 1, 0.0)
+    assert not merged.take("BTCUSDT", 1)
 
 
 def lag(watch, now, newest, **connections):

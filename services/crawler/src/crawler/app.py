@@ -212,9 +212,9 @@ class Crawler:
     def _on_event(self, event: StreamEvent) -> None:
         match event:
             case Ticker():
-                self._report.tickers += 1
-                if feed := self._feeds.get(event.symbol):
-                    self._publish(feed.receive_ticker(event))
+                feed = self._feeds.get(event.symbol)
+                if feed and (outputs := feed.receive_ticker(event)):
+                    self._publish(outputs)
             case Diff():
                 if feed := self._feeds.get(event.symbol):
                     now = self._clock.wall()

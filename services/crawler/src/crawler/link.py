@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 from crawler.proxy import Proxy
@@ -67,6 +68,8 @@ class Link:
         self.update_ids: dict[str, int] = {}
         self.is_complete = False
         self.carries = False
+        self.receive_frame = partial(owner.receive, self)
+        """See `Receiver.receive_frame`: straight to the owner."""
         self.since = 0.0
         self.settled = asyncio.Event()
         self.due = asyncio.Event()
@@ -139,10 +142,6 @@ class Link:
         self._asked = dict.fromkeys(self._asked, self._clock.monotonic())
         if self._websocket:
             self._websocket.resume()
-
-    def receive_frame(self, frame: bytes) -> None:
-        """See `Receiver.receive_frame`."""
-        self._owner.receive(self, frame)
 
     def receive_pong(self) -> None:
         """See `Receiver.receive_pong`."""

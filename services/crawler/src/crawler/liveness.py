@@ -24,7 +24,7 @@ class Newest(NamedTuple):
 class Merged:
     """The last update id taken of each symbol, so that what another connection has brought already is recognised.
 
-    Ids may begin anew at the exchange: after more than `tolerance` repeats in a row, with nothing newer for `seconds`,
+    Ids may begin anew at the exchange: after more than `tolerance` repeats in a row, the first of them `seconds` ago,
     older ids are taken again, and the last one follows them. The seconds tell that from the burst of a connection that
     is behind. What is missing behind the last one taken is no repeat when it comes late.
     """
@@ -32,31 +32,44 @@ class Merged:
     def __init__(self, tolerance: int = 20, seconds: float = 2.0) -> None:
         self._tolerance = tolerance
         self._seconds = seconds
-        self._last: dict[str, Newest] = {}
-        self._repeats: dict[str, int] = {}
+        self._last: dict[str, int] = {}
+        self._repeats: dict[str, tuple[int, float]] = {}
         self._holes: dict[str, tuple[int, int]] = {}
+
+    def is_newer(self, symbol: str, update_id: int) -> bool:
+        """Take an id of which nothing can be missing before it, if it is newer than the last one; return whether it is.
+
+        Called for each ticker of each connection, so it makes as little as it can.
+        """
+        if update_id <= self._last.get(symbol, update_id):
+            return False
+        self._last[symbol] = update_id
+        if self._repeats:
+            self._repeats.pop(symbol, None)
+        return True
 
     def is_repeat(self, symbol: str, update_id: int, now: float) -> bool:
         """Return whether this id was taken before."""
         last = self._last.get(symbol)
-        if last is None or update_id > last.update_id or self._is_missing(symbol, update_id):
+        if last is None or update_id > last or self._is_missing(symbol, update_id):
             return False
-        self._repeats[symbol] = repeats = self._repeats[symbol] + 1
-        return repeats <= self._tolerance or now - last.time < self._seconds
+        repeats, since = self._repeats.get(symbol, (0, now))
+        self._repeats[symbol] = repeats + 1, since
+        return repeats < self._tolerance or now - since < self._seconds
 
-    def take(self, symbol: str, update_id: int, now: float, first_update_id: int = 0) -> bool:
+    def take(self, symbol: str, update_id: int, first_update_id: int = 0) -> bool:
         """Note that an id was taken; return whether it is older than the one before it, so that ids begin anew.
 
         `first_update_id` is the first of the ids that it adds, which shows a hole.
         """
         last = self._last.get(symbol)
-        if last and self._is_missing(symbol, update_id):
+        if last is not None and self._is_missing(symbol, update_id):
             return False
-        if last and first_update_id > last.update_id + 1:
-            self._holes[symbol] = last.update_id, first_update_id
-        self._last[symbol] = Newest(update_id, now)
-        self._repeats[symbol] = 0
-        return last is not None and update_id < last.update_id
+        if last is not None and first_update_id > last + 1:
+            self._holes[symbol] = last, first_update_id
+        self._last[symbol] = update_id
+        self._repeats.pop(symbol, None)
+        return last is not None and update_id < last
 
     def forget(self, symbols: Iterable[str]) -> None:
         """Take any id next."""

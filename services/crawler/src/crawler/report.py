@@ -46,7 +46,6 @@ class Report:
     """Counts of one crawler, over all of its feeds."""
 
     def __init__(self, venue: str, crawler: str, feeds: Mapping[str, Feed], board: SymbolBoard, clock: Clock) -> None:
-        self.tickers = 0
         self.gaps = 0
         self._venue = venue
         self._crawler = crawler
@@ -139,7 +138,7 @@ class Report:
     def samples(self) -> Iterator[Sample]:
         """Yield the metrics."""
         venue = self._venue
-        yield "crawler_frames_total", (venue, "ticker"), self.tickers
+        yield "crawler_frames_total", (venue, "ticker"), sum(feed.audit.tickers for feed in self._feeds.values())
         yield "crawler_frames_total", (venue, "diff"), self._diffs
         yield "crawler_frames_total", (venue, "invalid"), self._unreadable
         yield "crawler_latency_seconds", (venue,), self._latency

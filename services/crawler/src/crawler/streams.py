@@ -17,7 +17,7 @@ from crawler.group import Group, split
 from crawler.link import Link, OpenWebsocket
 from crawler.liveness import Merged, SilenceWatch
 from crawler.proxy import ProxyFor
-from crawler.venues.port import Event, Reply, Shutdown, Venue
+from crawler.venues.port import DiffHead, Event, Reply, Shutdown, Venue
 from crawler.websocket import open_websocket
 from fairprice.errors import ExchangeUnavailable, FatalError, InvalidError, InvalidMarketData, TransientError
 from fairprice.runtime.clock import Clock, timeout
@@ -183,7 +183,11 @@ class Streams:
     def receive(self, link: Link, frame: bytes) -> None:
         """See `Owner.receive`; what goes wrong in the sink ends the run."""
         try:
-            self._take(link, frame)
+            head = self._peek(frame)
+            if isinstance(head, Ticker):
+                self._take_ticker(link, head)
+            else:
+                self._take(link, frame, head)
         except Exception as error:  # noqa: BLE001  it has to reach the caller of `run`, not the event loop
             self._fail(error)
 
@@ -212,12 +216,8 @@ class Streams:
         if not self._failure.done():
             self._failure.set_exception(error)
 
-    def _take(self, link: Link, frame: bytes) -> None:
+    def _take(self, link: Link, frame: bytes, head: DiffHead | None) -> None:
         now = self._clock.monotonic()
-        head = self._peek(frame)
-        if type(head) is Ticker:
-            self._take_ticker(link, head, now)
-            return
         if head and not self._is_news(link, head.symbol, head.update_id, now):
             return
         try:
@@ -235,7 +235,7 @@ class Streams:
     def _take_other(self, link: Link, event: Event, now: float) -> None:
         match event:
             case Ticker():
-                self._take_ticker(link, event, now)
+                self._take_ticker(link, event)
             case Snapshot():
                 self._group_of[event.symbol].hear(link, event.symbol, event.update_id, now)
                 self._merge(event, now)
@@ -254,17 +254,24 @@ class Streams:
 
     def _merge(self, event: Diff | Snapshot, now: float) -> None:
         first_update_id = event.first_update_id if isinstance(event, Diff) else 0
-        if self._diffs.take(event.symbol, event.update_id, now, first_update_id):
+        if self._diffs.take(event.symbol, event.update_id, first_update_id):
             self._group_of[event.symbol].begin_anew(event.symbol, event.update_id, now)
         self._push(event)
 
-    def _take_ticker(self, link: Link, ticker: Ticker, now: float) -> None:
+    def _take_ticker(self, link: Link, ticker: Ticker) -> None:
         link.carries = True
-        if self._tickers.is_repeat(ticker.symbol, ticker.update_id, now):
+        symbol, update_id = ticker.symbol, ticker.update_id
+        if self._tickers.is_newer(symbol, update_id) or self._begins_anew(ticker):
+            self._sink(ticker)
+        else:
             self.repeats += 1
-            return
-        self._tickers.take(ticker.symbol, ticker.update_id, now)
-        self._push(ticker)
+
+    def _begins_anew(self, ticker: Ticker) -> bool:
+        now = self._clock.monotonic()
+        if self._tickers.is_repeat(ticker.symbol, ticker.update_id, now):
+            return False
+        self._tickers.take(ticker.symbol, ticker.update_id)
+        return True
 
     def _push(self, event: StreamEvent) -> None:
         self._sink(event)

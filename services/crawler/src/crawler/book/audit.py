@@ -34,6 +34,7 @@ class TopAudit:
     """The audit of one symbol; tops have to come in the order of their ids."""
 
     def __init__(self, kept_tickers: int = KEPT_TICKERS) -> None:
+        self.tickers = 0
         self.matches = 0
         self.mismatches = 0
         self._kept = kept_tickers
@@ -43,6 +44,7 @@ class TopAudit:
 
     def receive(self, ticker: Ticker) -> None:
         """Keep a ticker, unless a connection that is ahead has brought it."""
+        self.tickers += 1
         if ticker.update_id <= self._newest:
             return
         if len(self._tickers) >= self._kept:

@@ -87,7 +87,7 @@ class Feed:
     def receive_ticker(self, ticker: Ticker) -> list[Output]:
         """Take the best bid and ask of some id."""
         self.audit.receive(ticker)
-        return self._release()
+        return self._release() if self._held else []
 
     def end_snapshots(self) -> list[Output]:
         """Note that there will be no further snapshot."""
