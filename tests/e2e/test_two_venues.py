@@ -69,7 +69,8 @@ async def two_venues(path):
             tasks.create_task(work)
         try:
             async with asyncio.timeout(30):
-                yield await serving
+                url = await serving
+            yield url
         finally:
             stop.set()
 

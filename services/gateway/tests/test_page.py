@@ -187,7 +187,7 @@ async def test_silence_turns_the_page_red_and_the_next_price_clears_it(serving, 
 async def test_spot_and_futures_stand_side_by_side_with_the_basis(serving, make, browser):
     venues = ("binance", "binance-usdm")
     async with (
-        serving(clock=SystemClock()) as gateway,
+        serving(clock=SystemClock(), expected=[("binance-usdm", "BTCUSDT")]) as gateway,
         feeding(gateway, make, venues=venues),
         opened(browser, f"{gateway.url}/#btcusdt") as page,
     ):

@@ -116,9 +116,16 @@ async function loadHistory(mine) {
 
 const path = ({ key }) => key.split("/").map(encodeURIComponent).join("/");
 
+// The venues of a symbol beside each other, symbols in the order in which the gateway saw them.
+function together(prices) {
+  const seen = [...new Set(prices.map(({ symbol }) => symbol))];
+  const place = new Map(seen.map((symbol, index) => [symbol, index]));
+  return prices.sort((one, other) => place.get(one.symbol) - place.get(other.symbol) || (one.venue < other.venue ? -1 : 1));
+}
+
 async function poll() {
   const prices = await fetchJson("/api/prices").catch(() => null);
-  quotes = prices ?? quotes.map((quote) => ({ ...quote, feed: { ...quote.feed, state: "lost" } }));
+  quotes = prices ? together(prices) : quotes.map((quote) => ({ ...quote, feed: { ...quote.feed, state: "lost" } }));
   show(chosen(quotes));
   redraw();
   if (!learnt) await learnMeanings();
