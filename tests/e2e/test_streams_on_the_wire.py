@@ -7,10 +7,11 @@ from functools import partial
 from itertools import pairwise
 from random import Random
 
+import aiohttp
 import pytest
 
 from crawler.book.market_data import Diff, Ticker
-from crawler.streams import Disconnected, Streams
+from crawler.streams import Disconnected, Streams, Suspected
 from crawler.venues.binance.venue import Binance
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import SystemClock
@@ -38,7 +39,7 @@ class Sink:
         self.changed.set()
 
     def of(self, kind, symbol=None):
-        return [event for event in self.events if type(event) is kind and symbol in {None, event.symbol}]
+        return [event for event in self.events if type(event) is kind and (symbol is None or event.symbol == symbol)]
 
     async def until(self, condition):
         async with asyncio.timeout(PATIENCE):
@@ -109,3 +110,50 @@ async def test_more_streams_than_a_connection_carries_come_by_several():
         assert streams.uncovered == ()
         assert not sink.of(Disconnected)
         assert not server.limits.breaches
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        Knobs(wrap_replies=True),
+        Knobs(ack_order="before"),
+        Knobs(ack_order="after"),
+        Knobs(ping_interval_s=0.5, pong_timeout_s=1.0),
+    ],
+    ids=["wrapped replies", "reply first", "reply later", "many pings"],
+)
+async def test_what_the_documents_leave_open_is_understood_either_way(knobs):
+    async with (
+        SimulatorServer(Exchange(("BTCUSDT",), knobs=knobs)) as server,
+        following(server, ("BTCUSDT",), reply_timeout=3.0) as (streams, sink),
+    ):
+        await sink.until(lambda: streams.open == 2 and len(sink.of(Diff)) > 15)
+        assert server.status()["connections"]["opened"] == 2
+
+
+@pytest.mark.parametrize("shape", ["nested", "bare"])
+async def test_a_refused_subscription_is_tried_again_whatever_the_shape_of_the_refusal(shape):
+    async with SimulatorServer(Exchange(("BTCUSDT",), knobs=Knobs(error_shape=shape))) as server:
+        server.inject(Fault("error_ack", variant=shape, count=2))
+        async with following(server, ("BTCUSDT",)) as (streams, sink):
+            await sink.until(lambda: streams.open == 2 and sink.of(Diff))
+            assert server.status()["connections"]["opened"] == 4
+
+
+@pytest.mark.parametrize("fault", ["no_ack", "wrong_ack_id"])
+async def test_a_subscription_that_is_never_answered_is_tried_again(fault):
+    async with SimulatorServer(Exchange(("BTCUSDT",))) as server:
+        server.inject(Fault(fault, count=2))
+        async with following(server, ("BTCUSDT",), reply_timeout=0.5) as (streams, sink):
+            await sink.until(lambda: server.status()["connections"]["opened"] == 4 and streams.open == 2)
+            await sink.until(lambda: sink.of(Diff))
+
+
+async def test_two_stalled_connections_are_found_by_a_question_to_rest():
+    async with SimulatorServer(Exchange(("BTCUSDT",))) as server, aiohttp.ClientSession() as session:
+        rest = Binance().rest(session, server.rest_url, clock=SystemClock())
+        server.inject(Fault("silence", seconds=30.0))
+        options = {"probe": rest.newest_update_id, "silence_timeout": 1.0}
+        async with following(server, ("BTCUSDT",), **options) as (_, sink):
+            await sink.until(lambda: sink.of(Suspected))
+            await sink.until(lambda: server.status()["connections"]["opened"] >= 4)

@@ -244,6 +244,7 @@ def test_plain_levels_elsewhere_do_not_vouch_for_bad_ones(decoder, frame):
     ("sent", "reply"),
     [
         ({"result": None, "id": 7}, Reply(7, None)),
+        ({"stream": "", "data": {"result": None, "id": 7}}, Reply(7, None)),
         ({"result": None, "id": "u-1"}, Reply("u-1", None)),
         ({"result": ["ethusdt@depth@100ms"], "id": 8}, Reply(8, None)),
         ({"result": None, "id": None}, Reply(None, None)),
@@ -281,7 +282,6 @@ def test_the_announcement_of_a_shutdown_is_no_market_data(decoder):
         wrapped(DIFF, "ethusdt@depth20"),
         wrapped(DIFF | {"s": "XRPUSDT"}, "xrpusdt@depth@100ms"),
         TICKER.replace(b"eth", b"xrp").replace(b"ETH", b"XRP"),
-        wrapped({"result": None, "id": 1}, ""),
         b"{}",
         b'{"e":"serverShutdown"}',
     ],

@@ -97,7 +97,9 @@ class BinanceDecoder:
             return Shutdown()
         if stream in self._diff_streams:
             raise InvalidMarketData(f"stream {stream!r:.80} carries event {kind!r:.80}", self._symbol_of(stream))
-        return self._ticker(frame, stream, data) if stream.endswith("@bookTicker") else None
+        if stream.endswith("@bookTicker"):
+            return self._ticker(frame, stream, data)
+        return _control(data)  # the documents do not say whether a reply may come wrapped like an event
 
     def _diff(self, frame: bytes, stream: str, data: dict[str, Any]) -> Diff | None:
         expected = self._diff_streams.get(stream) or self._learn(stream, data)
