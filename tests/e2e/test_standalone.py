@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 
@@ -18,6 +19,7 @@ from waiting import eventually
 
 from fairprice.runtime.lifecycle import DRAIN_TIMEOUT, HARD_STOP, ONE_STOP
 from simulator import Exchange
+from standalone.settings import Options
 
 
 @contextmanager
@@ -165,6 +167,7 @@ def test_a_recording_without_a_usable_snapshot_is_told_apart_from_success(
     ("arguments", "environ", "said"),
     [
         ((), {"FAIRPRICE_ESTIMATR": "mid"}, "FAIRPRICE_ESTIMATR is no setting; did you mean FAIRPRICE_ESTIMATOR?"),
+        ((), {"FAIRPRICE_VENUE": "kraken"}, "FAIRPRICE_VENUE: write one of binance, binance-usdm"),
         ((), {"FAIRPRICE_BOOK_LEVELS": "0"}, "FAIRPRICE_BOOK_LEVELS"),
         ((), {"FAIRPRICE_SYMBOLS": "BTC USDT"}, "FAIRPRICE_SYMBOLS"),
         (("--capture", "nowhere.gz"), {}, "nowhere.gz: cannot be read: No such file"),
@@ -224,6 +227,63 @@ def test_ctrl_c_stores_what_is_under_way_and_sums_up_in_one_line(tmp_path):
     assert f"Stored {prices} prices of {prices} books and 0 gaps" in summary
 
 
+def problems(address):
+    """Return what /readyz names."""
+    try:
+        return get(f"{address}/readyz")["problems"]
+    except urllib.error.HTTPError as refusal:
+        return json.load(refusal)["problems"]
+
+
+def test_two_signals_at_once_are_one_stop(tmp_path):
+    database = tmp_path / "x.db"
+    with running("standalone", "--port", 0, "--database", database) as (process, _):
+        eventually(lambda: count(database, "fair_price") > 5, 15)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        out = process.stdout.read()
+        assert process.wait(timeout=DRAIN_TIMEOUT) == 0
+
+    assert f"Stored {count(database, 'fair_price')} prices" in out.splitlines()[-1]
+
+
+def test_a_deleted_database_is_made_again_with_its_loss_told_and_keeps_its_origin(standalone, tmp_path):
+    database = tmp_path / "x.db"
+    with running("standalone", "--port", 0, "--database", database) as (process, _):
+        eventually(lambda: count(database, "fair_price") > 5, 15)
+        database.unlink()
+        eventually(lambda: count(database, "fair_price") > 5, 15)
+        process.send_signal(signal.SIGINT)
+        out = process.stdout.read()
+        assert process.wait(timeout=DRAIN_TIMEOUT) == 0
+
+    assert "the database file was deleted" in out
+    done = standalone("--live", "--database", database)
+    assert done.returncode == 2
+    assert "it holds rows of a made-up market, among which rows of an exchange do not belong" in done.stderr
+
+
+def test_the_made_up_market_may_be_one_of_futures_and_its_page_is_told_at_once(tmp_path):
+    began = time.monotonic()
+    futures = {"FAIRPRICE_VENUE": "binance-usdm", "FAIRPRICE_SYMBOLS": "btc/usdt"}
+    with running("standalone", "--port", 0, "--database", tmp_path / "x.db", **futures) as (process, address):
+        assert time.monotonic() - began < 10
+        eventually(lambda: all(price.get("price") for price in get(f"{address}/api/prices")), 15)
+        shown = {(price["venue"], price["symbol"]) for price in get(f"{address}/api/prices")}
+        assert shown == {("binance-usdm", "BTCUSDT")}
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=DRAIN_TIMEOUT) == 0
+
+
+def test_each_origin_has_a_file_of_its_own_unless_one_is_named():
+    assert [str(Options.parse(arguments).database) for arguments in ([], ["--live"], ["--capture", "a", "b"])] == [
+        "var/simulated.db",
+        "var/fairprice.db",
+        "var/replay.db",
+    ]
+    assert str(Options.parse(["--live", "--database", "x"]).database) == "x"
+
+
 def test_kill_9_leaves_a_whole_database_and_a_gap_at_the_next_start(rows_of, tmp_path):
     database = tmp_path / "x.db"
     with running("simulator", "--port", 0, "--symbols", "BTCUSDT") as (_, exchange):
@@ -271,6 +331,7 @@ def test_ctrl_c_with_a_locked_database_ends_in_time_and_says_what_was_not_stored
         holder.execute("BEGIN IMMEDIATE")
         stored = count(database, "fair_price")
         eventually(lambda: backlog(address) > 3, 15)
+        eventually(lambda: "database is locked" in problems(address).get("store", ""), 15)
         process.send_signal(signal.SIGINT)
         out = process.stdout.read()
         assert process.wait(timeout=DRAIN_TIMEOUT + 2 * HARD_STOP) == 1
