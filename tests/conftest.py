@@ -12,18 +12,29 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-RECORDING = "binance_spot_btcusdt_20240808.ndjson.gz"
+RECORDING = "binance_{market}_btcusdt_20240808.ndjson.gz"
 
 
 @pytest.fixture(scope="session")
-def recording() -> Path:
-    folder = Path(os.environ.get("FAIRPRICE_TEST_DATA", ROOT.parent / "shared" / "data"))
-    if not (folder / RECORDING).exists():
-        pytest.skip(f"the real recording is not in {folder}; set FAIRPRICE_TEST_DATA to its folder")
-    return folder / RECORDING
+def real_recording() -> Callable[[str], Path]:
+    """Return where the real recording of a market is, `spot` or `usdm`."""
+
+    def find(market: str) -> Path:
+        folder = Path(os.environ.get("FAIRPRICE_TEST_DATA", ROOT.parent / "shared" / "data"))
+        path = folder / RECORDING.format(market=market)
+        if not path.exists():
+            pytest.skip(f"the real recording is not in {folder}; set FAIRPRICE_TEST_DATA to its folder")
+        return path
+
+    return find
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def recording(real_recording: Callable[[str], Path]) -> Path:
+    return real_recording("spot")
+
+
+@pytest.fixture(scope="session")
 def standalone() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `python -m standalone` to its end."""
 
@@ -62,17 +73,27 @@ def rows_of() -> Callable[[Path], Rows]:
     return read
 
 
-@pytest.fixture
-def played(
-    standalone: Callable[..., subprocess.CompletedProcess[str]], rows_of: Callable[[Path], Rows], tmp_path: Path
-) -> Callable[..., tuple[dict[str, Any], Rows]]:
-    """Play a recording once; return the summary and the rows of its database by measurement."""
+Play = Callable[..., tuple[dict[str, Any], Rows]]
 
-    def play(capture: Path, speed: str, **environ: str) -> tuple[dict[str, Any], Rows]:
-        database = tmp_path / f"{speed}.db"
+
+@pytest.fixture(scope="session")
+def play_into(standalone: Callable[..., subprocess.CompletedProcess[str]], rows_of: Callable[[Path], Rows]) -> Play:
+    """Play a recording once into a database; return the summary and the rows by measurement."""
+
+    def play(database: Path, capture: Path, speed: str, **environ: str) -> tuple[dict[str, Any], Rows]:
         options = ("--capture", capture, "--speed", speed, "--once", "--database", database)
         done = standalone(*options, **environ)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1]), rows_of(database)
+
+    return play
+
+
+@pytest.fixture
+def played(play_into: Play, tmp_path: Path) -> Play:
+    """As `play_into`, into a database of the test's own for each speed."""
+
+    def play(capture: Path, speed: str, **environ: str) -> tuple[dict[str, Any], Rows]:
+        return play_into(tmp_path / f"{speed}.db", capture, speed, **environ)
 
     return play

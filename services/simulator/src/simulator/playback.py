@@ -149,8 +149,9 @@ class Playback:
         if symbol in self._expected and symbol in self._begun:
             self._expected.discard(symbol)
             return partial(self._shelves[symbol].asked_for, self.knobs.wait_for_snapshot_s)
-        if audience.wanted.intersection((line.channel.stream, *self._names[line.channel.stream])):
-            self._begun.add(symbol)
+        if symbol not in self._begun:
+            names = (line.channel.stream, *self._names[line.channel.stream])
+            self._begun.update([symbol] if audience.wanted.intersection(names) else [])
         return None
 
     def _reach(self, symbol: str, body: bytes) -> Callable[[], Awaitable[None]] | None:
