@@ -36,13 +36,13 @@ class ManualClock:
 
     def __init__(self, wall_us: int = 1_900_000_000_000_000) -> None:
         self.wall_us = wall_us
-        self._now = 0.0
-        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._now_us = 0  # an integer, so that many small steps add up to what they should
+        self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
         self._numbers = count()
 
     def monotonic(self) -> float:
         """Return the seconds that the test has let pass."""
-        return self._now
+        return self._now_us / 1_000_000
 
     def wall(self) -> int:
         """Return microseconds since the epoch."""
@@ -54,7 +54,8 @@ class ManualClock:
             await asyncio.sleep(0)
             return
         waking = asyncio.get_running_loop().create_future()
-        heappush(self._sleepers, (self._now + seconds, next(self._numbers), waking))
+        due = self._now_us + max(1, _microseconds(seconds))  # whoever waits for a moment gets there, whatever floats do
+        heappush(self._sleepers, (due, next(self._numbers), waking))
         await waking
 
     @property
@@ -64,7 +65,7 @@ class ManualClock:
 
     async def advance(self, seconds: float) -> None:
         """Let so much time pass: wakes each sleeper at its moment, in order, and lets all go on before the next."""
-        end = self._now + seconds
+        end = self._now_us + _microseconds(seconds)
         await settle()
         while self._sleepers and self._sleepers[0][0] <= end:
             due, _, waking = heappop(self._sleepers)
@@ -80,13 +81,17 @@ class ManualClock:
 
         Raises `TimeoutError` when it does not hold within so many seconds of this clock.
         """
-        end = self._now + within
+        end = self._now_us + _microseconds(within)
         while not condition():
-            if self._now >= end:
+            if self._now_us >= end:
                 raise TimeoutError(f"it did not come true within {within} s of the test's clock")
             await self.advance(step)
             await asyncio.sleep(0.001)
 
-    def _go_to(self, now: float) -> None:
-        self.wall_us += round((now - self._now) * 1_000_000)
-        self._now = now
+    def _go_to(self, now_us: int) -> None:
+        self.wall_us += now_us - self._now_us
+        self._now_us = now_us
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1_000_000)

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from broker_contract import BrokerContract
 from broker_steps import A_WHILE, message, never, publish, settle_all, soon
+from clocks import ManualClock, settle
 
 from fairprice.broker.memory import MemoryBroker
 from fairprice.errors import BrokerUnavailable
@@ -35,11 +36,16 @@ async def test_a_queue_holds_exactly_its_capacity_and_unsettled_deliveries_count
 
 
 async def test_the_error_of_a_full_queue_names_it_and_says_what_to_look_at():
-    broker = MemoryBroker(capacity=1, timeout=0.01)
+    clock = ManualClock()
+    broker = MemoryBroker(capacity=1, timeout=30, clock=clock)
     await publish(broker, 1)
     await settle_all(broker, BOOKS_CONVERTER, 1)
-    with pytest.raises(BrokerUnavailable, match=r"no room in books\.storer for 0\.01 s; is the consumer alive"):
-        await broker.publish(BOOKS, message(2))
+    publishing = asyncio.create_task(broker.publish(BOOKS, message(2)))
+    await clock.advance(29.9)
+    assert not publishing.done()
+    await clock.advance(0.1)
+    with pytest.raises(BrokerUnavailable, match=r"no room in books\.storer for 30 s; is the consumer alive"):
+        await publishing
     assert broker.depths()[BOOKS_CONVERTER] == 0
 
 
@@ -55,6 +61,20 @@ async def test_depths_count_what_is_not_settled_yet():
         }  # fmt: skip
         await soon(subscription.receive(1))
     assert broker.depths()[BOOKS_STORER] == 1
+
+
+async def test_a_queue_is_empty_when_its_last_delivery_is_settled():
+    broker = MemoryBroker()
+    await broker.until_empty(PRICES_STORER)
+    await publish(broker, 1, 2, exchange=PRICES)
+    emptied = asyncio.create_task(broker.until_empty(PRICES_STORER))
+    async with broker.subscribe(PRICES_STORER, 10) as subscription:
+        first, second = await soon(subscription.receive(2))
+        await first.ack()
+        await settle()
+        assert not emptied.done()
+        await second.ack()
+        await soon(emptied)
 
 
 async def test_many_publishers_that_wait_for_room_never_overfill_a_queue():

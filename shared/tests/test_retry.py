@@ -7,6 +7,7 @@ from itertools import chain, repeat
 
 import pytest
 from broker_steps import message
+from clocks import ManualClock
 
 from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.retry import consume, publish_until_confirmed
@@ -41,6 +42,35 @@ class Delays:
         while True:
             self.taken[mine] += 1
             yield 0.001
+
+
+async def test_a_repetition_waits_for_its_delay_on_the_clock_that_was_handed_in():
+    clock, broker = ManualClock(), FailingBroker(2)
+    publishing = asyncio.create_task(
+        publish_until_confirmed(broker, "books", message(1), lambda: iter([3.0, 60.0]), clock)
+    )
+    attempts = []
+    for seconds in (2.9, 0.1, 59.9, 0.1):
+        await clock.advance(seconds)
+        attempts.append(len(broker.published))
+    assert attempts == [1, 2, 2, 3]
+    await publishing
+
+
+async def test_a_lost_subscription_is_made_again_after_its_delay_on_the_clock_that_was_handed_in():
+    clock, subscriptions, stop = ManualClock(), Subscriptions(), asyncio.Event()
+
+    async def work(_subscription):
+        raise BrokerUnavailable("lost")
+
+    consuming = asyncio.create_task(consume(subscriptions.subscribe, work, lambda: repeat(5.0), stop, clock))
+    made = []
+    for seconds in (4.9, 0.1, 5.0):
+        await clock.advance(seconds)
+        made.append(subscriptions.made)
+    assert made == [1, 2, 3]
+    stop.set()
+    await asyncio.wait_for(consuming, 1)
 
 
 @pytest.mark.parametrize("failures", [0, 1, 4])

@@ -12,6 +12,7 @@ from crawler.symbols import SymbolBoard
 from fairprice.messages import Book, Gap, Status
 from fairprice.runtime.clock import Clock
 from fairprice.runtime.metrics import Histogram, Sample
+from fairprice.runtime.occasional import Occasional
 
 STATUS_INTERVAL = 60.0
 """Seconds after which a status is told again, for those who have come since."""
@@ -63,7 +64,7 @@ class Report:
         self._skew_before: int | None = None
         self._skew_since = clock.monotonic()
         self._is_skewed = False
-        self._logged: dict[tuple[str, str], float] = {}
+        self._occasional = Occasional(clock)
 
     @property
     def books(self) -> int:
@@ -97,10 +98,11 @@ class Report:
     def count_unreadable(self, frame: Unreadable) -> None:
         """Count a frame that could not be read; the first of a symbol and minute is logged."""
         self._unreadable += 1
-        if self._is_due("unreadable", frame.symbol or ""):
+        suppressed = self._occasional.due(("unreadable", frame.symbol))
+        if suppressed is not None:
             log.warning(
                 "unreadable frames dropped", symbol=frame.symbol, error=frame.error, frame=frame.frame,
-                so_far=self._unreadable,
+                more_since_the_last_line=suppressed,
             )  # fmt: skip
 
     def count(self, event: Book | Gap) -> None:
@@ -118,7 +120,8 @@ class Report:
     def tell(self, fact: Fact) -> None:
         """Log a fact, the same of a symbol once a minute."""
         level, text = _TEXTS[fact.kind]
-        if self._is_due(fact.detail if fact.kind == "resync" else fact.kind, fact.symbol):
+        kind = fact.detail if fact.kind == "resync" else fact.kind
+        if self._occasional.due((kind, fact.symbol)) is not None:
             getattr(log, level)(text, symbol=fact.symbol, **({"detail": fact.detail} if fact.detail else {}))
 
     def statuses(self) -> Iterator[Status]:
@@ -196,14 +199,6 @@ class Report:
                 seconds=self._skew_before / 1_000_000,
             )
         self._is_skewed = is_skewed
-
-    def _is_due(self, kind: str, symbol: str) -> bool:
-        """Return whether a kind of line was not written for a symbol in the last minute."""
-        now = self._clock.monotonic()
-        if now - self._logged.get((kind, symbol), -STATUS_INTERVAL) < STATUS_INTERVAL:
-            return False
-        self._logged[kind, symbol] = now
-        return True
 
 
 def _content(status: Status) -> tuple[str, bool, str | None]:

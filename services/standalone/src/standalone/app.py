@@ -70,7 +70,7 @@ class Pipeline:
         self._clock = clock
         self._replay = replay
         self._on_serving = on_serving
-        self._broker = MemoryBroker()
+        self._broker = MemoryBroker(clock=clock)
         self._stored = storer.app.Counters()
         self._priced = converter.app.Counters()
         self._dead: Counter[str] = Counter()

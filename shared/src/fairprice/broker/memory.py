@@ -12,6 +12,7 @@ from itertools import takewhile
 
 from fairprice.broker.port import Delivery, Message
 from fairprice.errors import BrokerUnavailable
+from fairprice.runtime.clock import Clock, SystemClock, timeout
 from fairprice.topology import EXCHANGES, Exchange
 
 
@@ -19,10 +20,18 @@ class MemoryBroker:
     """Fanout exchanges and bounded queues in memory.
 
     `capacity` bounds each queue in messages, settled ones not counted. A publish that finds a queue full waits for
-    room, at most `timeout` seconds.
+    room, at most `timeout` seconds of the `clock`, which is the machine's where none is given.
     """
 
-    def __init__(self, exchanges: Iterable[Exchange] = EXCHANGES, *, capacity: int = 1000, timeout: float = 30) -> None:
+    def __init__(
+        self,
+        exchanges: Iterable[Exchange] = EXCHANGES,
+        *,
+        capacity: int = 1000,
+        timeout: float = 30,
+        clock: Clock | None = None,
+    ) -> None:
+        self._clock = clock or SystemClock()
         self._timeout = timeout
         exchanges = tuple(exchanges)
         self._queues = {name: _Queue(name, capacity) for exchange in exchanges for name in exchange.queues}
@@ -72,7 +81,7 @@ class MemoryBroker:
 
     async def _room(self, queues: list["_Queue"]) -> None:
         try:
-            async with asyncio.timeout(self._timeout):
+            async with timeout(self._clock, self._timeout):
                 while full := next((queue for queue in queues if queue.is_full), None):
                     await full.changed()
         except TimeoutError:

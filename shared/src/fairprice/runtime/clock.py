@@ -51,8 +51,3 @@ async def timeout(clock: Clock, seconds: float) -> AsyncIterator[None]:
             yield
         finally:
             expiring.cancel()
-
-
-def wall_clock() -> int:
-    """Return microseconds since the epoch."""
-    return time.time_ns() // 1000
