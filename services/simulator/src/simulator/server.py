@@ -11,6 +11,7 @@ from typing import Self
 
 from aiohttp import web
 
+from simulator.clock import Clock, ScaledClock
 from simulator.connection import Audience
 from simulator.control import Control
 from simulator.exchange import Exchange
@@ -33,25 +34,13 @@ class PortInUse(Exception):
     """The port cannot be had; the message says what to do."""
 
 
-class Clock:
-    """The exchange's clock: the wall clock's pace times `scale`, from `start_us` on."""
-
-    def __init__(self, start_us: int, scale: float) -> None:
-        self._start_us = start_us
-        self._scale = scale
-        self._began = time.monotonic()
-
-    def now_us(self) -> int:
-        """Microseconds since the epoch."""
-        return self._start_us + int((time.monotonic() - self._began) * self._scale * 1e6)
-
-
 class SimulatorServer:
     """Serves a source, a market (`Exchange`) or a recording (`Playback`), for as long as its context is open.
 
     It lives by the source's knobs. `rest_url`, `stream_url` and `control_url` tell where; `played` is set when a
     recording's last event has been written to every subscriber, after which, with `close_when_played`, the websockets
-    are closed with code 1000. With `at_present` a market's time is the wall clock's; it catches up at once.
+    are closed with code 1000. With `at_present` a market's time is the wall clock's; it catches up at once. A `clock`
+    that is given is the exchange's: a market and its connections live on it. A market moves each `tick` seconds.
 
     Raises:
         PortInUse: on entering, when another program has the port.
@@ -65,6 +54,8 @@ class SimulatorServer:
         port: int = 0,
         close_when_played: bool = False,
         at_present: bool = False,
+        clock: Clock | None = None,
+        tick: float = TICK_S,
     ) -> None:
         self.played = asyncio.Event()
         self.knobs = source.knobs
@@ -75,10 +66,11 @@ class SimulatorServer:
         self._port = port
         self._close_when_played = close_when_played
         start_us = source.now_us if isinstance(source, Exchange) and not at_present else time.time_ns() // 1000
-        self._clock = Clock(start_us, self.knobs.time_scale)
+        self._clock = clock or ScaledClock(start_us, self.knobs.time_scale)
+        self._tick = tick * (1.0 if clock else self.knobs.time_scale)
         self._requests: Counter[str] = Counter()
         self._rest = Rest(source, self.limits, self.knobs)
-        self._streams = Streams(source, self.audience, self.limits, self.knobs, self._clock.now_us)
+        self._streams = Streams(source, self.audience, self.limits, self.knobs, self._clock)
         self._control = Control(source, self.status)
         self._runner: web.AppRunner | None = None
         self._life: asyncio.Task[None] | None = None
@@ -168,11 +160,11 @@ class SimulatorServer:
             await self._trade(self.source)
 
     async def _trade(self, exchange: Exchange) -> None:
+        longest_us = int(LONGEST_TICK_US * self.knobs.time_scale)
         while True:
-            behind_us = self._clock.now_us() - exchange.now_us
-            await asyncio.sleep(0 if behind_us > LONGEST_TICK_US * self.knobs.time_scale else TICK_S)
-            longest_us = int(LONGEST_TICK_US * self.knobs.time_scale)
-            now_us = min(self._clock.now_us(), exchange.now_us + longest_us)
+            behind_us = self._clock.wall() - exchange.now_us
+            await self._clock.sleep(0 if behind_us > longest_us else self._tick)
+            now_us = min(self._clock.wall(), exchange.now_us + longest_us)
             self.audience.deliver(exchange.frames(now_us, self.audience.wanted), self.knobs.backlog_bytes)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -185,7 +177,7 @@ class SimulatorServer:
         self._requests[request.path] += 1
         headers = {name.lower(): value for name, value in request.headers.items()}
         address = request.remote or ""
-        reply = self._rest.answer(Request(request.path, parameters, headers, address, self._clock.now_us()))
+        reply = self._rest.answer(Request(request.path, parameters, headers, address, self._clock.wall()))
         if reply.status == 418:
             self._streams.cut_banned(address)
         if not reply.held:
@@ -195,7 +187,7 @@ class SimulatorServer:
 
     async def _respond(self, request: web.Request, reply: Reply) -> web.StreamResponse:
         if reply.delay_us:
-            await asyncio.sleep(reply.delay_us / 1e6 / self.knobs.time_scale)
+            await self._clock.sleep(reply.delay_us / 1e6)
         headers = {"Content-Type": reply.content_type} | reply.headers
         if not reply.cut:
             whole = web.Response(status=reply.status, body=reply.body, headers=headers)

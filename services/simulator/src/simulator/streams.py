@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import orjson
 from aiohttp import WSMessage, WSMsgType, web
 
+from simulator.clock import Clock
 from simulator.connection import Audience, Connection
 from simulator.control_messages import TOO_MANY_STREAMS, Mistake, Subscriptions, is_stream
 from simulator.faults import Board, Fault
@@ -35,18 +36,17 @@ class HandshakeRefused(Exception):
 
 
 class Streams:
-    """Opens websockets and serves them; `now` reads the exchange's clock, in microseconds."""
+    """Opens websockets and serves them; `clock` is the exchange's."""
 
-    def __init__(
-        self, source: Source, audience: Audience, limits: Limits, knobs: Knobs, now: Callable[[], int]
-    ) -> None:
+    def __init__(self, source: Source, audience: Audience, limits: Limits, knobs: Knobs, clock: Clock) -> None:
         self.opened = 0
         self.refused = 0
         self._source = source
         self._audience = audience
         self._limits = limits
         self._knobs = knobs
-        self._now = now
+        self._clock = clock
+        self._delayed: set[asyncio.Task[None]] = set()
         self._order = Random(1)  # noqa: S311 - a simulation must be repeatable
 
     @property
@@ -113,7 +113,7 @@ class Streams:
                 self._audience.end(connection, Disconnect(1008, "IP banned"))
 
     def _check_handshake(self, address: str) -> None:
-        now_us = self._now()
+        now_us = self._clock.wall()
         if fault := self._board.take("refuse", None, now_us):
             raise HandshakeRefused(error(fault.status, 0, "Service unavailable."))
         if self._limits.too_many_attempts(address, now_us):
@@ -123,7 +123,7 @@ class Streams:
     async def _listen(self, connection: Connection) -> None:
         window = self._limits.message_window()
         async for message in connection.socket:
-            if self._limits.too_many_messages(window, self._now()):
+            if self._limits.too_many_messages(window, self._clock.wall()):
                 self._audience.end(connection, Disconnect(1008, "Too many requests"))
                 continue
             await self._hear(connection, message)
@@ -142,7 +142,7 @@ class Streams:
         answer = connection.subscriptions.answer(text)
         changed = before != tuple(connection.subscriptions.streams)
         document = answer.document
-        fault = self._board.take(ACK_FAULTS, None, self._now(), owner=connection)
+        fault = self._board.take(ACK_FAULTS, None, self._clock.wall(), owner=connection)
         if fault:
             document = _wrong_reply(fault, document)
         order = self._knobs.ack_order
@@ -167,31 +167,37 @@ class Streams:
         return orjson.dumps({"stream": "", "data": document} if wrapped else document)
 
     def _later(self, seconds: float, action: Callable[[], None]) -> None:
-        asyncio.get_running_loop().call_later(seconds / self._knobs.time_scale, action)
+        async def act() -> None:
+            await self._clock.sleep(seconds)
+            action()
+
+        task = asyncio.create_task(act())
+        self._delayed.add(task)
+        task.add_done_callback(self._delayed.discard)
 
     async def _keep_time(self, connection: Connection) -> None:
         """Pings, and ends the connection at a late pong or at the end of its life."""
         knobs = self._knobs
-        born_us = self._now()
+        born_us = self._clock.wall()
         notice_given = knobs.shutdown_notice_s is None
         while True:
-            left_s = knobs.lifetime_s - (self._now() - born_us) / 1e6
+            left_s = knobs.lifetime_s - (self._clock.wall() - born_us) / 1e6
             if left_s <= 0:
                 self._audience.end(connection, Disconnect(knobs.lifetime_close_code))
                 return
             if not notice_given and left_s <= (knobs.shutdown_notice_s or 0.0):
-                connection.post(shutdown_frame(self._now()))
+                connection.post(shutdown_frame(self._clock.wall()))
                 connection.flush()
                 notice_given = True
             pause_s = left_s if notice_given else left_s - (knobs.shutdown_notice_s or 0.0)
-            await asyncio.sleep(min(pause_s, knobs.ping_interval_s) / knobs.time_scale)
-            if connection.pong_is_late(self._now(), int(knobs.pong_timeout_s * 1e6)):
+            await self._clock.sleep(min(pause_s, knobs.ping_interval_s))
+            if connection.pong_is_late(self._clock.wall(), int(knobs.pong_timeout_s * 1e6)):
                 self._limits.breaches["pong_timeout"] += 1
                 self._audience.end(connection, Disconnect(1008, "Pong timeout"))
                 return
-            if not self._board.take("stop_pings", None, self._now(), owner=connection):
+            if not self._board.take("stop_pings", None, self._clock.wall(), owner=connection):
                 with suppress(ConnectionError):
-                    await connection.ping(self._now())
+                    await connection.ping(self._clock.wall())
 
 
 def decoded_parameters(query: str) -> list[tuple[str, str]]:
