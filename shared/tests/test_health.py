@@ -44,7 +44,15 @@ async def test_a_service_that_is_not_ready_says_why(get):
         status, content_type, body = await get(f"{address}/readyz")
     assert (status, content_type) == (503, "application/json")
     problems = {"stream": "not connected to ws://x", "store": "full"}
-    assert json.loads(body) == {"status": "not ready", "problems": problems}
+    assert json.loads(body) == {"status": "not ready", "problems": problems, "notes": {}}
+
+
+async def test_what_a_person_should_know_changes_nothing_about_being_ready(get):
+    notes = {"symbols": lambda: "BTCUSDT is halted", "audit": lambda: None}
+    async with serve(health_routes({}, CollectorRegistry(), notes), HOST, 0) as address:
+        status, _, body = await get(f"{address}/readyz")
+    assert status == 200
+    assert json.loads(body) == {"status": "ready", "problems": {}, "notes": {"symbols": "BTCUSDT is halted"}}
 
 
 async def test_readiness_is_looked_at_with_every_request(get):
@@ -54,7 +62,7 @@ async def test_readiness_is_looked_at_with_every_request(get):
         problem.clear()
         second, _, body = await get(f"{address}/readyz")
     assert (first, second) == (503, 200)
-    assert json.loads(body) == {"status": "ready", "problems": {}}
+    assert json.loads(body) == {"status": "ready", "problems": {}, "notes": {}}
 
 
 async def test_metrics_are_what_prometheus_reads(get):
