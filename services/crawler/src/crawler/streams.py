@@ -184,7 +184,10 @@ class Streams:
         """See `Owner.receive`; what goes wrong in the sink ends the run."""
         try:
             head = self._peek(frame)
-            if isinstance(head, Ticker):
+            if type(head) is Ticker and self._tickers.is_newer(head.symbol, head.update_id):
+                link.carries = True
+                self._sink(head)
+            elif isinstance(head, Ticker):
                 self._take_ticker(link, head)
             else:
                 self._take(link, frame, head)
@@ -260,18 +263,11 @@ class Streams:
 
     def _take_ticker(self, link: Link, ticker: Ticker) -> None:
         link.carries = True
-        symbol, update_id = ticker.symbol, ticker.update_id
-        if self._tickers.is_newer(symbol, update_id) or self._begins_anew(ticker):
-            self._sink(ticker)
-        else:
+        if self._tickers.is_repeat(ticker.symbol, ticker.update_id, self._clock.monotonic()):
             self.repeats += 1
-
-    def _begins_anew(self, ticker: Ticker) -> bool:
-        now = self._clock.monotonic()
-        if self._tickers.is_repeat(ticker.symbol, ticker.update_id, now):
-            return False
+            return
         self._tickers.take(ticker.symbol, ticker.update_id)
-        return True
+        self._push(ticker)
 
     def _push(self, event: StreamEvent) -> None:
         self._sink(event)

@@ -54,7 +54,10 @@ class TopAudit:
 
     def judge(self, update_id: int, top: Top) -> Verdict:
         """Compare a top with its ticker; raises `InvalidMarketData` for one that cannot be read."""
-        self._forget(bisect_right(self._tickers, update_id, key=_UPDATE_ID))
+        if self._newest <= update_id:
+            self._forget(len(self._tickers))
+        else:
+            self._forget(bisect_right(self._tickers, update_id, key=_UPDATE_ID))
         if self._before is None or self._before.update_id > update_id:
             return Verdict.NOTHING
         if _equal(self._before.top(), top):

@@ -35,6 +35,12 @@ _LEVELS = rb'\[(?:\["[0-9]{1,40}+\.[0-9]{1,40}+","[0-9]{1,40}+\.[0-9]{1,40}+"\],
 _PLAIN_DIFF = re.compile(rb'\{"stream":[^{}]*\{[^{}\[]*"b":' + _LEVELS + rb',"a":' + _LEVELS + rb"\}\}")
 """JSON with two objects, of which the inner one ends with both sides in plain decimals: how the exchange writes it."""
 
+_PLAIN_TICKER = re.compile(
+    rb'"b":"([0-9]{1,40}\.[0-9]{1,40})","B":"([0-9]{1,40}\.[0-9]{1,40})"'
+    rb',"a":"([0-9]{1,40}\.[0-9]{1,40})","A":"([0-9]{1,40}\.[0-9]{1,40})"'
+)
+"""The four values of a ticker in plain decimals, in the order in which the exchange writes them."""
+
 _new = tuple.__new__
 
 
@@ -171,14 +177,17 @@ class BinanceDecoder:
 
 def read_ticker(frame: bytes) -> Top:
     """Return the best bid and ask of a `bookTicker` frame; raises `InvalidMarketData`."""
+    if plain := _PLAIN_TICKER.search(frame):
+        bid, bid_size, ask, ask_size = map(bytes.decode, plain.groups())
+        return Top(_level([bid, bid_size]), _level([ask, ask_size]))
     try:
         data = orjson.loads(frame)["data"]
-        bid, ask = [data["b"], data["B"]], [data["a"], data["A"]]
+        bid_level, ask_level = [data["b"], data["B"]], [data["a"], data["A"]]
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidMarketData(f"no bookTicker: {error!r}") from error
-    if not are_levels([bid, ask]):
-        raise InvalidMarketData(f"no bookTicker: levels {[bid, ask]!r:.200}")
-    return Top(_level(bid), _level(ask))
+    if not are_levels([bid_level, ask_level]):
+        raise InvalidMarketData(f"no bookTicker: levels {[bid_level, ask_level]!r:.200}")
+    return Top(_level(bid_level), _level(ask_level))
 
 
 def decode_snapshot(body: bytes, symbol: str) -> Snapshot:
