@@ -7,9 +7,14 @@ from http import HTTPStatus
 
 import pytest
 import uvloop
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from websockets.asyncio.server import serve
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Protocol, Side, State
+from websockets.uri import parse_uri
 
-from crawler.websocket import open_websocket
+from crawler.websocket import MAX_FRAME_BYTES, Websocket, open_websocket
 from fairprice.errors import ExchangeUnavailable, StartupError
 
 PATIENCE = 10
@@ -292,3 +297,72 @@ def test_tls_is_spoken_and_the_certificate_is_looked_at(run, certificate):
                 websocket.close()
 
     run(scenario())
+
+
+class Pipe:
+    """A transport that goes nowhere."""
+
+    def __init__(self):
+        self.is_reading = True
+        self.closed = False
+
+    def write(self, data):
+        pass
+
+    def is_closing(self):
+        return self.closed
+
+    def close(self):
+        self.closed = True
+
+    def pause_reading(self):
+        self.is_reading = False
+
+    def resume_reading(self):
+        self.is_reading = True
+
+
+PIECES = st.lists(
+    st.one_of(
+        st.binary(max_size=300).map(lambda text: [Frame(Opcode.TEXT, text)]),
+        st.sampled_from([0, 125, 126, 127, 65535, 65536, 70000]).map(lambda size: [Frame(Opcode.TEXT, b"x" * size)]),
+        st.binary(max_size=20).map(lambda data: [Frame(Opcode.BINARY, data)]),
+        st.binary(max_size=20).map(lambda data: [Frame(Opcode.PONG, data)]),
+        st.lists(st.binary(max_size=9), min_size=2, max_size=4).map(
+            lambda parts: [
+                Frame(Opcode.CONT if number else Opcode.TEXT, part, fin=number == len(parts) - 1)
+                for number, part in enumerate(parts)
+            ]
+        ),
+    ),
+    max_size=12,
+)
+
+
+@given(pieces=PIECES, cuts=st.lists(st.integers(1, 2000), min_size=1, max_size=9), pauses=st.sets(st.integers(1, 20)))
+@settings(max_examples=300, deadline=None)
+def test_frames_are_the_same_however_they_are_cut_and_mixed(pieces, cuts, pauses):
+    """What is cut out here and what the library reads come in one order, whole, whatever a read of the socket holds."""
+
+    async def scenario():
+        listener = Listener()
+        websocket = Websocket(parse_uri("ws://host/"), listener, MAX_FRAME_BYTES)
+        websocket.connection_made(Pipe())
+        Protocol.__init__(websocket._protocol, Side.CLIENT, state=State.OPEN, max_size=MAX_FRAME_BYTES)
+        data = b"".join(frame.serialize(mask=False) for piece in pieces for frame in piece)
+        reads = 0
+        while data:
+            size = cuts[reads % len(cuts)]
+            reads += 1
+            if reads in pauses:
+                websocket.pause()
+            websocket.data_received(data[:size])
+            data = data[size:]
+            if reads in pauses:
+                websocket.resume()
+        assert listener.frames == [
+            b"".join(frame.data for frame in piece) for piece in pieces if piece[0].opcode is not Opcode.PONG
+        ]
+        assert listener.pongs == sum(piece[0].opcode is Opcode.PONG for piece in pieces)
+
+    asyncio.run(scenario())

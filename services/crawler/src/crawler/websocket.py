@@ -1,7 +1,9 @@
 """One websocket connection: `websockets` speaks the protocol, an `asyncio.Protocol` moves the bytes.
 
 A frame goes from the socket to its receiver without a task or a queue between, which costs two thirds of what the
-library's own asyncio client does.
+library's own asyncio client does. Nearly all frames are whole, short text frames: those are cut out here, for a fifth
+of what the library's parser costs, and everything else is the library's business. That leans on `reader.buffer`, which
+tells whether it holds a part of a frame (websockets 17).
 """
 
 import asyncio
@@ -29,6 +31,12 @@ TLS_GOODBYE = 2.0
 UNAVAILABLE_FOR_LEGAL_REASONS = 451
 
 
+WHOLE_TEXT = 0x81
+"""The first byte of a text frame that is no fragment and has no extension (RFC 6455, section 5.2)."""
+SHORT = 126
+"""The second byte of a frame that is not masked and shorter than 64 KiB is at most this."""
+
+
 class Receiver(Protocol):
     """Takes what a websocket brings."""
 
@@ -48,7 +56,9 @@ class Websocket(asyncio.Protocol):
     def __init__(self, uri: WebSocketURI, receiver: Receiver, max_frame_bytes: int) -> None:
         self._protocol = ClientProtocol(uri, max_size=max_frame_bytes)
         self._receiver = receiver
-        self._waiting: deque[Frame] = deque()
+        self._waiting: deque[bytes | Frame] = deque()
+        self._rest = b""
+        self._may_cut = max_frame_bytes >= 1 << 16
         self._fragments: list[bytes] = []
         self._is_paused = False
         self._end: str | None = None
@@ -112,6 +122,18 @@ class Websocket(asyncio.Protocol):
         """Hand over the frames in what was read."""
         if self._is_over:
             return
+        if self._may_cut and self._protocol.state is State.OPEN and not self._protocol.reader.buffer:
+            data, self._rest = self._rest + data, b""
+            if end := cut_texts(data, self._waiting):
+                data = data[end:]
+            if data[:1] == b"\x81" and (len(data) == 1 or data[1] <= SHORT):
+                data, self._rest = b"", data
+        if data:
+            self._receive_other(data)
+        self._hand_over()
+
+    def _receive_other(self, data: bytes) -> None:
+        """Let the library read what is no short text frame."""
         self._protocol.receive_data(data)
         self._write()
         for event in self._protocol.events_received():
@@ -119,7 +141,6 @@ class Websocket(asyncio.Protocol):
                 self._waiting.append(event)
             elif isinstance(event, Response) and not self.opened.done():
                 self._finish_opening()
-        self._hand_over()
         if self._protocol.close_expected():
             self._transport.close()
 
@@ -142,8 +163,8 @@ class Websocket(asyncio.Protocol):
         waiting = self._waiting
         while waiting and not self._is_paused:
             frame = waiting.popleft()
-            if frame.opcode is Opcode.TEXT and frame.fin:
-                self._receiver.receive_frame(bytes(frame.data))
+            if isinstance(frame, bytes):
+                self._receiver.receive_frame(frame)
             else:
                 self._hand_over_other(frame)
         if self._end is not None and not waiting and not self._is_over:
@@ -164,6 +185,23 @@ class Websocket(asyncio.Protocol):
         for data in self._protocol.data_to_send():
             if data:  # an empty one asks for the end of the stream, which closing brings
                 self._transport.write(data)
+
+
+def cut_texts(data: bytes, texts: deque[bytes | Frame]) -> int:
+    """Append what each whole, short text frame at the beginning of the data says; return where the last one ends."""
+    position, size = 0, len(data)
+    while size - position > 1 and data[position] == WHOLE_TEXT:
+        length, begin = data[position + 1], position + 2
+        if length == SHORT:
+            begin += 2
+            length = int.from_bytes(data[position + 2 : begin], "big")
+        elif length > SHORT:
+            break
+        if begin + length > size:
+            break
+        position = begin + length
+        texts.append(data[begin:position])
+    return position
 
 
 async def open_websocket(
