@@ -348,6 +348,7 @@ def test_frames_are_the_same_however_they_are_cut_and_mixed(pieces, cuts, pauses
         listener = Listener()
         websocket = Websocket(parse_uri("ws://host/"), listener, MAX_FRAME_BYTES)
         websocket.connection_made(Pipe())
+        websocket._is_cutting = True
         Protocol.__init__(websocket._protocol, Side.CLIENT, state=State.OPEN, max_size=MAX_FRAME_BYTES)
         data = b"".join(frame.serialize(mask=False) for piece in pieces for frame in piece)
         reads = 0

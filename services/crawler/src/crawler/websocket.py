@@ -1,9 +1,8 @@
 """One websocket connection: `websockets` speaks the protocol, an `asyncio.Protocol` moves the bytes.
 
 A frame goes from the socket to its receiver without a task or a queue between, which costs two thirds of what the
-library's own asyncio client does. Nearly all frames are whole, short text frames: those are cut out here, for a fifth
-of what the library's parser costs, and everything else is the library's business. That leans on `reader.buffer`, which
-tells whether it holds a part of a frame (websockets 17).
+library's own asyncio client does. Nearly all frames are whole text frames: those are cut out here, for a fifth of what
+the library's parser costs; the handshake and all other frames, each as a whole, are the library's business.
 """
 
 import asyncio
@@ -31,10 +30,11 @@ TLS_GOODBYE = 2.0
 UNAVAILABLE_FOR_LEGAL_REASONS = 451
 
 
+END_OF_HEADERS = b"\r\n\r\n"
 WHOLE_TEXT = 0x81
 """The first byte of a text frame that is no fragment and has no extension (RFC 6455, section 5.2)."""
-SHORT = 126
-"""The second byte of a frame that is not masked and shorter than 64 KiB is at most this."""
+LENGTH_BYTES = {126: 2, 127: 8}
+"""How many bytes hold the length, if not the second byte itself does; one above these is masked, as no server may."""
 
 
 class Receiver(Protocol):
@@ -58,7 +58,8 @@ class Websocket(asyncio.Protocol):
         self._receiver = receiver
         self._waiting: deque[bytes | Frame] = deque()
         self._rest = b""
-        self._may_cut = max_frame_bytes >= 1 << 16
+        self._is_cutting = False
+        self._max_frame_bytes = max_frame_bytes
         self._fragments: list[bytes] = []
         self._is_paused = False
         self._end: str | None = None
@@ -122,18 +123,40 @@ class Websocket(asyncio.Protocol):
         """Hand over the frames in what was read."""
         if self._is_over:
             return
-        if self._may_cut and self._protocol.state is State.OPEN and not self._protocol.reader.buffer:
-            data, self._rest = self._rest + data, b""
-            if end := cut_texts(data, self._waiting):
-                data = data[end:]
-            if data[:1] == b"\x81" and (len(data) == 1 or data[1] <= SHORT):
-                data, self._rest = b"", data
-        if data:
-            self._receive_other(data)
+        if self._is_cutting:
+            self._cut(self._rest + data)
+        else:
+            was_open = self.opened.done()
+            self._read_by_library(data)
+            self._is_cutting = not was_open and self.opened.done() and _ends_with_headers(data)
         self._hand_over()
 
-    def _receive_other(self, data: bytes) -> None:
-        """Let the library read what is no short text frame."""
+    def _cut(self, data: bytes) -> None:
+        """Take whole frames off the data and keep the rest; what cannot be one is for the library to refuse."""
+        position, size = 0, len(data)
+        while size - position > 1:
+            length, begin = data[position + 1], position + 2
+            if length > 125:
+                begin += LENGTH_BYTES.get(length, 0)
+                length = (
+                    int.from_bytes(data[position + 2 : begin], "big") if length < 128 else self._max_frame_bytes + 1
+                )
+                if begin > size:
+                    break
+            if length > self._max_frame_bytes:
+                self._is_cutting = False
+                self._read_by_library(data[position:])
+                return
+            if (end := begin + length) > size:
+                break
+            if data[position] == WHOLE_TEXT:
+                self._waiting.append(data[begin:end])
+            else:
+                self._read_by_library(data[position:end])
+            position = end
+        self._rest = data[position:]
+
+    def _read_by_library(self, data: bytes) -> None:
         self._protocol.receive_data(data)
         self._write()
         for event in self._protocol.events_received():
@@ -187,21 +210,9 @@ class Websocket(asyncio.Protocol):
                 self._transport.write(data)
 
 
-def cut_texts(data: bytes, texts: deque[bytes | Frame]) -> int:
-    """Append what each whole, short text frame at the beginning of the data says; return where the last one ends."""
-    position, size = 0, len(data)
-    while size - position > 1 and data[position] == WHOLE_TEXT:
-        length, begin = data[position + 1], position + 2
-        if length == SHORT:
-            begin += 2
-            length = int.from_bytes(data[position + 2 : begin], "big")
-        elif length > SHORT:
-            break
-        if begin + length > size:
-            break
-        position = begin + length
-        texts.append(data[begin:position])
-    return position
+def _ends_with_headers(data: bytes) -> bool:
+    """Return whether nothing follows the headers of the server's answer."""
+    return data.find(END_OF_HEADERS) == len(data) - len(END_OF_HEADERS)
 
 
 async def open_websocket(
