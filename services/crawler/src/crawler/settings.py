@@ -13,7 +13,7 @@ from fairprice.runtime.settings import Duration, ServiceSettings, Symbols
 class CrawlerSettings(ServiceSettings):
     """Settings of the crawler; addresses that are not set are the venue's own, which need no account."""
 
-    venue: str = Field("binance", description=f"the exchange: {' or '.join(VENUES)}; addresses follow from it")
+    venue: str = Field(next(iter(VENUES)), description=f"the exchange: {' or '.join(VENUES)}; addresses follow from it")
     book_levels: int = Field(20, ge=1, le=400, description="levels a side in a book event")
     symbols: Symbols = Field(("BTCUSDT",), description="symbols to follow, comma-separated")
     exchange_rest_url: str = Field("", description="where snapshots come from; empty: the venue's own host")

@@ -18,11 +18,11 @@ class Key(NamedTuple):
 
 
 def usual(venue: str, symbol: str) -> Key:
-    """Return the key in the usual case: `binance`, `BTCUSDT`."""
+    """Return the key in the usual case: the venue in lower, the symbol in upper."""
     return Key(venue.strip().lower(), symbol.strip().upper())
 
 
 def read_key(text: str) -> Key:
-    """Read `BTCUSDT`, `binance:BTCUSDT` or `binance.BTCUSDT`, in upper or lower case."""
+    """Read `SYMBOL`, `venue:SYMBOL` or `venue.SYMBOL`, in upper or lower case."""
     first, *rest = _SEPARATOR.split(text, maxsplit=1)
     return usual(first, rest[0]) if rest else usual("", first)

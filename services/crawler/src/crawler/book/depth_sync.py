@@ -1,7 +1,8 @@
 """Keeps one symbol's book in sync, without I/O: fed diffs and snapshots, it returns applied diffs, requests and facts.
 
-The rules are those of Binance's "How to manage a local order book correctly" (2025-11-12), with S the snapshot's id,
-L the book's id, F the first id of the first diff that waits, and `first` to `last` the ids that a diff adds:
+The rules are those of "How to manage a local order book correctly" in the documents of the first venue (2025-11-12),
+with S the snapshot's id, L the book's id, F the first id of the first diff that waits, and `first` to `last` the ids
+that a diff adds:
 
     snapshot usable    S >= F - 1                else ask again, keep what waits
     drop               last <= S
