@@ -21,12 +21,12 @@ from crawler.state import StateFile
 from crawler.streams import Disconnected, StreamEvent, Streams, Suspected, Unreadable
 from crawler.symbols import SymbolBoard
 from crawler.venues.port import Rest
-from fairprice.broker.outbox import Outbox, Sent
+from fairprice.broker.outbox import CAPACITY_BYTES, Outbox, Sent
 from fairprice.broker.port import Broker
 from fairprice.errors import TransientError
 from fairprice.messages import BOOKS_TYPE, Book, Gap
 from fairprice.runtime.backoff import delays
-from fairprice.runtime.clock import Clock
+from fairprice.runtime.clock import Clock, timeout
 from fairprice.runtime.health import Check
 from fairprice.runtime.metrics import Sample
 from fairprice.topology import BOOKS
@@ -63,6 +63,10 @@ class Crawler:
         clock: Clock,
         replay: bool = False,
         proxy: ProxyFor = lambda _address: None,
+        tick: float = TICK,
+        list_interval: float = LIST_INTERVAL,
+        last_snapshots_timeout: float = LAST_SNAPSHOTS_TIMEOUT,
+        capacity_bytes: int = CAPACITY_BYTES,
     ) -> None:
         self._settings = settings
         self._venue = settings.the_venue()
@@ -71,6 +75,9 @@ class Crawler:
         self._random = random
         self._replay = replay
         self._proxy = proxy
+        self._tick = tick
+        self._list_interval = list_interval
+        self._last_snapshots_timeout = last_snapshots_timeout
         self._rest_proxy = proxy(self._rest_url)
         self._state = StateFile.claim(settings.state_dir, self._venue.name) if settings.state_dir else None
         self._confirmed = self._state.load() if self._state else {}
@@ -86,6 +93,7 @@ class Crawler:
             confirmed=self._confirm,
             clock=clock,
             back_off=partial(delays, random),
+            capacity_bytes=capacity_bytes,
         )
         self._report = Report(self._venue.name, name, self._feeds, self._board, clock)
         self._rest: Rest | None = None
@@ -177,7 +185,7 @@ class Crawler:
             background = [tasks.create_task(self._snapshots.run()), tasks.create_task(self._list_regularly(rest))]
             await self._streams.run()
             with suppress(TimeoutError):
-                async with asyncio.timeout(LAST_SNAPSHOTS_TIMEOUT):
+                async with timeout(self._clock, self._last_snapshots_timeout):
                     await self._snapshots.idle()
             for task in background:
                 task.cancel()
@@ -195,7 +203,7 @@ class Crawler:
 
     async def _list_regularly(self, rest: Rest) -> None:
         while True:
-            await self._clock.sleep(LIST_INTERVAL)
+            await self._clock.sleep(self._list_interval)
             try:
                 self._board.update(await rest.symbols())
             except TransientError as error:
@@ -257,13 +265,13 @@ class Crawler:
 
     async def _tick_regularly(self) -> None:
         while True:
-            await self._clock.sleep(TICK)
+            await self._clock.sleep(self._tick)
             now = self._clock.monotonic()
             for feed in self._feeds.values() if not self._replay else ():
                 self._publish(feed.tick(now))
             for status in self._report.statuses():
                 self._outbox.put(status)
-            await self._save()
+            await asyncio.shield(self._save())  # which a stop does not leave half done beside the last one
 
     def _confirm(self, events: list[Sent]) -> None:
         for event in events:

@@ -17,6 +17,8 @@ from fairprice.messages import MAX_BYTES, MAX_LINES, Event, Gap, Status, encode,
 from fairprice.runtime.clock import Clock
 
 MIB = 1024 * 1024
+CAPACITY_BYTES = 160 * MIB
+"""What a broker's restart of thirty seconds leaves waiting with 300 symbols at ten books a second, and some more."""
 
 
 class Sent(NamedTuple):
@@ -61,7 +63,7 @@ class Outbox:
         clock: Clock,
         back_off: BackOff,
         window: int = 4,
-        capacity_bytes: int = 160 * MIB,
+        capacity_bytes: int = CAPACITY_BYTES,
     ) -> None:
         self._broker = broker
         self._exchange = exchange
