@@ -107,6 +107,7 @@ class Habits:
     lag: float = 0.0
     """How late what it sends leaves it, while REST shows the moment."""
     streams: int = 1024
+    has_tickers: bool = True
     deep_changes: int = 0
     """Levels far from the top that change in each window."""
 
@@ -166,6 +167,7 @@ class HostileExchange:
                 for symbol, market in self.markets.items()
                 if symbol not in self.quiet
                 for frame in market.window(self._wall(), self.habits.deep_changes)
+                if self.habits.has_tickers or b"@bookTicker" not in frame
             ]
             self._late.append((self._monotonic() + self.habits.lag, frames))
         await self._close_old()

@@ -14,7 +14,7 @@ from crawler.app import Crawler
 from crawler.settings import CrawlerSettings
 from fairprice import topology
 from fairprice.broker.memory import MemoryBroker
-from fairprice.messages import Book, Gap, decode
+from fairprice.messages import Book, Gap, Status, decode
 from tests.clocks import ManualClock
 from tests.faults.hostile_exchange import HostileExchange
 
@@ -29,6 +29,7 @@ class Trial:
         self.books, self.gaps = 0, []
         self.covered = {}
         self.newest = {}
+        self.statuses = {}
 
     async def live(self, seconds, window=WINDOW):
         """Let the exchange go on for so long and judge what is published."""
@@ -68,11 +69,17 @@ class Trial:
             case Gap():
                 self.gaps.append(event)
                 self.cover(event.symbol, event.from_update_id, event.to_update_id)
+            case Status():
+                self.statuses[event.symbol] = event
 
     def cover(self, symbol, first, last):
         before = self.covered.get(symbol)
         assert before is None or first == before + 1, f"{symbol}: {first} does not follow {before}"
         self.covered[symbol] = last
+
+    def samples(self, name):
+        """The values of a metric by symbol."""
+        return [(labels[1], value) for sample, labels, value in self.crawler.samples() if sample == name]
 
     def is_current(self, symbols=None):
         """Whether the last id of each market was published."""
@@ -214,6 +221,25 @@ async def test_diffs_come_five_seconds_behind_rest():
         assert seconds < 11, "five until there is a diff, five until there is one that the snapshot does not hold"
         assert it.exchange.snapshots == ["AAAUSDT"]
         await it.live(60)
+        assert not it.gaps
+
+
+async def test_an_exchange_without_tickers_is_told_after_a_minute():
+    def unaudited():
+        return dict(it.samples("crawler_unaudited"))["AAAUSDT"]
+
+    async with trial(["AAAUSDT"]) as it:
+        it.exchange.habits.has_tickers = False
+        await it.until(it.is_current)
+        assert not unaudited()
+        seconds = await it.until(unaudited)
+        assert 50 < seconds < 65
+        await it.until(lambda: it.statuses["AAAUSDT"].problem)
+        assert it.statuses["AAAUSDT"].problem == "nothing to compare the order book with: no tickers"
+        assert it.crawler.checks()["books"]() is None, "books come all the same"
+        it.exchange.habits.has_tickers = True
+        await it.until(lambda: not unaudited())
+        await it.until(lambda: not it.statuses["AAAUSDT"].problem)
         assert not it.gaps
 
 
