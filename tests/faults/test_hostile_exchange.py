@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 from crawler.app import Crawler
+from crawler.proxy import Proxy
 from crawler.settings import CrawlerSettings
 from fairprice import topology
 from fairprice.broker.memory import MemoryBroker
@@ -90,7 +91,7 @@ class Trial:
 
 
 @asynccontextmanager
-async def trial(symbols, *, quiet=(), **settings):
+async def trial(symbols, *, quiet=(), proxy=lambda _address: None, **settings):
     clock = ManualClock()
     exchange = HostileExchange(symbols, wall=clock.wall, monotonic=clock.monotonic, quiet=quiet)
     async with exchange:
@@ -99,7 +100,7 @@ async def trial(symbols, *, quiet=(), **settings):
             "symbols": tuple(symbols), "exchange_rest_url": exchange.rest_url, "snapshot_levels": 100,
             "exchange_stream_url": exchange.stream_url, "state_dir": None,
         } | settings  # fmt: skip
-        crawler = Crawler(CrawlerSettings(**options), broker, name="one", random=Random(1), clock=clock)
+        crawler = Crawler(CrawlerSettings(**options), broker, name="one", random=Random(1), clock=clock, proxy=proxy)
         stop = asyncio.Event()
         async with broker.subscribe(topology.BOOKS_STORER, 1000) as subscription:
             it = Trial(exchange, crawler, clock, broker)
@@ -248,6 +249,52 @@ async def test_six_hundred_symbols_are_spread_over_connections():
         seconds = await it.until(it.is_current)
         print(f"600 symbols: {seconds:.1f} s until all are in sync")
         assert it.exchange.connections == 4, "two for each half"
+
+
+class HangingProxy:
+    """Takes connections and says nothing to the first ones; the others it joins with where they want to go."""
+
+    def __init__(self, hanging):
+        self.hanging = hanging
+        self.connections = 0
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.proxy = Proxy("http", *self.server.sockets[0].getsockname())
+        return self
+
+    async def __aexit__(self, *_):
+        self.server.close()
+
+    async def serve(self, reader, writer):
+        self.connections += 1
+        head = await reader.readuntil(b"\r\n\r\n")
+        if self.connections > self.hanging:
+            host, port = head.split()[1].decode().rsplit(":", 1)
+            there, back = await asyncio.open_connection(host, int(port))
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            await asyncio.gather(pass_on(reader, back), pass_on(there, writer))
+        else:
+            await reader.read()
+            writer.close()
+
+
+async def pass_on(reader, writer):
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()
+
+
+async def test_a_proxy_hangs_and_works_later():
+    async with HangingProxy(hanging=4) as way:
+        choose = lambda address: way.proxy if address.startswith("ws") else None  # noqa: E731
+        async with trial(["AAAUSDT"], proxy=choose) as it:
+            seconds = await it.until(it.is_current)
+            print(f"a proxy that hangs four times: {seconds:.1f} s until the first books")
+            assert seconds < 60
+            assert way.connections == 6
+            await it.live(10)
+            assert not it.gaps
 
 
 def resident_bytes():
