@@ -4,27 +4,37 @@ import pytest
 from pydantic import ValidationError
 
 from crawler.settings import CrawlerSettings
+from crawler.venues.table import VENUES
 from fairprice.errors import SettingsError
 from fairprice.runtime.settings import VARIABLES
 
 
 def test_without_any_variable_it_is_binance_s_market_data_hosts():
     settings = CrawlerSettings.load({})
+    assert (settings.venue, settings.the_venue()) == ("binance", VENUES["binance"])
     assert settings.symbols == ("BTCUSDT",)
-    assert settings.exchange_rest_url == "https://data-api.binance.vision"
-    assert settings.exchange_stream_url == "wss://data-stream.binance.vision"
+    assert settings.urls() == ("https://data-api.binance.vision", "wss://data-stream.binance.vision")
     assert (settings.book_levels, settings.snapshot_levels, settings.stream_connections) == (20, 1000, 2)
-    assert settings.silence_timeout == 10.0
+    assert (settings.silence_timeout, settings.address_share) == (10.0, 1.0)
     assert settings.state_dir == Path("var/state")
+
+
+@pytest.mark.parametrize("name", VENUES)
+def test_addresses_follow_from_the_venue_and_can_be_set_one_by_one(name):
+    own = VENUES[name].rest_url, VENUES[name].stream_url
+    environ = {"FAIRPRICE_VENUE": name.upper()}
+    assert CrawlerSettings.load(environ).urls() == own
+    environ["FAIRPRICE_EXCHANGE_REST_URL"] = "http://127.0.0.1:9000/"
+    assert CrawlerSettings.load(environ).urls() == ("http://127.0.0.1:9000", own[1])
+    environ["FAIRPRICE_EXCHANGE_STREAM_URL"] = "ws://127.0.0.1:9000/stream"
+    assert CrawlerSettings.load(environ).urls() == ("http://127.0.0.1:9000", "ws://127.0.0.1:9000")
 
 
 @pytest.mark.parametrize(
     ("variable", "text", "field", "value"),
     [
-        ("FAIRPRICE_SYMBOLS", "BTCUSDT, ETHUSDT,", "symbols", ("BTCUSDT", "ETHUSDT")),
-        ("FAIRPRICE_SYMBOLS", "币安人生USDT", "symbols", ("币安人生USDT",)),
-        ("FAIRPRICE_EXCHANGE_REST_URL", "http://127.0.0.1:9000", "exchange_rest_url", "http://127.0.0.1:9000"),
-        ("FAIRPRICE_EXCHANGE_STREAM_URL", "ws://127.0.0.1:9000", "exchange_stream_url", "ws://127.0.0.1:9000"),
+        ("FAIRPRICE_SYMBOLS", "BTCUSDT, eth/usdt,", "symbols", ("BTCUSDT", "ETHUSDT")),
+        ("FAIRPRICE_ADDRESS_SHARE", "0.5", "address_share", 0.5),
         ("FAIRPRICE_BOOK_LEVELS", "1", "book_levels", 1),
         ("FAIRPRICE_BOOK_LEVELS", "400", "book_levels", 400),
         ("FAIRPRICE_SNAPSHOT_LEVELS", "100", "snapshot_levels", 100),
@@ -43,9 +53,12 @@ def test_each_setting_has_its_variable_and_takes_its_bounds(variable, text, fiel
 @pytest.mark.parametrize(
     ("variable", "text"),
     [
-        ("FAIRPRICE_SYMBOLS", ","),
-        ("FAIRPRICE_SYMBOLS", "BTC USDT"),
+        ("FAIRPRICE_VENUE", "kraken"),
         ("FAIRPRICE_SYMBOLS", "BTCUSDT@depth"),
+        ("FAIRPRICE_EXCHANGE_REST_URL", "data-api.binance.vision"),
+        ("FAIRPRICE_EXCHANGE_STREAM_URL", "https://data-stream.binance.vision"),
+        ("FAIRPRICE_ADDRESS_SHARE", "0"),
+        ("FAIRPRICE_ADDRESS_SHARE", "1.5"),
         ("FAIRPRICE_BOOK_LEVELS", "0"),
         ("FAIRPRICE_BOOK_LEVELS", "401"),
         ("FAIRPRICE_BOOK_LEVELS", "many"),

@@ -1,9 +1,8 @@
 """What the crawler can be told."""
 
 from pathlib import Path
-from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from crawler.venues.port import Venue
 from crawler.venues.table import VENUES
@@ -41,10 +40,13 @@ class CrawlerSettings(ServiceSettings):
             raise ValueError(f"write one of {', '.join(VENUES)}")
         return name.lower()
 
-    @model_validator(mode="after")
-    def _has_addresses(self) -> Self:
-        self.urls()
-        return self
+    @field_validator("exchange_rest_url", "exchange_stream_url")
+    @classmethod
+    def _is_address(cls, url: str, info: ValidationInfo) -> str:
+        if url and (venue := VENUES.get(info.data.get("venue", ""))):
+            own = {"exchange_rest_url": venue.rest_url, "exchange_stream_url": venue.stream_url}
+            venue.normal_urls(*(own | {str(info.field_name): url}).values())
+        return url
 
     def the_venue(self) -> Venue:
         """Return the venue that `venue` names."""
