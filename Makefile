@@ -30,6 +30,7 @@ services: install ## the services as processes, over the RabbitMQ and the Influx
 
 up: ## everything in containers on Binance, with Grafana, Prometheus, RabbitMQ, InfluxDB; needs only Docker
 up-simulated: ## the same without internet: on a simulated market, with stored data of its own
+up-simulated: export COMPOSE_PROFILES = simulated
 up-simulated: COMPOSE += $(strip $(if $(wildcard .env),--env-file .env) --env-file deploy/simulated.env)
 up up-simulated:
 	@$(COMPOSE) up --build --detach --wait --wait-timeout 300 || { \

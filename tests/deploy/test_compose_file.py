@@ -5,6 +5,7 @@ import re
 import runpy
 import subprocess
 from collections import Counter
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ import yaml
 
 from converter.__main__ import PORT as CONVERTER_PORT
 from crawler.__main__ import PORT as CRAWLER_PORT
-from fairprice.runtime.lifecycle import DRAIN_TIMEOUT
+from crawler.venues.table import VENUES
+from fairprice.broker.outbox import MIB, Outbox
+from fairprice.runtime.lifecycle import DRAIN_TIMEOUT, HARD_STOP
 from fairprice.runtime.settings import SECRETS, VARIABLES
 from storer.__main__ import PORT as STORER_PORT
 
@@ -23,8 +26,11 @@ DOCKERFILE = (ROOT / "services" / "Dockerfile").read_text()
 CREDENTIALS = runpy.run_path(str(ROOT / "deploy" / "credentials.py"))
 
 OURS = {"crawler": CRAWLER_PORT, "converter": CONVERTER_PORT, "storer": STORER_PORT, "gateway": 8000}
+CRAWLERS = ("crawler", "crawler-usdm")
+SIMULATORS = ("simulator", "simulator-usdm")
 ONE_SHOT = {"credentials", "passwords", "provisioner"}
 
+PROXIES = {"HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"}
 SET_BY_THE_IMAGE = {"FAIRPRICE_HTTP_HOST", "FAIRPRICE_STATE_DIR"}
 FILE_VARIABLES = {f"{name}_FILE" for name in SECRETS}
 
@@ -91,8 +97,8 @@ def test_its_version_is_pinned_in_one_place(name):
 
 
 @every_service
-def test_it_gets_time_to_drain(name):
-    assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > DRAIN_TIMEOUT
+def test_it_gets_time_to_drain_and_to_end_by_itself_if_something_hangs(name):
+    assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > DRAIN_TIMEOUT + 2 * HARD_STOP
 
 
 @every_service
@@ -109,12 +115,12 @@ def test_its_ports_are_open_to_this_machine_only(name):
     assert "network_mode" not in SERVICES[name] or SERVICES[name]["network_mode"] == "none"
 
 
-def test_only_the_crawler_can_leave():
+def test_only_crawlers_can_leave():
     leads_out = {name for name, network in COMPOSE["networks"].items() if not keeps_in(network or {})}
 
     assert {name for name, service in SERVICES.items() if leads_out & set(service.get("networks", ()))} == {
-        "crawler",
-        "simulator",  # which is the exchange
+        *CRAWLERS,
+        *SIMULATORS,  # which are the exchange
     }
 
 
@@ -151,19 +157,65 @@ def test_the_simulated_stack_differs_in_the_exchange_only():
     settings = dict(line.split("=", 1) for line in text.splitlines() if not line.startswith("#"))
 
     assert settings.pop("COMPOSE_PROJECT_NAME") != COMPOSE["name"]
-    assert settings.pop("COMPOSE_PROFILES") in SERVICES["simulator"]["profiles"]
-    assert settings.keys() == {"FAIRPRICE_EXCHANGE_REST_URL", "FAIRPRICE_EXCHANGE_STREAM_URL"}
-    assert set(settings.values()) == {"http://simulator:9000", "ws://simulator:9000"}
-    assert "--port=9000" in SERVICES["simulator"]["command"]
+    profile = settings.pop("COMPOSE_PROFILES")
+    assert {name for name, service in SERVICES.items() if profile in service.get("profiles", ())} == {
+        *SIMULATORS,
+        "crawler-usdm",
+    }
+    assert settings == {
+        f"{prefix}EXCHANGE_{kind}_URL": f"{scheme}://{simulator}:9000"
+        for prefix, simulator in zip(("FAIRPRICE_", "FUTURES_"), SIMULATORS, strict=True)
+        for kind, scheme in (("REST", "http"), ("STREAM", "ws"))
+    }
+    for name in SIMULATORS:
+        assert "--port=9000" in SERVICES[name]["command"]
+        assert name in environment("crawler")["NO_PROXY"].split(",")
 
 
-@pytest.mark.parametrize("name", OURS)
+def test_futures_are_followed_by_a_crawler_that_differs_in_the_exchange_only():
+    spot, futures = (environment(name) for name in CRAWLERS)
+    different = {variable for variable in spot if spot[variable] != futures[variable]}
+
+    assert spot.keys() == futures.keys()
+    assert different == {
+        "FAIRPRICE_VENUE",
+        "FAIRPRICE_SYMBOLS",
+        "FAIRPRICE_EXCHANGE_REST_URL",
+        "FAIRPRICE_EXCHANGE_STREAM_URL",
+    }
+    assert futures["FAIRPRICE_VENUE"] in VENUES
+    assert "futures" in SERVICES["crawler-usdm"]["profiles"]
+    assert volumes("crawler") == volumes("crawler-usdm")
+    assert SERVICES["crawler-usdm"]["networks"]["bus"]["aliases"] == ["crawler"], "by which Prometheus finds it"
+    assert f"--venue={futures['FAIRPRICE_VENUE']}" in SERVICES["simulator-usdm"]["command"]
+
+
+def test_a_full_outbox_fits_into_the_crawlers_memory():
+    """With the books of 300 symbols, half a MiB each, as much for what waits for snapshots, and the program itself."""
+    outbox = signature(Outbox).parameters["capacity_bytes"].default / MIB
+    a_line, kept_beside_it = 1536, 400
+    needed = outbox * (1 + kept_beside_it / a_line) + 300 * 0.5 * 2 + 60
+
+    for name in CRAWLERS:
+        assert int(SERVICES[name]["mem_limit"].removesuffix("m")) > needed
+
+
+def test_only_crawlers_know_the_proxies_and_either_spelling_is_handed_to_them():
+    for name in SERVICES:
+        proxies = {variable: value for variable, value in environment(name).items() if variable.endswith("_PROXY")}
+        assert proxies.keys() == (PROXIES if name in CRAWLERS else set())
+        for variable, value in proxies.items():
+            assert value.startswith(f"${{{variable.lower()}:-${{{variable}:-}}}}")
+
+
+@pytest.mark.parametrize("name", [*OURS, "crawler-usdm"])
 def test_a_service_is_itself_at_the_broker_and_answers_on_its_usual_port(name):
     users = {user["name"] for user in json.loads((ROOT / "rabbitmq" / "definitions.json").read_text())["users"]}
+    service = name.removesuffix("-usdm")
 
-    assert environment(name)["FAIRPRICE_BROKER_USER"] == name
-    assert name in users
-    assert environment(name)["FAIRPRICE_HTTP_PORT"] == OURS[name]
+    assert environment(name)["FAIRPRICE_BROKER_USER"] == service
+    assert service in users
+    assert environment(name)["FAIRPRICE_HTTP_PORT"] == OURS[service]
 
 
 @every_service
@@ -181,7 +233,8 @@ def test_it_sees_no_credentials_but_its_own(name):
 
 def consumers():
     """Return the volume of each consumer."""
-    return {name: name if name == "store-token" else f"credentials-{name}" for name in CREDENTIALS["HANDED_OUT"]}
+    named = {name: name if name == "store-token" else f"credentials-{name}" for name in CREDENTIALS["HANDED_OUT"]}
+    return named | {"crawler-usdm": named["crawler"]}
 
 
 def test_each_consumer_can_read_what_he_gets():
@@ -200,7 +253,7 @@ def test_what_is_handed_out_is_what_is_named():
         words = [*map(str, environment(name).values()), *service.get("command", ())]
         named = set(re.findall(r"/run/secrets/([\w-]+)", " ".join(words)))
         made_there = {"provisioner": {"grafana-token"}, "grafana": {"influxdb-password"}}  # the last by a data source
-        assert named ^ handed_out.get(name, set()) == made_there.get(name, set())
+        assert named ^ handed_out.get(name.removesuffix("-usdm"), set()) == made_there.get(name, set())
 
 
 def test_an_image_runs_as_nobody_in_particular_and_gets_its_signals():
