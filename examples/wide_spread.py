@@ -36,7 +36,7 @@ async def follow(limit: float, stop: asyncio.Event) -> int:
     settings = BrokerSettings.load(os.environ)
     logging.configure(settings.log_level, settings.log_format, "wide-spread")
     back_off = partial(delays, Random())  # noqa: S311  jitter
-    async with connected("wide-spread", settings, TOPOLOGY) as broker:
+    async with connected("wide-spread", settings, exchanges=TOPOLOGY) as broker:
         subscribe = partial(broker.subscribe, QUEUE, 20)
         await consume(subscribe, partial(tell, limit), back_off, stop, SystemClock())
     return lifecycle.EXIT_OK

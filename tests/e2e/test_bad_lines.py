@@ -109,6 +109,7 @@ def test_what_is_longer_than_any_honest_message_the_broker_refuses_and_just_unde
     body = b"\n".join(book(each) for each in range(1, number + 1))
     assert MIB - 4000 < len(body) <= MIB
     asyncio.run(publish(pipeline.host, "books", body))
+    pipeline.wait_for_more(number)
     pipeline.wait_until_settled()
     assert pipeline.stored() == number
     assert len(pipeline.rows("order_book")) == number

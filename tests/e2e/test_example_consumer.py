@@ -1,6 +1,7 @@
 """The consumer of `examples/`: one file more, and nobody else has to know of it."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ def running(host):
     """Yield the lines that it logs; end it as the container engine does."""
     user, password = host.users["consumer"]
     environ = {
+        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         "FAIRPRICE_BROKER_URL": host.url,
         "FAIRPRICE_BROKER_USER": user,
         "FAIRPRICE_BROKER_PASSWORD_FILE": str(password),

@@ -1,7 +1,7 @@
 """A process's connection to the broker: where it is, keeping it, and whether it is all right."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from random import Random
@@ -13,7 +13,7 @@ from fairprice.broker.amqp import AmqpBroker
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.settings import ServiceSettings
-from fairprice.topology import USES
+from fairprice.topology import EXCHANGES, USES, Exchange
 
 
 class BrokerSettings(ServiceSettings):
@@ -43,14 +43,20 @@ class BrokerSettings(ServiceSettings):
 
 
 @asynccontextmanager
-async def connected(service: str, settings: BrokerSettings, *, purpose: str = "") -> AsyncIterator[AmqpBroker]:
+async def connected(
+    service: str, settings: BrokerSettings, *, exchanges: Iterable[Exchange] = EXCHANGES, purpose: str = ""
+) -> AsyncIterator[AmqpBroker]:
     """Keep a broker connected for as long as the block runs; RabbitMQ lists it as `fairprice <service>`.
 
-    The exchanges and queues that the service uses are looked after, and declared where they are missing and it may.
+    The exchanges and queues that the service uses are looked after, and declared where they are missing and it may. A
+    consumer of one's own, which is none of the services, names its own and uses all of them.
     """
     name = f"fairprice {service} {purpose}".rstrip()
     back_off = partial(delays, Random())  # noqa: S311  jitter
-    broker = AmqpBroker(settings.address, name=name, clock=SystemClock(), back_off=back_off, use=USES.get(service))
+    use = USES.get(service)
+    broker = AmqpBroker(
+        settings.address, name=name, clock=SystemClock(), back_off=back_off, exchanges=exchanges, use=use
+    )
     async with asyncio.TaskGroup() as tasks:
         connection = tasks.create_task(broker.run())
         try:
