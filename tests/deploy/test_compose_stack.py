@@ -101,8 +101,8 @@ def test_a_stop_drains_and_a_new_start_finds_everything(stack, tmp_path):
 
     took = time.monotonic() - begun
     ends = {each["Name"]: each["State"]["ExitCode"] for each in stack.containers()}
-    stack.compose("cp", "crawler:/var/lib/fairprice/confirmed.json", str(tmp_path))
-    last = json.loads((tmp_path / "confirmed.json").read_text())["BTCUSDT"]
+    stack.compose("cp", "crawler:/var/lib/fairprice/binance.0.json", str(tmp_path))
+    last = json.loads((tmp_path / "binance.0.json").read_text())["BTCUSDT"]
     assert SIGKILLED not in ends.values(), ends
     assert {ends[name] for name in ends if any(f"-{service}-" in name for service in SERVICES)} == {0}, ends
     assert took < GRACE_SECONDS

@@ -97,13 +97,39 @@ def test_without_a_file_nothing_is_known(file):
     assert file.load() == {}
 
 
-def test_a_symbol_that_only_others_know_is_taken_from_whoever_saw_it_last(claim):
-    own, other, third = claim(), claim(), claim()
-    own.save({"BTCUSDT": Confirmed(5, 50)})
-    other.save({"BTCUSDT": Confirmed(9, 90), "ETHUSDT": Confirmed(1, 10), "SOLUSDT": Confirmed(4, 10)})
+def test_each_symbol_begins_where_any_crawler_of_the_venue_came_last(claim):
+    """A second crawler that was away for a month missed nothing that the first one published meanwhile."""
+    first, second, third = claim(), claim(), claim()
+    first.save({"BTCUSDT": Confirmed(5, 50)})
+    second.save({"BTCUSDT": Confirmed(9, 90), "ETHUSDT": Confirmed(1, 10), "SOLUSDT": Confirmed(4, 10)})
     third.save({"ETHUSDT": Confirmed(2, 20), "SOLUSDT": Confirmed(3, 5)})
-    assert own.load() == {"BTCUSDT": Confirmed(5, 50), "ETHUSDT": Confirmed(2, 20), "SOLUSDT": Confirmed(4, 10)}
-    assert claim().load()["BTCUSDT"] == Confirmed(9, 90)
+    latest = {"BTCUSDT": Confirmed(9, 90), "ETHUSDT": Confirmed(2, 20), "SOLUSDT": Confirmed(4, 10)}
+    assert [each.load() for each in (first, second, third, claim())] == [latest] * 4
+
+
+def test_of_ids_that_began_anew_the_later_ones_count(claim):
+    first, second = claim(), claim()
+    first.save({"BTCUSDT": Confirmed(1000, 50)})
+    second.save({"BTCUSDT": Confirmed(3, 90)})
+    assert first.load() == {"BTCUSDT": Confirmed(3, 90)}
+
+
+def test_the_file_of_an_earlier_version_is_taken_over_once_by_the_venue_that_it_knew(claim, folder):
+    folder.mkdir(parents=True)
+    (folder / "confirmed.json").write_bytes(GOOD)
+    assert claim("binance-usdm").load() == {}
+    file = claim("binance")
+    assert file.load() == {"BTCUSDT": Confirmed(5, 6)}
+    assert not (folder / "confirmed.json").exists()
+    assert claim("binance").load() == {"BTCUSDT": Confirmed(5, 6)}
+
+
+def test_the_file_of_an_earlier_version_never_replaces_a_newer_one(claim, folder):
+    file = claim()
+    file.save(CONFIRMED)
+    file.release()
+    (folder / "confirmed.json").write_bytes(GOOD)
+    assert claim().load() == CONFIRMED
 
 
 def test_another_venue_s_symbols_are_not_taken(claim):
@@ -135,8 +161,8 @@ def test_two_that_save_at_once_do_not_meet(claim):
     first, second = claim(), claim()
     first.save(CONFIRMED)
     second.save({"BTCUSDT": Confirmed(1, 2)})
-    assert first.load() == CONFIRMED
-    assert second.load()["BTCUSDT"] == Confirmed(1, 2)
+    assert orjson.loads(first.path.read_bytes())["BTCUSDT"]["update_id"] == 2**40
+    assert orjson.loads(second.path.read_bytes())["BTCUSDT"]["update_id"] == 1
 
 
 # Crashes

@@ -1,8 +1,8 @@
 """The last confirmed update id of each symbol, in a small file, so that a restarted crawler can tell its gap.
 
 It may lag behind what was published, never run ahead: a gap may overlap what is stored, no hole goes unrecorded.
-Several crawlers may share a folder: each locks the lowest number that is free, and a symbol that its file does not have
-is looked for in the others.
+Several crawlers may share a folder: each locks the lowest number that is free. Each begins where any of them came last,
+so what one published while another was away is no gap.
 """
 
 import fcntl
@@ -15,9 +15,12 @@ from typing import BinaryIO
 import orjson
 
 from crawler.book.publication import Confirmed
+from crawler.venues.table import VENUES
 from fairprice.errors import StartupError
 
 MAX_NUMBER = 1000
+EARLIER_NAME = "confirmed.json"
+"""The file of versions that knew the first venue only."""
 
 
 class StateFile:
@@ -40,7 +43,9 @@ class StateFile:
                 except BlockingIOError:
                     lock.close()
                 else:
-                    return cls(folder / f"{venue}.{number}.json", lock)
+                    path = folder / f"{venue}.{number}.json"
+                    _inherit(path, venue)
+                    return cls(path, lock)
         except OSError as error:
             raise StartupError(
                 f"cannot keep the last confirmed update ids in {folder}: {error.strerror or error}; "
@@ -49,16 +54,15 @@ class StateFile:
         raise StartupError(f"{MAX_NUMBER} crawlers share {folder}; name another folder in FAIRPRICE_STATE_DIR")
 
     def load(self) -> dict[str, Confirmed]:
-        """Return what was saved; raises `StartupError` for a file that cannot be read.
+        """Return of each symbol the last id that any file of the venue has.
 
-        A symbol that another file of the venue has and this one has not is taken from there.
+        Raises `StartupError` for a file that cannot be read.
         """
-        others = sorted(self.path.parent.glob(f"{self.path.name.rsplit('.', 2)[0]}.*.json"))
         confirmed: dict[str, Confirmed] = {}
-        for path in others:
+        for path in self.path.parent.glob(f"{self.path.name.rsplit('.', 2)[0]}.*.json"):
             for symbol, last in _read(path).items():
                 confirmed[symbol] = max(confirmed.get(symbol, last), last, key=lambda each: each.event_time)
-        return confirmed | _read(self.path)
+        return confirmed
 
     def save(self, confirmed: Mapping[str, Confirmed]) -> None:
         """Replace the file at once, if anything has changed: after a crash it holds the old or the new state, whole."""
@@ -76,6 +80,13 @@ class StateFile:
     def release(self) -> None:
         """Let another process have the number."""
         self._lock.close()
+
+
+def _inherit(path: Path, venue: str) -> None:
+    """Take over the file of an earlier version, once."""
+    earlier = path.with_name(EARLIER_NAME)
+    if venue == next(iter(VENUES)) and earlier.exists() and not path.exists():
+        earlier.rename(path)
 
 
 def _read(path: Path) -> dict[str, Confirmed]:
