@@ -630,12 +630,12 @@ async def test_a_state_that_cannot_be_saved_is_said_once_and_stops_nothing(clock
 async def test_the_last_save_waits_for_the_one_that_a_slow_disk_holds_up(clock, tmp_path):
     """The disk is a pipe that nobody reads: whoever opens it waits."""
     disk, end = tmp_path / "state" / "binance.0.new", tmp_path / "end"
-    disk.parent.mkdir()
-    os.mkfifo(disk)
-    end.hardlink_to(disk)
     async with exchange(clock) as server, running(server, clock, state_dir=disk.parent) as run:
+        await run.for_books(20)
+        os.mkfifo(disk)
+        end.hardlink_to(disk)
         try:
-            await run.for_books(20)
+            await run.live(2)
             disk.unlink()
             run.stopping.set()
             await run.live(5)

@@ -91,6 +91,7 @@ class Crawler:
             BOOKS_TYPE,
             f"crawler/{name}",
             confirmed=self._confirm,
+            prepare=self._prepare if self._state else None,
             clock=clock,
             back_off=partial(delays, random),
             capacity_bytes=capacity_bytes,
@@ -272,6 +273,14 @@ class Crawler:
             for status in self._report.statuses():
                 self._outbox.put(status)
             await asyncio.shield(self._save())  # which a stop does not leave half done beside the last one
+
+    async def _prepare(self, events: list[Sent]) -> None:
+        """Save where a symbol begins before its first book leaves: a kill right behind that is a gap, too."""
+        books = [event for event in events if event.kind is Book and event.symbol not in self._confirmed]
+        for book in reversed(books):
+            self._confirmed[book.symbol] = Confirmed(book.first_update_id - 1, book.event_time)
+        if books:
+            await asyncio.shield(self._save())
 
     def _confirm(self, events: list[Sent]) -> None:
         for event in events:

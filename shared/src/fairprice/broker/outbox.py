@@ -7,7 +7,7 @@ and what names it.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -48,8 +48,9 @@ class Outbox:
     """A bounded, ordered buffer of events in front of one exchange.
 
     `run` has to be running for anything to leave. `confirmed` is called with what the broker has, in the order of
-    `put`, whatever the order in which the broker confirms. `back_off` makes a fresh series of delays. `window` bounds
-    the unconfirmed messages, `capacity_bytes` the lines that wait for their turn.
+    `put`, whatever the order in which the broker confirms. `prepare` is called with what is about to leave and waited
+    for. `back_off` makes a fresh series of delays. `window` bounds the unconfirmed messages,
+    `capacity_bytes` the lines that wait for their turn.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Outbox:
         app_id: str,
         *,
         confirmed: Callable[[list[Sent]], None],
+        prepare: Callable[[list[Sent]], Awaitable[None]] | None = None,
         clock: Clock,
         back_off: BackOff,
         window: int = 4,
@@ -70,6 +72,7 @@ class Outbox:
         self._message_type = message_type
         self._app_id = app_id
         self._confirmed = confirmed
+        self._prepare = prepare
         self._clock = clock
         self._back_off = back_off
         self._slots = asyncio.Semaphore(window)
@@ -110,6 +113,8 @@ class Outbox:
                 await self._filled.wait()
                 batch = self._take()
                 self._unconfirmed.append(batch)
+                if self._prepare:
+                    await self._prepare(batch.sent)
                 publishing.create_task(self._deliver(batch))
 
     async def drain(self) -> None:
