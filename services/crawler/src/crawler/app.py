@@ -1,10 +1,11 @@
 """The crawler: joins streams, feeds, snapshots and the outbox. Market data in, books and gaps out, in one direction."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from random import Random
+from types import MappingProxyType
 
 import aiohttp
 import structlog
@@ -49,7 +50,8 @@ log = structlog.get_logger(__name__)
 class Crawler:
     """Follows the symbols of its settings and publishes to `books`.
 
-    `name` tells this instance from others. A replay ends when the exchange has closed the stream, the end of a
+    `name` tells this instance from others. `confirmed` is where an earlier run ended, for whoever keeps no state in a
+    file. A replay ends when the exchange has closed the stream, the end of a
     recording; it keeps no state, and its books depend on nothing but what was recorded.
     """
 
@@ -62,6 +64,7 @@ class Crawler:
         random: Random,
         clock: Clock,
         replay: bool = False,
+        confirmed: Mapping[str, Confirmed] = MappingProxyType({}),
         proxy: ProxyFor = lambda _address: None,
         tick: float = TICK,
         list_interval: float = LIST_INTERVAL,
@@ -80,7 +83,7 @@ class Crawler:
         self._last_snapshots_timeout = last_snapshots_timeout
         self._rest_proxy = proxy(self._rest_url)
         self._state = StateFile.claim(settings.state_dir, self._venue.name) if settings.state_dir else None
-        self._confirmed = self._state.load() if self._state else {}
+        self._confirmed = self._state.load() if self._state else dict(confirmed)
         self._saving = asyncio.Lock()
         self._is_saved = True
         self._board = SymbolBoard(settings.symbols)

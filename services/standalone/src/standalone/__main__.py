@@ -11,6 +11,7 @@ from random import Random
 import orjson
 import structlog
 
+from crawler.book.publication import Confirmed
 from crawler.proxy import proxies
 from fairprice.errors import StartupError
 from fairprice.runtime import lifecycle, logging
@@ -19,6 +20,7 @@ from fairprice.runtime.settings import remarks
 from simulator import Exchange, Playback, PortInUse, RecordingError, SimulatorServer
 from standalone.app import Pipeline, Summary
 from standalone.settings import Options, Recorded, Settings, load
+from storer.stores.coverage import covered_until
 from storer.stores.sqlite import open_sqlite
 
 log = structlog.get_logger(__name__)
@@ -51,6 +53,7 @@ async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Even
             random=Random(),  # noqa: S311  jitter
             clock=SystemClock(),
             replay=playback is not None,
+            confirmed=await _confirmed(settings, options),
             proxy=proxies(environ),
             on_serving=partial(_greet, options, settings),
         )
@@ -83,6 +86,14 @@ def _pointed_at(settings: Settings, server: SimulatorServer) -> Settings:
         update={"exchange_rest_url": server.rest_url, "exchange_stream_url": server.stream_url}
     )
     return Settings(crawler, settings.converter, settings.storer, settings.gateway)
+
+
+async def _confirmed(settings: Settings, options: Options) -> dict[str, Confirmed]:
+    """Return where the rows of an earlier run end; the broker's word is none here, since it ends with the process."""
+    if not options.live:
+        return {}
+    covered = await asyncio.to_thread(covered_until, options.database, settings.crawler.venue, settings.crawler.symbols)
+    return {symbol: Confirmed(*last) for symbol, last in covered.items()}
 
 
 def _greet(options: Options, settings: Settings, url: str) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -14,6 +14,7 @@ import converter.app
 import gateway.app
 import storer.app
 from crawler.app import Crawler
+from crawler.book.publication import Confirmed
 from crawler.proxy import ProxyFor
 from fairprice.broker.memory import MemoryBroker
 from fairprice.runtime import lifecycle
@@ -49,7 +50,8 @@ class Summary:
 class Pipeline:
     """Crawler, converter, storer and gateway in this process.
 
-    A `replay` ends when the exchange has closed the stream; its prices carry no time of their own.
+    `confirmed` is where the rows of an earlier run end. A `replay` ends when the exchange has closed the stream; its
+    prices carry no time of their own.
     `on_serving` is called with the page's address.
     """
 
@@ -61,6 +63,7 @@ class Pipeline:
         random: Random,
         clock: Clock,
         replay: bool,
+        confirmed: Mapping[str, Confirmed],
         proxy: ProxyFor,
         on_serving: Callable[[str], None],
     ) -> None:
@@ -75,7 +78,14 @@ class Pipeline:
         self._priced = converter.app.Counters()
         self._dead: Counter[str] = Counter()
         self._crawler = Crawler(
-            settings.crawler, self._broker, name=NAME, random=random, clock=clock, replay=replay, proxy=proxy
+            settings.crawler,
+            self._broker,
+            name=NAME,
+            random=random,
+            clock=clock,
+            replay=replay,
+            confirmed=confirmed,
+            proxy=proxy,
         )
         self._registry = CollectorRegistry()
         self._registry.register(Exporter(self._samples))

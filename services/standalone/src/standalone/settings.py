@@ -102,11 +102,13 @@ def _check(environ: Mapping[str, str], settings: Settings, recorded: Recorded) -
 
 
 def _crawler_overrides(environ: Mapping[str, str], options: Options, recorded: Recorded | None) -> dict[str, object]:
-    """A quiet log, for a person who looks at the page; one connection and no state for what is not the exchange."""
-    overrides: dict[str, object] = {} if environ.get("FAIRPRICE_LOG_LEVEL") else {"log_level": "warning"}
+    """A quiet log, for a person who looks at the page; no state beside the database, whose rows tell where they end."""
+    overrides: dict[str, object] = {"state_dir": None}
+    if not environ.get("FAIRPRICE_LOG_LEVEL"):
+        overrides["log_level"] = "warning"
     if options.live:
         return overrides
-    overrides |= {"stream_connections": 1, "state_dir": None}
+    overrides["stream_connections"] = 1
     if recorded:
         overrides["venue"] = recorded.venue
     if not environ.get("FAIRPRICE_SYMBOLS"):
