@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import orjson
 
@@ -29,6 +29,14 @@ MAX_BYTES = 256 * 1024
 
 T = TypeVar("T")
 
+Name = Annotated[str, "name"]
+"""1 to 64 characters without blanks."""
+Integer = Annotated[int, "integer"]
+"""From 0 to 2^63 - 1; times are microseconds since the epoch."""
+Decimal = Annotated[str, "decimal"]
+"""A number as the exchange wrote it, like `61000.01000000`."""
+Text = Annotated[str, "text"]
+"""At most a thousand characters, for people."""
 Level = list[str]
 """`[price, quantity]`, decimal strings as the exchange sent them."""
 
@@ -43,7 +51,9 @@ PRICED = frozenset({"ok", "locked"})
 MAX_NAME = 64
 MAX_TEXT = 1000
 
-CONFIGURED_VALUE = re.compile(r"depth_(bid|ask)_[0-9]+(_[0-9]+)?bps|impact_(bid|ask)_[0-9]+(_[0-9]+)?")
+CONFIGURED_VALUE = re.compile(
+    r"depth_(bid|ask)_[0-9]{1,20}(_[0-9]{1,20})?bps|impact_(bid|ask)_[0-9]{1,20}(_[0-9]{1,20})?"
+)
 """Names of the values that settings add: base quantity within so many basis points of the mid, and the average
 fill price of a quote notional. A decimal point in the setting is written `_`."""
 
@@ -63,31 +73,31 @@ class Book:
     `crawler` names the instance that saw it.
     """
 
-    venue: str
-    symbol: str
-    first_update_id: int
-    update_id: int
-    event_time: int
-    previous_event_time: int | None
-    received_time: int
-    crawler: str
+    venue: Name
+    symbol: Name
+    first_update_id: Integer
+    update_id: Integer
+    event_time: Integer
+    previous_event_time: Integer | None
+    received_time: Integer
+    crawler: Name
     bids: list[Level]
     asks: list[Level]
-    floor: str | None
-    ceiling: str | None
+    floor: Decimal | None
+    ceiling: Decimal | None
 
 
 @dataclass
 class Gap:
     """Update ids that no published book covers, from the last book before them to the first one after them."""
 
-    venue: str
-    symbol: str
-    from_update_id: int
-    to_update_id: int
-    from_time: int
-    to_time: int
-    reason: str
+    venue: Name
+    symbol: Name
+    from_update_id: Integer
+    to_update_id: Integer
+    from_time: Integer
+    to_time: Integer
+    reason: Name
 
 
 @dataclass
@@ -99,15 +109,15 @@ class Price:
     `priced_time` is None in a replay, whose clock means nothing.
     """
 
-    venue: str
-    symbol: str
-    first_update_id: int
-    update_id: int
-    event_time: int
-    received_time: int
-    priced_time: int | None
-    estimator: str
-    status: str
+    venue: Name
+    symbol: Name
+    first_update_id: Integer
+    update_id: Integer
+    event_time: Integer
+    received_time: Integer
+    priced_time: Integer | None
+    estimator: Name
+    status: Name
     price: float | None
     values: Mapping[str, float | None]
 
@@ -120,13 +130,13 @@ class Status:
     `UNLISTED`, `is_halted` what it means. `problem` is a sentence for a person, None while there is none.
     """
 
-    venue: str
-    symbol: str
-    event_time: int
-    crawler: str
-    exchange_status: str
+    venue: Name
+    symbol: Name
+    event_time: Integer
+    crawler: Name
+    exchange_status: Name
     is_halted: bool
-    problem: str | None
+    problem: Text | None
 
 
 Event = Book | Gap | Price | Status
@@ -339,7 +349,7 @@ def _value_names(fields: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _is_configured_value(name: str) -> bool:
-    return len(name) <= MAX_NAME and CONFIGURED_VALUE.fullmatch(name) is not None
+    return CONFIGURED_VALUE.fullmatch(name) is not None
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,205 @@
+"""`python -m fairprice.schema docs`: what is on the wire, for readers in other languages.
+
+Writes a JSON Schema (https://json-schema.org, 2020-12) of the lines of each type of message, and the tables of fields
+in `messages.md`. Types come from the events of `fairprice.messages`, meanings from here; a line fits its schema exactly
+when `decode_line` takes it.
+"""
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+import orjson
+
+from fairprice.messages import (
+    BOOKS_TYPE,
+    CONFIGURED_VALUE,
+    MAX_NAME,
+    MAX_TEXT,
+    PRICE_VALUES,
+    PRICED,
+    PRICES_TYPE,
+    Book,
+    Event,
+    Gap,
+    Price,
+    Status,
+)
+
+Schema = dict[str, Any]
+
+EVENTS: Mapping[str, Mapping[str, type[Event]]] = {
+    BOOKS_TYPE: {"book": Book, "gap": Gap, "status": Status},
+    PRICES_TYPE: {"price": Price},
+}
+"""The events in messages of each type, by the `type` of their lines."""
+
+_BLANKS = r"[\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+"""What no name holds, spelt out, since languages differ in what they call a blank."""
+
+KINDS: Mapping[str, Schema] = {
+    "name": {"type": "string", "minLength": 1, "maxLength": MAX_NAME, "not": {"pattern": _BLANKS}},
+    "integer": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
+    "decimal": {"type": "string", "pattern": r"^[0-9]{1,40}(\.[0-9]{1,40})?$"},
+    "text": {"type": "string", "maxLength": MAX_TEXT},
+    "number": {"type": "number"},
+    "boolean": {"type": "boolean"},
+    "levels": {
+        "type": "array",
+        "items": {"type": "array", "minItems": 2, "maxItems": 2, "items": {"$ref": "#/$defs/decimal"}},
+    },
+}
+
+_ANYWHERE = {
+    "venue": "the market, like `binance`, `binance-usdm`",
+    "symbol": "the exchange's name of the pair, like `BTCUSDT`; unique within its venue only",
+    "first_update_id": "with `update_id`: the exchange's ids that this book adds to the one before it",
+    "update_id": "the last of these ids: the book's version",
+    "event_time": "the exchange's clock; with venue and symbol the key of what is stored",
+    "received_time": "the crawler's clock when the frame came",
+    "crawler": "which instance saw it",
+}
+
+MEANINGS: Mapping[str, Mapping[str, str]] = {
+    "book": {
+        **_ANYWHERE,
+        "previous_event_time": "event time of the book before it; null for the first of a synchronisation",
+        "bids": "best first, as `[price, quantity]`; complete as deep as it goes",
+        "asks": "the same of the other side",
+        "floor": "down to this price every bid is in `bids`; null: there are no others",
+        "ceiling": "up to this price every ask is in `asks`; null: there are no others",
+    },
+    "gap": {
+        **_ANYWHERE,
+        "from_update_id": "the first id that no published book covers",
+        "to_update_id": "the last one",
+        "from_time": "event time of the last book before the gap",
+        "to_time": "event time of the first book after it, or of the last one that was received",
+        "reason": "`missed_updates`, `disconnect`, `restart`, `silence`, `unreadable_frame`, `audit`, `crossed`, "
+        "`proof`, `id_reset`; later versions may add some",
+    },
+    "status": {
+        **_ANYWHERE,
+        "event_time": "the crawler's clock, for here the exchange says nothing",
+        "exchange_status": "the exchange's own word, like `TRADING`, `BREAK`; `UNLISTED`: it does not know the symbol",
+        "is_halted": "whether the symbol does not trade now",
+        "problem": "what is wrong, a sentence; null: nothing",
+    },
+    "price": {
+        **_ANYWHERE,
+        "priced_time": "the converter's clock; null in a replay",
+        "estimator": "which of the values is `price`",
+        "status": f"`price` is a number exactly when it is one of {', '.join(f'`{each}`' for each in sorted(PRICED))}",
+        "price": "the fair price; null: there is none, `status` says why",
+        "bid": "best bid",
+        "ask": "best ask",
+        "bid_size": "base quantity of the best bid",
+        "ask_size": "base quantity of the best ask",
+        "spread": "`ask` - `bid`",
+        "spread_bps": "the same in basis points of the mid",
+        "imbalance": "of the two sizes: -1 only asks, 1 only bids",
+        "mid": "middle of best bid and best ask",
+        "weighted_mid": "the mid weighted by the opposite sizes",
+        "impact_mid": "middle of the first two impact prices",
+    },
+}
+"""What each field says, by the `type` of the line."""
+
+CONFIGURED_MEANING = (
+    "as settings say: `depth_bid_10bps` is the base quantity of bids within 10 basis points of the mid, "
+    "`impact_ask_10000` the average price at which 10,000 of the quote currency buy; a decimal point is written `_`"
+)
+
+
+def schema(message_type: str) -> Schema:
+    """Return the JSON Schema of one line of messages of this type."""
+    events = EVENTS[message_type]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"One line of a message of the type {message_type}",
+        "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in events],
+        "$defs": {**KINDS, **{kind: _event_schema(kind, event) for kind, event in events.items()}},
+    }
+
+
+def table(kind: str) -> str:
+    """Return the fields of a type of line as a table in Markdown."""
+    rows = [f"| `type` | `{kind}` | |"]
+    for name, (each, optional) in _kinds(kind).items():
+        written = each + " or null" * optional + ", may be absent" * (name in PRICE_VALUES)
+        rows.append(f"| `{name}` | {written} | {MEANINGS[kind][name]} |")
+    if kind == "price":
+        rows.append(f"| `depth_...`, `impact_...` | number or null, may be absent | {CONFIGURED_MEANING} |")
+    return "\n".join(["| field | type | meaning |", "|---|---|---|", *rows])
+
+
+def documents(messages: str) -> dict[str, str]:
+    """Return what belongs into the files below `docs`, by path; `messages` is what `messages.md` holds now."""
+    schemas = {
+        f"schema/{message_type}.json": orjson.dumps(schema(message_type), option=orjson.OPT_INDENT_2).decode() + "\n"
+        for message_type in EVENTS
+    }
+    return {**schemas, "messages.md": re.sub(_PLACE, lambda found: f"{found[1]}{table(found[2])}\n\n", messages)}
+
+
+_PLACE = re.compile(r"(<!-- fields of (\w+),[^\n]*-->\n\n)(?:\|[^\n]*\n)*\n?")
+"""The remark above a table, and the table."""
+
+
+def _event_schema(kind: str, event: type[Event]) -> Schema:
+    properties: Schema = {"type": {"const": kind}}
+    required = ["type"]
+    for name, (each, optional) in _kinds(kind).items():
+        properties[name] = _property(each, optional=optional) | {"description": MEANINGS[kind][name]}
+        if name not in PRICE_VALUES:
+            required.append(name)
+    found: Schema = {"type": "object", "properties": properties, "required": required}
+    return found | (_price_rules() if event is Price else {})
+
+
+def _price_rules() -> Schema:
+    """Return what a field of a price demands of others, and the fields that settings add."""
+    configured = {"oneOf": [{"$ref": "#/$defs/number"}, {"type": "null"}], "description": CONFIGURED_MEANING}
+    return {
+        "patternProperties": {f"^({CONFIGURED_VALUE.pattern})$": configured},
+        "if": {"properties": {"status": {"enum": sorted(PRICED)}}},
+        "then": {"properties": {"price": {"type": "number"}}},
+        "else": {"properties": {"price": {"type": "null"}}},
+    }
+
+
+def _property(kind: str, *, optional: bool) -> Schema:
+    reference = {"$ref": f"#/$defs/{kind}"}
+    return {"oneOf": [reference, {"type": "null"}]} if optional else reference
+
+
+def _kinds(kind: str) -> dict[str, tuple[str, bool]]:
+    """Return for each field of a line its kind (see `KINDS`) and whether it may be null, without its `type`."""
+    event = next(events[kind] for events in EVENTS.values() if kind in events)
+    hints = get_type_hints(event, include_extras=True)
+    kinds = {field.name: _kind(hints[field.name]) for field in fields(event) if field.name != "values"}
+    return kinds | (dict.fromkeys(PRICE_VALUES, ("number", True)) if event is Price else {})
+
+
+def _kind(hint: Any) -> tuple[str, bool]:
+    """Return the kind of a field and whether it may be null."""
+    options = [each for each in get_args(hint) if each is not NoneType]
+    if NoneType in get_args(hint):
+        return _kind(options[0])[0], True
+    if metadata := getattr(hint, "__metadata__", None):
+        return metadata[0], False
+    return {float: "number", bool: "boolean"}.get(hint, "levels"), False
+
+
+def main(folder: Path) -> None:
+    """Write all files below the folder of the documents."""
+    for name, text in documents((folder / "messages.md").read_text()).items():
+        (folder / name).write_text(text)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
