@@ -238,8 +238,7 @@ async def test_work_that_does_not_end_in_time_is_cancelled_and_said_to_be_undone
     assert [(line["event"], line["seconds"]) for line in logs] == [("not everything was done in time", 0.02)]
 
 
-async def test_work_that_does_not_even_heed_its_cancellation_holds_nobody_up(monkeypatch):
-    monkeypatch.setattr(lifecycle, "HARD_STOP", 0.02)
+async def test_work_that_does_not_even_heed_its_cancellation_holds_nobody_up():
     stop, release = asyncio.Event(), asyncio.Event()
 
     async def stubborn():
@@ -248,7 +247,7 @@ async def test_work_that_does_not_even_heed_its_cancellation_holds_nobody_up(mon
                 await release.wait()
 
     stop.set()
-    assert not await drain(stubborn(), stop, 0.02)
+    assert not await drain(stubborn(), stop, 0.02, hard_stop=0.02)
     release.set()
     await settle()
 

@@ -69,8 +69,16 @@ def run(main: Main, *, unfinished: str = "what was not confirmed comes again") -
     return exit_code
 
 
-async def drain(work: Coroutine[Any, Any, None], stop: asyncio.Event, seconds: float = DRAIN_TIMEOUT) -> bool:
+async def drain(
+    work: Coroutine[Any, Any, None],
+    stop: asyncio.Event,
+    seconds: float = DRAIN_TIMEOUT,
+    *,
+    hard_stop: float = HARD_STOP,
+) -> bool:
     """Do the work, which is told to end by `stop`, and cancel it if it has not ended so many seconds later.
+
+    What was cancelled is waited for, at most `hard_stop` seconds.
 
     Returns whether it has done all that it wanted, so that the caller can say what was not done.
     """
@@ -86,7 +94,7 @@ async def drain(work: Coroutine[Any, Any, None], stop: asyncio.Event, seconds: f
     finally:
         working.cancel()
         stopping.cancel()
-        await asyncio.wait({working, stopping}, timeout=HARD_STOP)
+        await asyncio.wait({working, stopping}, timeout=hard_stop)
 
 
 async def _with_signals(main: Main, unfinished: str) -> int:
