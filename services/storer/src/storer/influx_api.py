@@ -4,12 +4,21 @@ https://docs.influxdata.com/influxdb/v2/api/; the calls for v1 users are those o
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
 from fairprice.errors import StartupError
+from storer.influx_version import PERHAPS_3, another_version, named_major
 from storer.stores.address import InfluxAddress
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    status: int
+    headers: Mapping[str, str]
+    body: Any
 
 
 class InfluxApi:
@@ -19,6 +28,14 @@ class InfluxApi:
         self._session = session
         self._url = address.url
         self._headers = {"Authorization": f"Token {operator_token}"}
+
+    async def refuse_another_version(self) -> None:
+        """Raise `StartupError` where the server says that it is no InfluxDB 2; one that says nothing may be any."""
+        reply = await self._request("GET", "/ping", self._headers["Authorization"])
+        if named_major(reply.headers) not in {None, 2}:
+            raise StartupError(f"InfluxDB at {self._url} {another_version(reply.headers)}")
+        if reply.status == 401:
+            raise StartupError(f"InfluxDB at {self._url} refuses the token; {PERHAPS_3}")
 
     async def get(self, path: str, **query: str) -> Any:
         """Return the JSON of the reply, None where nothing has that name."""
@@ -39,31 +56,31 @@ class InfluxApi:
     async def may_write(self, org: str, bucket: str, authorization: str) -> bool:
         """Tell whether points may be written with this header."""
         query = {"org": org, "bucket": bucket}
-        status, _ = await self._request("POST", "/api/v2/write", authorization, params=query, data=b"")
-        return status == 204
+        return (await self._request("POST", "/api/v2/write", authorization, params=query, data=b"")).status == 204
 
     async def may_read(self, bucket: str, authorization: str) -> bool:
         """Tell whether InfluxQL may be asked with this header; a missing right is an error inside a good reply."""
         query = {"db": bucket, "q": "SHOW MEASUREMENTS LIMIT 1"}
-        status, reply = await self._request("GET", "/query", authorization, params=query)
-        return status == 200 and not any("error" in result for result in reply["results"])
+        reply = await self._request("GET", "/query", authorization, params=query)
+        return reply.status == 200 and not any("error" in result for result in reply.body["results"])
 
     async def _call(self, method: str, path: str, **options: Any) -> Any:
-        status, reply = await self._request(method, path, self._headers["Authorization"], **options)
-        if status == 404 and method == "GET":
+        reply = await self._request(method, path, self._headers["Authorization"], **options)
+        if reply.status == 404 and method == "GET":
             return None
-        if status == 401:
+        if reply.status == 401:
             raise StartupError(f"InfluxDB at {self._url} refuses the token; provision needs the operator's")
-        if status >= 400:
-            raise StartupError(f"InfluxDB at {self._url} answered {method} {path} with {status}: {reply}")
-        return reply
+        if reply.status >= 400:
+            raise StartupError(f"InfluxDB at {self._url} answered {method} {path} with {reply.status}: {reply.body}")
+        return reply.body
 
-    async def _request(self, method: str, path: str, authorization: str, **options: Any) -> tuple[int, Any]:
+    async def _request(self, method: str, path: str, authorization: str, **options: Any) -> _Reply:
         try:
             async with self._session.request(
                 method, self._url + path, headers={"Authorization": authorization}, **options
             ) as response:
                 is_json = "json" in response.content_type
-                return response.status, await (response.json() if is_json else response.text())
+                body = await (response.json() if is_json else response.text())
+                return _Reply(response.status, response.headers, body)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise StartupError(f"InfluxDB at {self._url} cannot be reached: {error}; is it running?") from error

@@ -60,6 +60,7 @@ async def provision(api: InfluxApi, org: str, ticks: str, retention_hours: int, 
     A password that is in its file already is taken. A token or password that does not work any more is replaced.
     Raises `StartupError` when the server or a file does not allow it.
     """
+    await api.refuse_another_version()
     return await _Provisioning(api, org, await _org_id(api, org), ticks).run(retention_hours, to)
 
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import aiohttp
 from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
 from influxdb_client.rest import ApiException
+from influxdb_client.service.ping_service import PingService
 from pydantic import SecretStr
 
 from fairprice.errors import StoreUnavailable
+from storer.influx_version import PERHAPS_3, another_version, named_major
 from storer.line_protocol import encode
 from storer.measurements import Point
 from storer.stores.address import InfluxAddress
@@ -94,12 +96,15 @@ class InfluxStore:
     ) -> None:
         self._client = client
         self._api = client.write_api()
+        self._pings = PingService(client.api_client)  # type: ignore[no-untyped-call]
         self._address = address
         self._token = token
         self._timeout = timeout
         self._max_body = max_body
         self._compress = compress
         self._known_token: str | None = None
+        self._is_version_known = False  # becomes false again when the server is lost: another may come back
+        self._guards_ping = False
 
     async def write(self, points: Sequence[Point]) -> list[Rejection]:
         """See `Store.write`."""
@@ -138,6 +143,8 @@ class InfluxStore:
         if self._known_token is None:
             self._read_token()
         try:
+            if not self._is_version_known:
+                await self._refuse_another_version()
             written = await self._api.write(
                 self._address.bucket,
                 record=body,
@@ -146,12 +153,31 @@ class InfluxStore:
         except ApiException as error:
             return self._judge(error)
         except TimeoutError as error:
+            self._is_version_known = False
             raise self._unavailable(f"did not answer within {self._timeout:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
+            self._is_version_known = False
             raise self._unavailable(f"cannot be reached: {error}") from error
         if not written:
             raise self._unavailable(f"answered something else than 204; {_OTHER_REMEDY}", SLOWLY)
         return None
+
+    async def _refuse_another_version(self) -> None:
+        """Raise `StoreUnavailable` where the server says that it is an InfluxDB 3, which would take the lines.
+
+        It would not keep them as promised. Version 1 is let alone: other databases name themselves so.
+        """
+        try:
+            _, _, headers = await self._pings.get_ping_async(  # type: ignore[no-untyped-call]
+                _return_http_data_only=False
+            )
+        except ApiException as error:  # the write will tell what is wrong, if anything
+            self._guards_ping = error.status == 401
+            self._is_version_known = error.status < 500 and not self._guards_ping
+            return
+        if (named_major(headers) or 0) > 2:
+            raise self._unavailable(another_version(headers), SLOWLY)
+        self._is_version_known = True
 
     def _judge(self, error: ApiException) -> _Refusal:
         """Return why lines were refused; raises `StoreUnavailable` when the reply is not about lines."""
@@ -161,6 +187,8 @@ class InfluxStore:
         if not 300 <= status < 500 or status in _PASSING:
             raise self._unavailable(f"answered {status}: {text}", _seconds(error.retry_after)) from error
         told = f"answered {status}: {text}; {_REMEDIES.get(status, _OTHER_REMEDY)}"
+        if status == 401 and self._guards_ping:
+            told += f"; or {PERHAPS_3}"
         renewed = status in {401, 403} and self._read_token()
         raise self._unavailable(told, None if renewed else SLOWLY) from error
 
