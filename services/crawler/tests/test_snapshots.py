@@ -184,6 +184,20 @@ async def test_four_hundred_symbols_that_fail_of_five_hundred_cost_the_others_th
         assert max(repeated) - min(repeated) <= 2, "nor does one that fails starve another"
 
 
+async def test_books_that_are_refreshed_again_and_again_do_not_keep_a_lost_one_from_coming_back(clock):
+    """A crash of the market: more refreshes than the weight allows, each of them a first attempt."""
+    rest = Rest(clock, seconds=1.0, in_turn=True, LOSTUSDT=[AWAY] * 2)
+
+    def refresh_again(snapshot):
+        queue.ask(SnapshotRequest(snapshot.symbol, 0))
+
+    async with working(rest, sink=refresh_again) as (queue, _):
+        for request in first_of("LOSTUSDT", *(f"S{number}" for number in range(100))):
+            queue.ask(request)
+        await clock.advance(600.0)
+    assert len(rest.times("LOSTUSDT")) >= 3
+
+
 async def test_many_requests_go_a_few_at_a_time_each_once_and_in_order(clock):
     rest = Rest(clock, seconds=1.0)
     symbols = [f"S{number}" for number in range(50)]

@@ -73,3 +73,12 @@ def test_each_change_is_told_once(logged):
     ):
         board.update(listed)
         assert said(logged) == expected
+
+
+def test_a_symbol_that_is_listed_later_is_told_and_stays_out_since_nobody_streams_it(logged):
+    board = SymbolBoard(["BTCUSDT", "NEWUSDT"])
+    board.begin({"BTCUSDT": TRADING}, URL)
+    assert said(logged) == [("error", "NEWUSDT")]
+    board.update({"BTCUSDT": TRADING, "NEWUSDT": TRADING})
+    assert said(logged) == [("warning", "NEWUSDT")]
+    assert board.not_trading() == ["NEWUSDT"], "so it makes nobody unready"

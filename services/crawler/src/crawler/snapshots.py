@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from itertools import count
+from operator import attrgetter
 from random import Random
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ from crawler.book.market_data import Snapshot
 from crawler.venues.port import Rest
 from fairprice.errors import InvalidMarketData, NoSnapshotLeft, TransientError
 from fairprice.runtime.clock import Clock
+
+OLDEST_TURN = 4
+"""One of so many requests is the one that has been due for longest, however often it was repeated."""
 
 SHOWN_FAILURES = 5
 """Symbols whose failure has a log line of its own; more fail for one reason."""
@@ -27,7 +31,7 @@ class NoneLeft(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """A request that waits until `due`, monotonic seconds; of those that are due, fewest attempts go first."""
+    """A request that waits until `due`, monotonic seconds; see `SnapshotQueue` for who goes first."""
 
     attempts: int
     due: float
@@ -38,10 +42,11 @@ class _Entry(NamedTuple):
 class SnapshotQueue:
     """Requests by the time when they are due; `sink` takes each answer.
 
-    A request that is repeated never goes before a new one: were what is due served by its time, hundreds of symbols
-    that fail would use up all that the address may ask. Each symbol has a back-off of its own, from `first_delay` to
-    `longest_delay` seconds with jitter, that grows with whatever went wrong: requests that failed as well as snapshots
-    that led to no sound book.
+    A request that is repeated lets new ones go first, three times of four: were what is due served by its time,
+    hundreds of symbols that fail would use up all that the address may ask; had it no turn of its own, hundreds of
+    books that move fast, each refreshed again and again, would keep a lost one from coming back. Each symbol has a
+    back-off of its own, from `first_delay` to `longest_delay` seconds with jitter, that grows with whatever went wrong:
+    requests that failed as well as snapshots that led to no sound book.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class SnapshotQueue:
         self._numbers = count()
         self._entries: list[_Entry] = []
         self._changed = asyncio.Event()
+        self._turn = 0
         self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -107,7 +113,9 @@ class SnapshotQueue:
             self._changed.clear()
             now = self._clock.monotonic()
             if ready := [entry for entry in self._entries if entry.due <= now]:
-                self._entries.remove(entry := min(ready))
+                self._turn = (self._turn + 1) % OLDEST_TURN
+                entry = min(ready) if self._turn else min(ready, key=attrgetter("due", "number"))
+                self._entries.remove(entry)
                 return entry
             if self._entries:
                 await self._until_changed(min(entry.due for entry in self._entries) - now)

@@ -16,9 +16,13 @@ log = structlog.get_logger(__name__)
 
 
 class SymbolBoard:
-    """The status of each followed symbol, as of the last list."""
+    """The status of each symbol of the settings, as of the last list.
+
+    What is not on the first list has no stream: it stays unlisted until the crawler is started again.
+    """
 
     def __init__(self, symbols: Iterable[str]) -> None:
+        self._left_out: set[str] = set()
         self._statuses = dict.fromkeys(symbols, UNKNOWN_YET)
 
     def __getitem__(self, symbol: str) -> SymbolStatus:
@@ -32,11 +36,16 @@ class SymbolBoard:
             raise StartupError(
                 f"{url} lists none of {', '.join(self._statuses)}; correct FAIRPRICE_SYMBOLS (like BTCUSDT)"
             )
+        self._left_out = set(self._statuses) - set(followed)
         return followed
 
     def update(self, listed: Mapping[str, SymbolStatus]) -> None:
         """Take a later list; each change is logged."""
+        for symbol in self._left_out & set(listed):
+            log.warning("the exchange lists this symbol now; start the crawler again to follow it", symbol=symbol)
         for symbol, before in self._statuses.items():
+            if symbol in self._left_out:
+                continue
             status = listed.get(symbol, UNLISTED)
             if status != before:
                 self._statuses[symbol] = status

@@ -261,6 +261,17 @@ def test_a_snapshot_that_was_awaited_for_long_in_a_busy_market_raises_no_alarm()
     assert feed.audit.matches >= 20
 
 
+def test_tickers_are_kept_for_as_long_as_the_diffs_that_wait():
+    """An outage of REST for an hour: the diffs of a minute wait, and no more tickers than those need."""
+    feed = Feed("binance", "BTCUSDT", "one", levels=20)
+    for n in range(1, 3601):
+        feed.receive_ticker(ticker(n, n))
+        feed.receive_diff(diff(n, n, n, time=START + 1_000_000 * n), 0)
+    assert 60 <= len(feed.audit) <= 62
+    outputs = feed.receive_snapshot(snapshot(3541, 3541))
+    assert len(shown(outputs)) == feed.audit.matches == 59
+
+
 # What a proven top is good for
 
 

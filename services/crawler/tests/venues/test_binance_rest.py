@@ -263,7 +263,7 @@ async def test_limits_that_cannot_be_read_leave_the_documented_ones(limits):
         assert rest._weight.limit == 6000
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"symbols":{}}', b"<html>"])
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"symbols":{}}', b'{"symbols":[]}', b"<html>"])
 async def test_a_list_of_symbols_that_is_none_may_pass(body):
     async with served(Exchange(body)) as rest:
         with pytest.raises(ExchangeUnavailable, match="lists no symbols"):

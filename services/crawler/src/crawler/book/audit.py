@@ -42,6 +42,10 @@ class TopAudit:
         self._before: Ticker | None = None
         self._newest = 0
 
+    def __len__(self) -> int:
+        """Return the number of tickers that wait for a top."""
+        return len(self._tickers)
+
     def receive(self, ticker: Ticker) -> None:
         """Keep a ticker, unless a connection that is ahead has brought it."""
         self.tickers += 1
@@ -57,7 +61,7 @@ class TopAudit:
         if self._newest <= update_id:
             self._forget(len(self._tickers))
         else:
-            self._forget(bisect_right(self._tickers, update_id, key=_UPDATE_ID))
+            self.forget_until(update_id)
         if self._before is None or self._before.update_id > update_id:
             return Verdict.NOTHING
         if _equal(self._before.top(), top):
@@ -67,6 +71,10 @@ class TopAudit:
             return Verdict.UNDECIDED
         self.mismatches += 1
         return Verdict.CONTRADICTION
+
+    def forget_until(self, update_id: int) -> None:
+        """Drop what no top behind this id needs."""
+        self._forget(bisect_right(self._tickers, update_id, key=_UPDATE_ID))
 
     def reset(self) -> None:
         """Start anew, because ids do or tickers may be missing."""

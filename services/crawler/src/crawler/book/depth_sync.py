@@ -158,6 +158,11 @@ class DepthSync:
         """The id of the last diff or snapshot in the book; 0 before the first."""
         return self._update_id
 
+    @property
+    def first_at_hand(self) -> int:
+        """The first id of what waits, or that of what comes next."""
+        return self._waiting[0].diff.first_update_id if self._waiting else self.newest_id + 1
+
     def receive_diff(self, diff: Diff, received_time: int) -> list[Step]:
         """Take a diff as it came off the stream; `received_time` is the wall clock then."""
         if diff.update_id <= self.newest_id:
@@ -183,7 +188,7 @@ class DepthSync:
             return self._refuse("one_sided" if snapshot.bids or snapshot.asks else "empty")
         if self.in_sync:
             return self._receive_refresh(snapshot)
-        if snapshot.update_id < self._first_at_hand() - 1:
+        if snapshot.update_id < self.first_at_hand - 1:
             return self._refuse("too_old")
         self._book = OrderBook(snapshot.bids, snapshot.asks, levels=self._levels)
         self._update_id = snapshot.update_id
@@ -232,10 +237,6 @@ class DepthSync:
         self._old_in_a_row = 0
         self.newest_id, self.newest_time = diff.update_id, diff.event_time
         return [*steps, Fact(self._symbol, "id_reset"), *self._wait(diff, received_time)]
-
-    def _first_at_hand(self) -> int:
-        """Return the first id of what waits, or that of what comes next."""
-        return self._waiting[0].diff.first_update_id if self._waiting else self.newest_id + 1
 
     def _is_missing(self, diff: Diff) -> bool:
         """Return whether a late diff brings ids between the book and what waits, or between two that wait."""

@@ -78,7 +78,10 @@ class Feed:
 
     def receive_diff(self, diff: Diff, received_time: int) -> list[Output]:
         """Take a diff as it came off the stream; `received_time` is the wall clock then, in microseconds."""
-        return self._go_on(self.sync.receive_diff(diff, received_time))
+        outputs = self._go_on(self.sync.receive_diff(diff, received_time))
+        if not self.in_sync:
+            self.audit.forget_until(self.sync.first_at_hand - 1)
+        return outputs
 
     def receive_snapshot(self, snapshot: Snapshot) -> list[Output]:
         """Take the answer to a request, or a snapshot that came in the stream."""

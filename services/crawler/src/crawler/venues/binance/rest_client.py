@@ -66,7 +66,7 @@ class BinanceRest:
         body = await self._get(dialect.symbols_path, dialect.symbols_parameters, self._symbols_timeout)
         info = _object(body)
         listed = info.get("symbols")
-        if type(listed) is not list:
+        if type(listed) is not list or not listed:
             raise ExchangeUnavailable(f"{self._url}{dialect.symbols_path} lists no symbols: {body[:200]!r}")
         if limit := _weight_limit(info.get("rateLimits")):
             self._weight.limit = limit
