@@ -354,6 +354,29 @@ async def test_requests_go_through_the_proxy_which_resolves_the_name(kind, user)
     await runner.cleanup()
 
 
+def absent(kind):
+    """Return a proxy at a port at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return Proxy(kind, "127.0.0.1", taken.getsockname()[1])
+
+
+@pytest.mark.parametrize("kind", ["http", "socks5"])
+async def test_a_request_by_way_of_a_proxy_that_is_not_there_fails_like_any_other(kind):
+    address = f"http://{HIDDEN}/depth"
+    async with session(address, absent(kind)) as requests:
+        with pytest.raises(aiohttp.ClientConnectionError, match="the proxy does not lead there"):
+            await requests.get(address)
+
+
+@KINDS
+async def test_a_request_that_a_proxy_refuses_fails_like_any_other(kind):
+    async with proxy_server(kind, refuses=True) as (_, environ):
+        address = f"http://{HIDDEN}/depth"
+        async with session(address, choose(environ, address)) as requests:
+            with pytest.raises(aiohttp.ClientConnectionError, match="the proxy does not lead there"):
+                await requests.get(address)
+
+
 async def test_without_a_proxy_a_session_goes_the_direct_way():
     async with session("http://127.0.0.1", None) as requests:
         assert type(requests.connector) is aiohttp.TCPConnector
@@ -369,10 +392,8 @@ async def test_a_proxy_that_refuses_is_told_by_its_name(kind):
 
 
 async def test_a_proxy_that_is_not_there_is_told_by_its_name():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    proxy = Proxy("socks5", "127.0.0.1", port)
-    with pytest.raises(ExchangeUnavailable, match=f"by way of socks5://127.0.0.1:{port}"):
+    proxy = absent("socks5")
+    with pytest.raises(ExchangeUnavailable, match=f"by way of {proxy}"):
         await open_websocket(f"ws://{HIDDEN}/stream", Listener(), proxy=proxy)
 
 

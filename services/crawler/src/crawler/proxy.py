@@ -13,7 +13,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import aiohttp
 import structlog
-from aiohttp_socks import ProxyConnector
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
+from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
 from python_socks import ProxyType
 
 from fairprice.errors import SettingsError
@@ -95,7 +97,7 @@ def session(address: str, proxy: Proxy | None) -> aiohttp.ClientSession:
         return aiohttp.ClientSession()
     log.info("requests go through a proxy", address=address, proxy=str(proxy))
     return aiohttp.ClientSession(
-        connector=ProxyConnector(
+        connector=_Connector(
             proxy.host,
             proxy.port,
             proxy_type=proxy.type,
@@ -104,6 +106,22 @@ def session(address: str, proxy: Proxy | None) -> aiohttp.ClientSession:
             rdns=True,
         )
     )
+
+
+class _Connector(ProxyConnector):
+    """Fails like any other connector where the proxy does: the errors of its base are none that aiohttp documents."""
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  aiohttp's own signature
+    ) -> Connection:
+        """See `aiohttp.BaseConnector.connect`; raises `aiohttp.ClientConnectionError`."""
+        try:
+            return await super().connect(req, traces, timeout)
+        except (ProxyConnectionError, ProxyTimeoutError, ProxyError) as error:
+            raise aiohttp.ClientConnectionError(f"the proxy does not lead there: {error}") from error
 
 
 def _value(environ: Mapping[str, str], variable: str) -> tuple[str, str]:
