@@ -299,6 +299,8 @@ def test_the_settings_have_the_documented_defaults():
         ("FAIRPRICE_IMPACT_NOTIONALS", ",", "at least 1"),
         ("FAIRPRICE_IMPACT_NOTIONALS", "0.00000000000000001", "at most 16 decimals"),
         ("FAIRPRICE_IMPACT_NOTIONALS", "NaN", "finite"),
+        ("FAIRPRICE_IMPACT_NOTIONALS", "1e30", "between 1e-18 and 1e18"),
+        ("FAIRPRICE_DEPTH_BPS", "1e-999999999", "between 1e-18 and 1e18"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_to_write_instead(variable, value, hint):

@@ -1,6 +1,7 @@
 """What the converter can be told."""
 
 from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -10,7 +11,7 @@ from fairprice.runtime.settings import Decimals, ServiceSettings
 
 def _at_most_16_decimals(numbers: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
     for number in numbers:
-        if number != round(number, 16):
+        if (Fraction(number) * 10**16).denominator != 1:
             raise ValueError(f"write at most 16 decimals, not {number}")
     return numbers
 

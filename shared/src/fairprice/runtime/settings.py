@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from fairprice.errors import SettingsError
 from fairprice.runtime.logging import Format, Level
@@ -83,6 +83,13 @@ def _seconds(value: object) -> object:
     return float(match[1]) * _SECONDS[match[2]]
 
 
+def _bounded(number: Decimal) -> Decimal:
+    """Return the number; raises `ValueError` for one whose exact arithmetic would take for ever."""
+    if not -18 <= number.adjusted() < 18:
+        raise ValueError("write numbers between 1e-18 and 1e18")
+    return number
+
+
 def _symbol(text: object) -> str:
     """Return a symbol in the exchange's writing: `btcusdt`, `BTC/USDT` and `BTC-USDT` are `BTCUSDT`.
 
@@ -111,7 +118,7 @@ Symbols = Annotated[tuple[str, ...], BeforeValidator(_symbols)]
 """Symbols in the exchange's writing, each once; may be written as people do, separated by commas."""
 Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
 """Seconds; written like `500ms`, `1s`, `5m`, `2h`."""
-Decimals = Annotated[tuple[Annotated[Decimal, Field(gt=0)], ...], BeforeValidator(_split)]
+Decimals = Annotated[tuple[Annotated[Decimal, Field(gt=0), AfterValidator(_bounded)], ...], BeforeValidator(_split)]
 
 
 class FileSecret(SecretStr):
