@@ -123,7 +123,7 @@ async def test_a_port_in_use_is_a_startup_error_that_says_what_to_do():
 
 
 async def test_a_host_that_is_not_here_is_a_startup_error():
-    with pytest.raises(StartupError, match=r"cannot listen on 192\.0\.2\.1:0"):
+    with pytest.raises(StartupError, match=r"cannot listen on 192\.0\.2\.1:0: .*; FAIRPRICE_HTTP_HOST has to be"):
         async with serve(routes(), "192.0.2.1", 0):
             pytest.fail("it served on an address of somebody else")
 

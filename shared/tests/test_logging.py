@@ -140,3 +140,8 @@ def test_anything_gets_text_when_told_so():
     assert "ZeroDivisionError" in text
     with pytest.raises(json.JSONDecodeError):
         json.loads(text.splitlines()[0])
+
+
+def test_a_line_from_a_bare_thread_names_its_service_too():
+    [line] = lines("import threading; threading.Thread(target=log.info, args=('bare',)).start()")
+    assert (line["event"], line["service"]) == ("bare", "crawler")

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from errno import EACCES, EADDRINUSE
 from itertools import chain
 from types import MappingProxyType
 
@@ -89,9 +90,14 @@ async def serve(routes: Iterable[web.AbstractRouteDef], host: str, port: int) ->
             await site.start()
         except OSError as error:
             raise StartupError(
-                f"cannot listen on {host}:{port}: {error.strerror or error}; "
-                "choose another port with FAIRPRICE_HTTP_PORT or --port"
+                f"cannot listen on {host}:{port}: {error.strerror or error}; {_remedy(error)}"
             ) from error
         yield f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in {EADDRINUSE, EACCES}:
+        return "choose another port with FAIRPRICE_HTTP_PORT or --port"
+    return "FAIRPRICE_HTTP_HOST has to be an address of this machine, like 127.0.0.1 or 0.0.0.0"

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from functools import partial
 from typing import Literal
 
 import structlog
@@ -11,14 +12,14 @@ Format = Literal["auto", "console", "json"]
 
 
 def configure(level: Level, log_format: Format, service: str) -> None:
-    """Set up the logs of this process; `service` is bound to every line.
+    """Set up the logs of this process; `service` is in every line, whatever thread it comes from.
 
     Libraries log by the standard library and are heard from `warning` on, in the same form.
     """
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     renderer = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
     processors: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        partial(_add_service, service),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info if not console else _as_is,
@@ -29,13 +30,19 @@ def configure(level: Level, log_format: Format, service: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=service)
     libraries = logging.StreamHandler(sys.stderr)
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     libraries.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=processors, processors=[remove_meta, renderer])
     )
     logging.basicConfig(handlers=[libraries], level=max(logging.WARNING, getattr(logging, level.upper())), force=True)
+
+
+def _add_service(
+    service: str, _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    event["service"] = service
+    return event
 
 
 def _as_is(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
