@@ -75,6 +75,11 @@ async def test_a_table_has_the_designed_columns_and_key(path):
     assert rows(path) == [(7, "binance", "BTCUSDT", 1.5, "ok", None, 3)]
 
 
+async def test_gaps_can_be_asked_for_before_there_is_one(path):
+    async with opened(path):
+        assert rows(path, "gap", "from_update_id, to_update_id, duration_ms, reason") == []
+
+
 async def test_a_repeat_replaces_every_field_and_an_older_revision_none(path):
     async with opened(path) as store:
         await store.write([point(1, 5, status="ok")])

@@ -15,7 +15,8 @@ from pathlib import Path
 import structlog
 
 from fairprice.errors import StartupError, StoreUnavailable
-from storer.measurements import REVISION, Point, Value
+from fairprice.messages import Gap
+from storer.measurements import REVISION, Point, Value, gap_point
 from storer.stores.port import Rejection
 from storer.stores.worker import Worker
 
@@ -43,6 +44,9 @@ _BAD_ROW = (
 
 ORIGINS = {"an exchange": 0x46505201, "a recording": 0x46505202, "a made-up market": 0x46505203}
 """What rows may come from, each with the `application_id` of its files: those of different origins never mix."""
+
+_NO_GAP = gap_point(Gap("", "", 0, 0, 0, 0, ""))
+"""Like the rows of the one table that is there from the start: to whoever asks, no gap is an answer, not an error."""
 
 log = structlog.get_logger(__name__)
 
@@ -201,15 +205,14 @@ class SqliteStore:
 
     def _add_missing_columns(self, measurement: str, sample: Point) -> None:
         known = self._known_columns(measurement)
-        kinds = {name: _affinity(value) for name, value in sample.fields.items()}
-        kinds |= dict.fromkeys(sample.decimals, "REAL")
-        missing = [f"{_quoted(name)} {kind}" for name, kind in kinds.items() if name not in known]
+        columns = _columns(sample)
+        missing = [column for name, column in columns.items() if name not in known]
         if not known:
             self._connection.execute(_create(measurement, missing))
         else:
             for column in missing:
                 self._connection.execute(f"ALTER TABLE {_quoted(measurement)} ADD COLUMN {column}")
-        known.update(KEY, kinds)
+        known.update(KEY, columns)
 
     def _known_columns(self, measurement: str) -> set[str]:
         """Return the table's columns; none where there is no table yet."""
@@ -232,6 +235,7 @@ def _connect(path: Path, patience: float, origin: str | None) -> _Database:
         connection.execute("BEGIN IMMEDIATE")
         if origin:
             _mark(connection, origin)
+        connection.execute(_create(_NO_GAP.measurement, _columns(_NO_GAP).values(), "IF NOT EXISTS"))
         connection.execute("COMMIT")
         return _Database(connection, _file_ids(path))
     except (OSError, sqlite3.Error):
@@ -299,10 +303,16 @@ def _row(point: Point) -> tuple[Value, ...]:
     return (point.venue, point.symbol, point.time, *point.fields.values(), *decimals)
 
 
-def _create(measurement: str, columns: Iterable[str]) -> str:
+def _columns(sample: Point) -> dict[str, str]:
+    """Return the definitions of the columns beside the key that a point needs, by name."""
+    kinds = {name: _affinity(value) for name, value in sample.fields.items()} | dict.fromkeys(sample.decimals, "REAL")
+    return {name: f"{_quoted(name)} {kind}" for name, kind in kinds.items()}
+
+
+def _create(measurement: str, columns: Iterable[str], unless: str = "") -> str:
     key = ("time INTEGER NOT NULL", "venue TEXT NOT NULL", "symbol TEXT NOT NULL")
     return (
-        f"CREATE TABLE {_quoted(measurement)} ({', '.join((*key, *columns))}, "
+        f"CREATE TABLE {unless} {_quoted(measurement)} ({', '.join((*key, *columns))}, "
         f"PRIMARY KEY ({', '.join(KEY)})) WITHOUT ROWID"
     )
 
