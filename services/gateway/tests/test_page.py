@@ -212,6 +212,19 @@ async def test_spot_and_futures_stand_side_by_side_with_the_basis(serving, make,
         assert price["x"] + price["width"] < sides["x"]
 
 
+@pytest.mark.parametrize("width", [1181, 1280, 1440, 1920])
+async def test_the_price_never_covers_the_sides(serving, make, browser, width):
+    async with (
+        serving(clock=SystemClock()) as gateway,
+        feeding(gateway, make, venues=("binance", "binance-usdm")),
+        opened(browser, gateway.url, viewport={"width": width, "height": 900}) as page,
+    ):
+        await expect(page.locator("#price-main")).to_have_text(re.compile(r"^61,8"))
+        await expect(page.locator("#basis-row")).to_be_visible()
+        arrow, sides = [await page.locator(selector).bounding_box() for selector in ("#price-arrow", ".sides")]
+        assert arrow["x"] + arrow["width"] <= sides["x"]
+
+
 async def test_a_halt_is_shown_in_the_words_of_the_exchange_and_is_no_alarm(serving, make, browser):
     async with serving(clock=SystemClock(), stale_after=0.3) as gateway:
         await gateway.publish(make.price(1), make.book(1), make.status("BREAK"))

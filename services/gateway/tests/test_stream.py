@@ -147,7 +147,9 @@ async def test_trouble_of_the_pipeline_is_told_and_so_is_its_end(serving):
             assert (await of_type(socket, "health"))["problems"] == ({"store": problem} if problem else {})
 
 
-@pytest.mark.parametrize("query", ["?books=yes", "?symbols=" + ",".join(["A"] * 201), "?symbols=" + "A" * 130])
+@pytest.mark.parametrize(
+    "query", ["?books=yes", "?symbols=" + ",".join(["A"] * 201), "?symbols=" + "A" * 130, "?symbols=binance/BTCUSDT"]
+)
 async def test_a_wish_that_makes_no_sense_is_refused_in_json(gateway, query):
     answer, problem = await gateway.get(f"/ws{query}")
     assert answer.status == 400

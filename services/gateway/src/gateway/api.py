@@ -13,7 +13,14 @@ from gateway.key import Key
 from gateway.market import Market
 from gateway.states import STATES, STATUSES, TRUSTED
 
-PATHS = ("/api/prices", "/api/prices/{symbol}", "/api/history/{symbol}?minutes=5", "/api/book/{symbol}")
+PATHS = (
+    "/api/prices",
+    *(
+        path
+        for name in ("{symbol}", "{venue}/{symbol}")
+        for path in (f"/api/prices/{name}", f"/api/history/{name}?minutes=5", f"/api/book/{name}")
+    ),
+)
 
 
 class Api:

@@ -162,7 +162,7 @@ def _is_foreign(request: web.Request) -> bool:
 
 def _listener(request: web.Request, most: int) -> Listener:
     names = [name.strip() for name in request.query.get("symbols", "").split(",") if name.strip()]
-    if len(names) > most or any(len(name) > MAX_NAME for name in names):
+    if len(names) > most or any(len(name) > MAX_NAME or "/" in name for name in names):
         raise web.HTTPBadRequest(
             text=f"symbols must be at most {most} names, like BTCUSDT or VENUE:BTCUSDT, of at most {MAX_NAME} "
             "characters"
