@@ -120,7 +120,7 @@ def test_a_file_that_is_not_there_or_a_folder_cannot_be_read(tmp_path):
 
 @pytest.mark.parametrize("lines", [(), (SNAPSHOT,)])
 def test_a_recording_without_events_is_an_error(tmp_path, lines):
-    with pytest.raises(RecordingError, match="no market events"):
+    with pytest.raises(RecordingError, match="holds no market events"):
         contents([written(tmp_path, *lines)])
 
 

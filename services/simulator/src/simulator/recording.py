@@ -227,7 +227,7 @@ class _Scan:
         """The symbols in order of appearance; RecordingError where there are none."""
         symbols = tuple(dict.fromkeys(channel.symbol for channel in self.streams.values() if channel.symbol))
         if not symbols:
-            raise RecordingError(self.path, self.lines, "no market events up to here, the end; is this a recording?")
+            raise RecordingError(self.path, 0, "holds no market events; is this a recording?")
         return symbols
 
     def venue(self) -> str | None:

@@ -109,7 +109,7 @@ def _greet(options: Options, settings: Settings, url: str) -> None:
 
 def _finish(options: Options, summary: Summary) -> int:
     for symbol in summary.without_books:
-        print(f"warning: no book could be made of {symbol}: no snapshot that its diffs continue", file=sys.stderr)
+        print(f"warning: no book could be made of {symbol}{_why(options)}", file=sys.stderr)
     for symbol in summary.out_of_sync:
         if symbol not in summary.without_books:
             print(f"warning: the book of {symbol} was not in sync at the end", file=sys.stderr)
@@ -136,6 +136,10 @@ def _finish(options: Options, summary: Summary) -> int:
         )
     is_wrong = summary.dead_letters or summary.out_of_sync or summary.without_books or summary.prices != summary.books
     return lifecycle.EXIT_INCOMPLETE if summary.not_stored or (options.once and is_wrong) else lifecycle.EXIT_OK
+
+
+def _why(options: Options) -> str:
+    return ": the recording holds no snapshot that its diffs continue" if options.once else " before the end"
 
 
 if __name__ == "__main__":

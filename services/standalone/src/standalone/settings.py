@@ -48,7 +48,9 @@ class Options:
         if options.once and not options.capture:
             parser.error("--once needs --capture FILE: a market has no end")
         if options.live and options.capture:
-            parser.error("--live and --capture exclude each other: market data come from Binance or from a recording")
+            parser.error(
+                "--live and --capture exclude each other: market data come from the exchange or from a recording"
+            )
         return options
 
 
@@ -88,8 +90,8 @@ def load(environ: Mapping[str, str], options: Options, recorded: Recorded | None
 
 
 def _check(environ: Mapping[str, str], settings: Settings, recorded: Recorded) -> None:
-    venue = environ.get("FAIRPRICE_VENUE") or recorded.venue
-    if venue.lower() != recorded.venue:
+    venue = environ.get("FAIRPRICE_VENUE", "").strip().lower() or recorded.venue
+    if venue != recorded.venue:
         raise SettingsError(
             f"FAIRPRICE_VENUE is {venue}, but the recording is of {recorded.venue}; "
             "leave it out or name another recording"
@@ -133,7 +135,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--speed", type=_speed, default=1.0, metavar="N|max", help="speed of the recording (default: 1, as recorded)"
     )
-    parser.add_argument("--live", action="store_true", help="follow Binance itself")
+    parser.add_argument(
+        "--live", action="store_true", help="follow the exchange itself, the one that FAIRPRICE_VENUE names"
+    )
     parser.add_argument("--once", action="store_true", help="end when the recording has been played and stored")
     parser.add_argument("--seed", type=int, default=1, help="seed of the made-up market (default: 1)")
     parser.add_argument(
