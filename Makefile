@@ -10,7 +10,7 @@ COMPOSE := docker compose
 PROJECTS := $(COMPOSE) ls --quiet --filter name='^fairprice(-simulated)?$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo live services up up-simulated down passwords test check format bench bench-peers lock clean
+.PHONY: help install install-dev demo live services up up-simulated down passwords test recordings check format bench bench-peers lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ passwords: ## where to log in to the containers, as whom and with what
 
 test: install-dev ## every test that needs no server
 	@$(BIN)/python -m pytest -q
+
+recordings: ## fetch the real recordings that tests and benchmarks play where they are there; needs the internet
+	@$(PYTHON) scripts/fetch_recordings.py
 
 check: install-dev ## what CI runs: format, lint, types, import contracts, tests
 	@$(BIN)/ruff format --check --quiet . && echo "format: clean"

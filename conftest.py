@@ -6,6 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from recordings import Recording, parameters
 
 NO_SKIPS = "FAIRPRICE_TEST_NO_SKIPS"
 """Set in CI: whatever a test needs is there, so one that skips is broken."""
@@ -23,6 +24,20 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped although {NO_SKIPS} is set: {_reason(report.longrepr)}"
     return report
+
+
+@pytest.fixture(scope="module", params=parameters("spot", "usdm"))
+def recording(request: pytest.FixtureRequest) -> Recording:
+    """Return each recording that there is: made-up ones anywhere, real ones where they were fetched."""
+    recording: Recording = request.param
+    return recording
+
+
+@pytest.fixture(scope="module", params=parameters("spot"))
+def spot_recording(request: pytest.FixtureRequest) -> Recording:
+    """Return each recording of the spot market."""
+    recording: Recording = request.param
+    return recording
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

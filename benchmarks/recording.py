@@ -13,7 +13,7 @@ import orjson
 from simulator import Exchange, Frame
 
 FILE = "binance_spot_btcusdt_20240808.ndjson.gz"
-FOLDER = Path(os.environ.get("FAIRPRICE_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+FOLDER = Path(os.environ.get("FAIRPRICE_TEST_DATA") or Path(__file__).parents[1] / "var" / "recordings")
 SYMBOL = "BTCUSDT"
 DEPTH = b'{"stream":"btcusdt@depth@100ms"'
 SNAPSHOT = b'{"lastUpdateId"'

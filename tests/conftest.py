@@ -1,4 +1,4 @@
-"""What tests across services share: the real recording, and running the embedded pipeline as a person does."""
+"""What tests across services share: running the embedded pipeline as a person does."""
 
 import json
 import os
@@ -10,28 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
-RECORDING = "binance_{market}_btcusdt_20240808.ndjson.gz"
-
-
-@pytest.fixture(scope="session")
-def real_recording() -> Callable[[str], Path]:
-    """Return where the real recording of a market is, `spot` or `usdm`."""
-
-    def find(market: str) -> Path:
-        folder = Path(os.environ.get("FAIRPRICE_TEST_DATA", ROOT.parent / "shared" / "data"))
-        path = folder / RECORDING.format(market=market)
-        if not path.exists():
-            pytest.skip(f"the real recording is not in {folder}; set FAIRPRICE_TEST_DATA to its folder")
-        return path
-
-    return find
-
-
-@pytest.fixture(scope="session")
-def recording(real_recording: Callable[[str], Path]) -> Path:
-    return real_recording("spot")
 
 
 @pytest.fixture(scope="session")

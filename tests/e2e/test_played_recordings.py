@@ -173,9 +173,8 @@ def test_made_up_replayed_and_real_prices_never_get_into_one_file(standalone, tm
         assert "it holds rows of a recording, among which rows of" in done.stderr
 
 
-@pytest.mark.recording
-def test_a_real_recording_without_some_of_its_diffs_ends_in_a_gap(play, recording, tmp_path):
-    path, last = without_diffs(recording, tmp_path / "r", range(200, 203))
+def test_a_recording_without_some_of_its_diffs_ends_in_a_gap(play, spot_recording, tmp_path):
+    path, last = without_diffs(spot_recording.path, tmp_path / "r", range(200, 203))
     done, summary, rows = play(path)
 
     [gap] = gaps(rows)

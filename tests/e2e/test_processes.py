@@ -47,18 +47,16 @@ def play(pipeline, recording, rows, replicas):
     return shares
 
 
-@pytest.mark.recording
-def test_the_recording_gives_the_rows_of_the_embedded_pipeline(make_pipeline, any_broker, played, recording):
-    _, embedded = played(recording, "max")
+def test_the_recording_gives_the_rows_of_the_embedded_pipeline(make_pipeline, any_broker, played, spot_recording):
+    _, embedded = played(spot_recording.path, "max")
     pipeline = make_pipeline(any_broker)
-    play(pipeline, recording, len(embedded["fair_price"]), replicas=1)
+    play(pipeline, spot_recording.path, len(embedded["fair_price"]), replicas=1)
     assert_rows(pipeline, embedded)
 
 
-@pytest.mark.recording
-def test_three_converters_and_three_storers_give_the_rows_of_one(pipeline, played, recording):
-    _, embedded = played(recording, "max")
-    shares = play(pipeline, recording, len(embedded["fair_price"]), replicas=3)
+def test_three_converters_and_three_storers_give_the_rows_of_one(pipeline, played, spot_recording):
+    _, embedded = played(spot_recording.path, "max")
+    shares = play(pipeline, spot_recording.path, len(embedded["fair_price"]), replicas=3)
     assert min(shares) > 0, "somebody had nothing to do"
     assert_rows(pipeline, embedded)
 

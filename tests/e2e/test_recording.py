@@ -1,4 +1,4 @@
-"""A real recording goes through the whole pipeline without one wrong value.
+"""A recording goes through the whole pipeline without one wrong value.
 
 The oracles are independent of the product: a naive rebuild with `Fraction`s, and the exchange's own `bookTicker`.
 """
@@ -10,25 +10,10 @@ from fractions import Fraction
 
 import pytest
 
-pytestmark = pytest.mark.recording
-
-
-BOOKS = {"spot": 3449, "usdm": 6547}
-
-
-@pytest.fixture(scope="module", params=BOOKS)
-def market(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def recording(market, real_recording):
-    return real_recording(market)
-
 
 @pytest.fixture(scope="module")
 def frames(recording):
-    with gzip.open(recording, "rt") as lines:
+    with gzip.open(recording.path, "rt") as lines:
         return [json.loads(line.split(" ", 1)[1]) for line in lines]
 
 
@@ -64,14 +49,14 @@ def last_tickers(frames):
 
 @pytest.fixture(scope="module")
 def replayed(play_into, recording, tmp_path_factory):
-    return play_into(tmp_path_factory.mktemp("replayed") / "max.db", recording, "max")
+    return play_into(tmp_path_factory.mktemp("replayed") / "max.db", recording.path, "max")
 
 
-def test_every_row_equals_an_independent_rebuild_of_the_book(replayed, market, rebuilt):
+def test_every_row_equals_an_independent_rebuild_of_the_book(replayed, recording, rebuilt):
     summary, rows = replayed
 
-    assert len(rebuilt) == BOOKS[market]
-    assert (summary["books"], summary["prices"], summary["gaps"]) == (BOOKS[market], BOOKS[market], 0)
+    assert len(rebuilt) == recording.books
+    assert (summary["books"], summary["prices"], summary["gaps"]) == (recording.books, recording.books, 0)
     assert [row["time"] for row in rows["fair_price"]] == sorted(rebuilt)
     for row in rows["fair_price"]:
         first, last, bid, bid_size, ask, ask_size = rebuilt[row["time"]]
@@ -85,7 +70,7 @@ def test_every_row_equals_an_independent_rebuild_of_the_book(replayed, market, r
         assert (row["status"], row["price"]) == ("ok", row["weighted_mid"])
 
 
-def test_every_top_equals_the_last_ticker_of_the_exchange(replayed, market, last_tickers):
+def test_every_top_equals_the_last_ticker_of_the_exchange(replayed, recording, last_tickers):
     _, rows = replayed
 
     position, compared = -1, 0
@@ -95,7 +80,7 @@ def test_every_top_equals_the_last_ticker_of_the_exchange(replayed, market, last
         if position >= 0:
             compared += 1
             assert (row["bid"], row["bid_size"], row["ask"], row["ask_size"]) == last_tickers[position][1]
-    assert compared == BOOKS[market]
+    assert compared == recording.books
 
 
 def test_sampled_books_are_the_first_of_each_second(replayed, rebuilt):
@@ -114,6 +99,6 @@ def test_sampled_books_are_the_first_of_each_second(replayed, rebuilt):
 
 def test_replaying_gives_the_same_rows_at_every_speed(replayed, played, recording):
     _, fast = replayed
-    _, slow = played(recording, "100")
+    _, slow = played(recording.path, "100")
 
     assert fast == slow

@@ -1,7 +1,6 @@
 """Every formula against the published vectors, hand-computed cases, and exact fractions as an independent oracle."""
 
 import json
-import os
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
@@ -16,8 +15,7 @@ from converter.pricing import Pricer
 from fairprice.errors import InvalidMarketData
 from fairprice.messages import CONFIGURED_VALUE, Book, Price
 
-DATA = Path(os.environ.get("FAIRPRICE_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")
-VECTORS = DATA / "fair_price_vectors.json"
+VECTORS = Path(__file__).parent / "fair_price_vectors.json"
 
 Rows = list[list[str]]
 
@@ -48,10 +46,7 @@ def name(number: str) -> str:
 
 
 def vectors() -> list[Any]:
-    if VECTORS.exists():
-        return [pytest.param(book, id=book["id"]) for book in json.loads(VECTORS.read_text())["books"]]
-    reason = f"no {VECTORS}: set FAIRPRICE_TEST_DATA to the folder that holds it"
-    return [pytest.param(None, id="absent", marks=pytest.mark.skip(reason=reason))]
+    return [pytest.param(book, id=book["id"]) for book in json.loads(VECTORS.read_text())["books"]]
 
 
 def double(exact: dict[str, Any] | None) -> float | None:

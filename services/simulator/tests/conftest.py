@@ -1,13 +1,8 @@
 import logging
-import os
 from decimal import Decimal
-from pathlib import Path
 
 import orjson
 import pytest
-
-RECORDING = "binance_spot_btcusdt_20240808.ndjson.gz"
-FUTURES_RECORDING = "binance_usdm_btcusdt_20240808.ndjson.gz"
 
 
 class NaiveBook:
@@ -45,23 +40,6 @@ def numbers(levels):
 @pytest.fixture(scope="session")
 def naive_book():
     return NaiveBook
-
-
-@pytest.fixture(scope="session")
-def real_recording():
-    return recording_called(RECORDING)
-
-
-@pytest.fixture(scope="session")
-def real_futures_recording():
-    return recording_called(FUTURES_RECORDING)
-
-
-def recording_called(name):
-    folder = Path(os.environ.get("FAIRPRICE_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
-    if not (folder / name).exists():
-        pytest.skip(f"{name} is not in {folder}; set FAIRPRICE_TEST_DATA to the folder that holds it")
-    return folder / name
 
 
 @pytest.fixture(autouse=True)

@@ -354,33 +354,21 @@ async def test_exchange_info_lists_what_was_recorded(tmp_path):
     assert [(one["symbol"], one["status"]) for one in symbols] == [("BTCUSDT", "TRADING"), ("ETHUSDT", "TRADING")]
 
 
-@pytest.mark.recording
-async def test_the_real_recording_is_played_byte_for_byte_from_its_own_snapshot_on(real_recording, naive_book):
-    with gzip.open(real_recording) as file:
+DOORS = {"spot": ("", "/api/v3"), "usdm": ("/public", "/fapi/v1")}
+
+
+async def test_a_recording_is_played_under_the_names_that_a_client_asks_for_from_its_own_snapshot_on(
+    recording, naive_book
+):
+    with gzip.open(recording.path) as file:
         lines = [line.partition(b" ")[2].strip() for line in file]
-    async with SimulatorServer(Playback([real_recording]), close_when_played=True) as server:
-        path = "/stream?streams=btcusdt@depth@100ms/btcusdt@bookTicker"
-        frames, snapshots, _ = await listen(server, path)
-    assert frames == streams_of(lines, "btcusdt@depth@100ms", "btcusdt@bookTicker")
-    assert snapshots["BTCUSDT"][1] == next(line for line in lines if line.startswith(b'{"lastUpdateId"'))
+    door, rest = DOORS[recording.market]
+    async with SimulatorServer(Playback([recording.path]), close_when_played=True) as server:
+        path = f"{door}/stream?streams=btcusdt@depth@100ms/btcusdt@bookTicker"
+        frames, snapshots, _ = await listen(server, path, rest=rest)
+    renamed = [line.replace(b"@depth@0ms", b"@depth@100ms", 1) for line in lines]
+    assert frames == streams_of(renamed, "btcusdt@depth@100ms", "btcusdt@bookTicker")
+    assert snapshots["BTCUSDT"][1] == lines[recording.snapshot_line]
     kept = naive_book(snapshots["BTCUSDT"][1])
     depth_frames = streams_of(frames, "btcusdt@depth@100ms")
-    assert sum(kept.apply(orjson.loads(frame)["data"]) for frame in depth_frames) == 3449
-
-
-@pytest.mark.recording
-async def test_the_real_recording_of_futures_is_played_under_the_names_that_a_client_asks_for(
-    real_futures_recording, naive_book
-):
-    with gzip.open(real_futures_recording) as file:
-        lines = [line.partition(b" ")[2].strip() for line in file]
-    async with SimulatorServer(Playback([real_futures_recording]), close_when_played=True) as server:
-        path = "/public/stream?streams=btcusdt@depth@100ms/btcusdt@bookTicker"
-        frames, snapshots, _ = await listen(server, path, rest="/fapi/v1")
-    recorded_diffs = streams_of(lines, "btcusdt@depth@0ms")
-    assert streams_of(frames, "btcusdt@depth@100ms") == [
-        line.replace(b"@depth@0ms", b"@depth@100ms", 1) for line in recorded_diffs
-    ]
-    assert snapshots["BTCUSDT"][1] == next(line for line in lines if line.startswith(b'{"lastUpdateId"'))
-    kept = naive_book(snapshots["BTCUSDT"][1])
-    assert sum(kept.apply(orjson.loads(frame)["data"]) for frame in streams_of(frames, "btcusdt@depth@100ms")) == 6547
+    assert sum(kept.apply(orjson.loads(frame)["data"]) for frame in depth_frames) == recording.books

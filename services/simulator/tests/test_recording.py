@@ -189,16 +189,9 @@ def test_a_recording_of_which_nothing_would_be_left_is_refused(tmp_path):
         contents([path])
 
 
-@pytest.mark.recording
-def test_the_real_recording_of_futures_is_listed(real_futures_recording):
-    found = contents([real_futures_recording])
-    assert (found.venue, found.symbols, found.misdated) == ("binance-usdm", ("BTCUSDT",), 0)
-    assert list(found.snapshots) == [(0, 55)]
-
-
-@pytest.mark.recording
-def test_the_real_recording_is_listed(real_recording):
-    found = contents([real_recording])
-    assert found.symbols == ("BTCUSDT",)
-    assert found.lines == 41_249
-    assert found.first_snapshots["BTCUSDT"].startswith(b'{"lastUpdateId":50093239218,')
+def test_a_recording_is_listed(recording):
+    found = contents([recording.path])
+    assert (found.venue, found.symbols, found.misdated) == (recording.venue, ("BTCUSDT",), 0)
+    assert found.lines == recording.lines
+    assert list(found.snapshots) == [(0, recording.snapshot_line + 1)]
+    assert found.first_snapshots["BTCUSDT"].startswith(b'{"lastUpdateId":')

@@ -12,8 +12,6 @@ class BinanceWire:
     venue = Binance()
     symbol = "BTCUSDT"
     symbols_path = "/api/v3/exchangeInfo"
-    recording = "binance_spot_btcusdt_20240808.ndjson.gz"
-    recorded_books = 3449
 
     def next_id(self, before, changes):
         return before + changes
@@ -63,8 +61,6 @@ class BinanceWire:
 class BinanceUsdmWire(BinanceWire):
     venue = BinanceUsdm()
     symbols_path = "/fapi/v1/exchangeInfo"
-    recording = "binance_usdm_btcusdt_20240808.ndjson.gz"
-    recorded_books = 6547
 
     def next_id(self, before, changes):
         return before + 977 * changes

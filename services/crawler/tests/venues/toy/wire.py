@@ -10,7 +10,6 @@ class ToyWire:
     venue = Toy()
     symbol = "BTC-USD"
     symbols_path = "/pairs"
-    recording = None
 
     def next_id(self, before, changes):
         return before + 1
