@@ -8,8 +8,9 @@ import pytest
 from converter.settings import ConverterSettings
 from crawler.settings import CrawlerSettings
 from fairprice.broker.client import BrokerSettings
+from fairprice.errors import SettingsError
 from fairprice.runtime.metrics import METRICS
-from fairprice.runtime.settings import PREFIX, VARIABLES
+from fairprice.runtime.settings import PREFIX, VARIABLES, remarks
 from gateway.settings import GatewaySettings
 from storer.settings import StorerSettings
 
@@ -40,6 +41,30 @@ def test_the_documented_default_and_meaning_are_those_of_the_code(variable):
     assert getattr(model.load({variable: default}), field) == getattr(model.load({}), field)
     assert meaning == model.model_fields[field].description
     assert example()[variable] == default
+
+
+WRONG = (
+    "1e30", "1e-30", "1e999999", "-1", "NaN", "inf", "9" * 5000, "\u0663", " ", ",", "\x00", "\ud800", "a\nb", "*", "~",
+    "..", "http://", "http://[::1", "http://h:99999", "http://" + "a" * 70 + ".com", "amqp://:x", "sqlite:///",
+    "sqlite:///a\x00b", "influxdb://h:x?org=a&bucket=b", "9" * 400 + "s", "1/0",
+)  # fmt: skip
+"""What somebody may write anywhere; nothing of it may end in a traceback."""
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_whatever_is_written_is_taken_or_refused_in_a_sentence_that_names_the_variable(variable):
+    for value in WRONG:
+        for model in SETTINGS:
+            assert refusal(model, {variable: value}).startswith(f"{variable}: "), value
+        remarks({variable: value})
+
+
+def refusal(model, environ):
+    try:
+        model.load(environ)
+    except SettingsError as error:
+        return str(error)
+    return f"{', '.join(environ)}: taken"
 
 
 @pytest.mark.parametrize("document", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=lambda path: path.name)

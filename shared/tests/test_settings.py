@@ -184,6 +184,10 @@ def test_what_a_symbol_is_read_as_is_said():
     assert remarks({"FAIRPRICE_SYMBOLS": "BTCUSDT, ETHUSDT", "PATH": "tcp://x"}) == []
 
 
+def test_what_cannot_be_read_is_no_remark_but_an_error_of_its_own_service():
+    assert remarks({"FAIRPRICE_SYMBOLS": "btcusdt,*USDT"}) == []
+
+
 def test_decimals_keep_what_was_written():
     assert load(DEPTH_BPS="1, 2.50,10").depth_bps == (Decimal(1), Decimal("2.50"), Decimal(10))
     assert str(load(DEPTH_BPS="0.1").depth_bps[0]) == "0.1"

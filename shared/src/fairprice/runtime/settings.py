@@ -194,20 +194,29 @@ def given(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def remarks(environ: Mapping[str, str]) -> list[str]:
-    """Return in sentences what of the environment is read in a way of its own, for the log."""
+    """Return in sentences what of the environment is read in a way of its own, for the log.
+
+    A value that cannot be read is passed over: it is an error of the service whose setting it is.
+    """
     links = sorted(name for name, value in environ.items() if _is_service_link(name, value))
     found = [f"passed over, since Kubernetes sets them for a Service: {', '.join(links)}"] if links else []
-    written = [part.strip() for part in environ.get("FAIRPRICE_SYMBOLS", "").split(",") if part.strip()]
+    try:
+        return found + _remarks_on_symbols(environ.get("FAIRPRICE_SYMBOLS", ""))
+    except ValueError:
+        return found
+
+
+def _remarks_on_symbols(text: str) -> list[str]:
+    written = [part.strip() for part in text.split(",") if part.strip()]
     read = [_symbol(part) for part in written]
-    found += [
+    found = [
         f"FAIRPRICE_SYMBOLS: {part} is read as {symbol}"
         for part, symbol in zip(written, read, strict=True)
         if part != symbol
     ]
-    found += [
+    return found + [
         f"FAIRPRICE_SYMBOLS: {symbol} is named {count} times" for symbol, count in Counter(read).items() if count > 1
     ]
-    return found
 
 
 def _is_unknown(name: str, value: str) -> bool:
