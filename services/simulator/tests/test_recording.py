@@ -1,4 +1,5 @@
 import gzip
+import os
 
 import orjson
 import pytest
@@ -182,10 +183,38 @@ def test_a_diff_whose_event_time_is_more_than_a_day_off_is_left_out_and_counted(
     assert contents([path]).misdated == 2
 
 
-def test_a_recording_of_which_nothing_would_be_left_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("time", "problem"),
+    [
+        (NOW_US, "a receive time in microseconds; it has to be in nanoseconds"),
+        (NOW_US // 1000, "in milliseconds; it has to be in nanoseconds"),
+        (NOW_US // 1_000_000, "in seconds; it has to be in nanoseconds"),
+        (NOW_US // 7, "does each line begin with nanoseconds"),
+    ],
+)
+def test_a_recording_in_another_unit_of_time_is_refused_by_its_name(tmp_path, time, problem):
     path = tmp_path / "recording"
-    path.write_bytes(b"".join(b"%d %b\n" % (NOW_US // 1000, diff_at(NOW_US // 1000)) for _ in range(3)))
-    with pytest.raises(RecordingError, match="does each line begin with nanoseconds"):
+    path.write_bytes(b"".join(b"%d %b\n" % (time, diff_at(NOW_US // 1000)) for _ in range(3)))
+    with pytest.raises(RecordingError, match=problem):
+        contents([path])
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "packed"])
+def test_a_byte_order_mark_is_passed_over_and_another_encoding_refused(tmp_path, pack):
+    path = tmp_path / "marked"
+    text = f"{NOW_US * 1000} {diff_at(NOW_US).decode()}\n"
+    path.write_bytes(pack(text.encode("utf-8-sig")))
+    assert [line.number for line in read(path)] == [1]
+    assert contents([path]).lines == 1
+    path.write_bytes(pack(text.encode("utf-16")))
+    with pytest.raises(RecordingError, match="UTF-16"):
+        contents([path])
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(RecordingError, match=r"is a pipe; .* write it to a file first"):
         contents([path])
 
 

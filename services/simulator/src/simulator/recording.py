@@ -1,13 +1,17 @@
 """Recordings: `<receive time, ns since epoch> <JSON>` a line, gzip or plain; read line by line, never held whole.
 
+They are read more than once, so they have to be files. A byte order mark of UTF-8 is passed over.
+
 The JSON is a combined-stream frame `{"stream":...,"data":{...}}` or the body of a REST depth snapshot. A bare body
 names no symbol: it is of the one whose update ids it fits. Wrapped it does: `{"stream":"<symbol>@snapshot","data":..}`.
 A diff whose event time is more than a day away from its receive time is left out: one of the two is wrong.
 """
 
+import codecs
 import gzip
 import io
 import re
+import stat
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +33,8 @@ NEARBY = 40
 LARGEST_MILLISECONDS = 10**14
 """A greater event time is one in microseconds."""
 DAY_US = 86_400_000_000
+UNITS = {1_000: "microseconds", 1_000_000: "milliseconds", 1_000_000_000: "seconds"}
+"""What a receive time is written in, by the nanoseconds that a unit of it lasts."""
 
 
 class RecordingError(Exception):
@@ -126,25 +132,39 @@ def read(path: Path) -> Iterator[Line]:
 
 def _is_misdated(time_ns: int, text: bytes) -> bool:
     """Whether the event time of a diff is more than a day away from its receive time."""
+    time = _event_time(text)
+    return time is not None and abs(time - time_ns // 1000) > DAY_US
+
+
+def _event_time(text: bytes) -> int | None:
+    """The event time of a frame in microseconds; None where it has none."""
     if not (found := EVENT_TIME.search(text)):
-        return False
+        return None
     time = int(found[1])
-    return abs((time if time >= LARGEST_MILLISECONDS else time * 1000) - time_ns // 1000) > DAY_US
+    return time if time >= LARGEST_MILLISECONDS else time * 1000
+
+
+def _why_misdated(text: bytes) -> str:
+    """What is wrong with a recording whose diffs are all like this one."""
+    time = int(text[: text.find(b" ")])
+    for factor, unit in UNITS.items():
+        if not _is_misdated(time * factor, text):
+            return f"its lines begin with a receive time in {unit}; it has to be in nanoseconds"
+    return "no diff was received within a day of its event time; does each line begin with nanoseconds?"
 
 
 def _texts(path: Path) -> Iterator[tuple[int, bytes]]:
     """The lines that are not blank, with their numbers; read in large pieces, much faster than line by line."""
     number, rest = 0, b""
     try:
-        with _opened(path) as file:
-            while piece := file.read1(PIECE):
-                *lines, rest = (rest + piece).split(b"\n")
-                for line in lines:
-                    number += 1
-                    if text := line.strip():
-                        yield number, text
-                if len(rest) > LONGEST_LINE:
-                    raise RecordingError(path, number + 1, f"longer than {LONGEST_LINE} bytes; is this a recording?")
+        for piece in _pieces(path):
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                number += 1
+                if text := line.strip():
+                    yield number, text
+            if len(rest) > LONGEST_LINE:
+                raise RecordingError(path, number + 1, f"longer than {LONGEST_LINE} bytes; is this a recording?")
         if text := rest.strip():
             yield number + 1, text
     except EOFError:
@@ -190,6 +210,7 @@ class _Scan:
         self.streams: dict[str, Channel] = {}
         self.lines = 0
         self.misdated = 0
+        self._misdated = b""
         self._snapshots: list[Line] = []
         self._diffs: dict[Channel, list[bytes]] = {}
         ordinary: dict[bytes, Channel] = {}
@@ -203,10 +224,8 @@ class _Scan:
                     ordinary[opening] = channel
             if channel.kind == "depth":
                 self._note_diff(channel, text)
-        if self.misdated and not self._diffs:
-            raise RecordingError(
-                path, 0, "no diff was received within a day of its event time; does each line begin with nanoseconds?"
-            )
+        if self._misdated and not self._diffs:
+            raise RecordingError(path, 0, _why_misdated(self._misdated))
 
     def _note(self, line: Line) -> Channel:
         if line.channel is not BARE_SNAPSHOT:
@@ -218,6 +237,7 @@ class _Scan:
     def _note_diff(self, channel: Channel, text: bytes) -> None:
         if _is_misdated(int(text[: text.find(b" ")]), text):
             self.misdated += 1
+            self._misdated = text
         elif channel in self._diffs:
             self._diffs[channel][-1] = text
         else:
@@ -277,7 +297,20 @@ def _owner(line: Line, symbols: tuple[str, ...], spans: dict[str, tuple[int, int
     return min(spans, key=distance) if spans else symbols[0]
 
 
+def _pieces(path: Path) -> Iterator[bytes]:
+    """What a file holds, unpacked, in pieces."""
+    with _opened(path) as file:
+        first = file.read1(PIECE)
+        if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise RecordingError(path, 1, "is written in UTF-16; write it in UTF-8")
+        yield first.removeprefix(codecs.BOM_UTF8)
+        while piece := file.read1(PIECE):
+            yield piece
+
+
 def _opened(path: Path) -> io.BufferedReader | gzip.GzipFile:
+    if stat.S_ISFIFO(path.stat().st_mode):
+        raise RecordingError(path, 0, "is a pipe; a recording is read more than once, so write it to a file first")
     with path.open("rb") as file:
         magic = file.read(2)
     return gzip.open(path, "rb") if magic == GZIP_MAGIC else path.open("rb")
