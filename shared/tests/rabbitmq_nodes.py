@@ -22,7 +22,8 @@ from ports import free_port
 DEBIAN = "/usr/lib/rabbitmq/bin"
 """What Debian has on PATH changes the user; here are the programs themselves."""
 
-START_TIMEOUT = 50
+START_TIMEOUT = 150
+"""Seconds; a busy machine takes ten times as long as an idle one."""
 PLUGINS = "[]."
 
 

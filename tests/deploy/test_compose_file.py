@@ -92,7 +92,7 @@ def test_its_version_is_pinned_in_one_place(name):
     if is_ours(name):
         assert "build" in SERVICES[name] or SERVICES[name]["pull_policy"] == "never"
     else:
-        assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+(-management)?", image)
+        assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+(-management)?(@sha256:[0-9a-f]{64})?", image)
         assert Counter(service["image"] for service in SERVICES.values())[image] == 1
 
 

@@ -25,7 +25,7 @@ ABSENT = (
     " InfluxDB 2 that has been set up"
 )
 UNKILLABLE = "needs influxd on PATH, to kill and freeze it"
-PATIENCE = 25.0
+PATIENCE = 60.0
 CONFIGURATION = Path(__file__).parents[3] / "deploy" / "influxdb"
 
 
