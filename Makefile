@@ -26,7 +26,8 @@ live: install ## the whole pipeline on Binance itself
 	@$(BIN)/python -m standalone --live
 
 services: install ## the services as processes, over the RabbitMQ and the InfluxDB that the settings name
-	@trap : INT TERM; for service in storer converter gateway crawler; do $(BIN)/python -m $$service & done; wait; wait
+	@trap : INT TERM; for service in storer converter crawler; do env -u FAIRPRICE_HTTP_PORT $(BIN)/python -m $$service & done; \
+		$(BIN)/python -m gateway & wait; wait
 
 up: ## everything in containers on Binance, with Grafana, Prometheus, RabbitMQ, InfluxDB; needs only Docker
 up-simulated: ## the same without internet: on a simulated market, with stored data of its own
