@@ -254,7 +254,7 @@ def test_a_stream_that_lags_is_waited_for_and_told_once_and_nothing_is_asked_aga
     assert feed.receive_snapshot(ahead) == []
     outputs = give_all(feed, *diffs[1:])
     assert [kind for kind, _ in facts(outputs)] == ["behind"]
-    assert facts(outputs) == [("behind", f"{round(seconds * 10) - 10} ids")], "said after a second"
+    assert facts(outputs) == [("behind", f"{round(seconds * 10) - 11} ids")], "said after a second"
     books = events(outputs)
     assert len(books) == len(diffs) - 1 - round(seconds * 10)
     assert books[0].first_update_id == ahead.update_id + 1
@@ -262,17 +262,24 @@ def test_a_stream_that_lags_is_waited_for_and_told_once_and_nothing_is_asked_aga
 
 
 def test_a_snapshot_that_is_ahead_by_less_than_a_second_is_not_worth_a_word():
-    diffs, ahead = lagging(LAG_TIME / 1_000_000)
+    diffs, ahead = lagging(LAG_TIME / 1_000_000 + 0.1)
     feed = new_feed()
     give(feed, diffs[0])
     feed.receive_snapshot(ahead)
     outputs = give_all(feed, *diffs[1:])
     assert facts(outputs) == [("behind", "0 ids")]
-    diffs, ahead = lagging(LAG_TIME / 1_000_000 - 0.1)
+    diffs, ahead = lagging(LAG_TIME / 1_000_000)
     feed = new_feed()
     give(feed, diffs[0])
     feed.receive_snapshot(ahead)
     assert facts(give_all(feed, *diffs[1:])) == []
+
+
+def test_a_thin_symbol_whose_next_diff_the_snapshot_holds_does_not_lag():
+    feed = new_feed()
+    give(feed, diff(101, 101, time=START))
+    feed.receive_snapshot(snapshot(102))
+    assert give(feed, diff(102, 102, time=START + 60_000_000)) == []
 
 
 def test_each_synchronisation_on_a_stream_that_lags_is_told():

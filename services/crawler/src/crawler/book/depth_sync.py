@@ -137,6 +137,7 @@ class DepthSync:
         self._is_first = False
         self._began = 0
         self._is_behind = False
+        self._behind_since = 0
         self._waiting: list[Waiting] = []
         self._asked = False
         self._attempt = 0
@@ -197,6 +198,7 @@ class DepthSync:
         self._began = self.newest_time
         self._forget_refresh()
         self._is_behind = False
+        self._behind_since = 0
         return self._catch_up()
 
     def interrupt(self) -> None:
@@ -249,7 +251,8 @@ class DepthSync:
         """Drop a diff that the snapshot holds already; tell when the stream is more than a second behind it."""
         self.counts["behind_snapshot"] += 1
         self._began = self._began or diff.event_time
-        if self._is_behind or diff.event_time < self._began + LAG_TIME:
+        self._behind_since = self._behind_since or diff.event_time
+        if self._is_behind or diff.event_time < self._behind_since + LAG_TIME:
             return []
         self._is_behind = True
         return [Fact(self._symbol, "behind", f"{self._update_id - diff.update_id} ids")]
