@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from crawler.book.market_data import Diff, Ticker
-from crawler.streams import Disconnected, Streams, Suspected
+from crawler.stream_events import Disconnected, Suspected
+from crawler.streams import Streams
 from crawler.venues.binance.venue import Binance
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import SystemClock

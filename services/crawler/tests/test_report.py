@@ -9,7 +9,7 @@ from crawler.book.depth_sync import Fact
 from crawler.book.feed import Feed
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
 from crawler.report import MAX_SKEW, SKEW_WINDOW, STATUS_INTERVAL, Report
-from crawler.streams import Unreadable
+from crawler.stream_events import Unreadable
 from crawler.symbols import SymbolBoard
 from crawler.venues.port import SymbolStatus
 from fairprice.messages import Book, Gap

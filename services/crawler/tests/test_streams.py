@@ -14,7 +14,8 @@ from clocks import ManualClock, settle
 from websockets.asyncio.server import serve
 
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
-from crawler.streams import Disconnected, Streams, Suspected, Unreadable
+from crawler.stream_events import Disconnected, Suspected, Unreadable
+from crawler.streams import Streams
 from crawler.venues.port import DiffHead, Limits, Reply, Shutdown
 from fairprice.errors import ExchangeUnavailable, InvalidMarketData, StartupError
 from fairprice.runtime.backoff import delays

@@ -19,7 +19,8 @@ from crawler.report import Report
 from crawler.settings import CrawlerSettings
 from crawler.snapshots import NoneLeft, SnapshotQueue
 from crawler.state import StateFile
-from crawler.streams import Disconnected, StreamEvent, Streams, Suspected, Unreadable
+from crawler.stream_events import Disconnected, StreamEvent, Suspected, Unreadable
+from crawler.streams import Streams
 from crawler.symbols import SymbolBoard
 from crawler.venues.port import Rest
 from fairprice.broker.outbox import CAPACITY_BYTES, Outbox, Sent

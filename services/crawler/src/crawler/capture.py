@@ -19,7 +19,8 @@ from crawler.book.market_data import Diff, Snapshot, Ticker
 from crawler.link import Link
 from crawler.proxy import ProxyFor
 from crawler.settings import CrawlerSettings
-from crawler.streams import Disconnected, StreamEvent, Streams, Unreadable
+from crawler.stream_events import Disconnected, StreamEvent, Unreadable
+from crawler.streams import Streams
 from crawler.venues.port import Rest
 from fairprice.errors import InvalidMarketData, NoSnapshotLeft, StartupError, TransientError
 from fairprice.runtime.backoff import delays

@@ -7,7 +7,7 @@ import structlog
 
 from crawler.book.depth_sync import Fact
 from crawler.book.feed import Feed
-from crawler.streams import Unreadable
+from crawler.stream_events import Unreadable
 from crawler.symbols import SymbolBoard
 from fairprice.messages import Book, Gap, Status
 from fairprice.runtime.clock import Clock

@@ -5,9 +5,9 @@ loses nothing; they are made due at different ages, and a new one is complete be
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -15,52 +15,23 @@ from crawler.allowance import Allowance
 from crawler.book.market_data import Diff, Snapshot, Ticker
 from crawler.group import Group, split
 from crawler.link import Link, OpenWebsocket
-from crawler.liveness import Merged, SilenceWatch
+from crawler.liveness import Merged
 from crawler.proxy import ProxyFor
+from crawler.stalls import LAG, Probe, StallWatch, silence_watch
+from crawler.stream_events import Disconnected, StreamEvent, Unreadable
 from crawler.venues.port import DiffHead, Event, Reply, Shutdown, Venue
 from crawler.websocket import open_websocket
-from fairprice.errors import ExchangeUnavailable, FatalError, InvalidError, InvalidMarketData, TransientError
+from fairprice.errors import ExchangeUnavailable, FatalError, InvalidMarketData
 from fairprice.runtime.clock import Clock, timeout
 
-WATCH_INTERVAL = 0.5
 AGE_PART = 0.95
 """Part of the age at which the exchange cuts a connection when it is made due."""
 STEADY = 10.0
 """Seconds after which a connection has proved itself: the next failure is the first of another outage."""
 LONGEST_PATIENCE = 600.0
-LAG = "lag"
-"""Why a connection is due that does not bring what another one does."""
-WITHOUT_PROBE = 6
-"""Times the silence timeout, after which symbols that nobody can ask about make their connections due."""
-LONGEST_WITHOUT_PROBE = 86400.0
 EXCERPT_BYTES = 500
 
 log = structlog.get_logger(__name__)
-
-
-class Unreadable(NamedTuple):
-    """A frame that cannot be read is as good as not received; `symbol` is whose it was, where that is known."""
-
-    symbol: str | None
-    error: str
-    frame: str
-
-
-class Disconnected(NamedTuple):
-    """The last connection that carried these symbols is gone; what is sent now is missed. The reason is for people."""
-
-    symbols: tuple[str, ...]
-    reason: str
-
-
-class Suspected(NamedTuple):
-    """These symbols' streams have stalled: updates may have been missed. The reason is for people."""
-
-    symbols: tuple[str, ...]
-    reason: str
-
-
-StreamEvent = Diff | Snapshot | Ticker | Unreadable | Disconnected | Suspected
 
 
 class Pause(Protocol):
@@ -72,10 +43,6 @@ class Pause(Protocol):
 
     async def room(self) -> None:
         """Return when there is room again."""
-
-
-Probe = Callable[[str], Awaitable[int | None]]
-"""Asks REST for the newest update id of a symbol; None when it cannot be asked now."""
 
 
 class Streams:
@@ -119,22 +86,22 @@ class Streams:
         self._connections = min(connections, venue.limits.connections)
         self._silence_timeout = silence_timeout
         self._reconnect = reconnect
-        self._probe = probe
         self._open_timeout = open_timeout
         self._reply_timeout = reply_timeout
         self._overlap = overlap
-        self._probes_at_once = probes_at_once
         self._open_websocket = open_websocket
         self._address = venue.stream_address(url)
         self._proxy = proxy(self._address)
-        self._groups = [Group(part, self._silence_watch(part)) for part in split(venue, tuple(symbols))]
+        self._groups = [
+            Group(part, silence_watch(part, silence_timeout, has_probe=probe is not None))
+            for part in split(venue, tuple(symbols))
+        ]
         self._group_of = {symbol: group for group in self._groups for symbol in group.symbols}
         decoder = venue.decoder(self._group_of)
         self._peek, self._decode = decoder.peek, decoder.decode
         self._diffs, self._tickers = Merged(), Merged()
         self._attempts = Allowance(venue.limits.attempts, share=address_share)
-        self._quiet: frozenset[str] = frozenset()
-        self._probes = 0
+        self._stalls = StallWatch(self._groups, probe, suspect=self._push, clock=clock, probes_at_once=probes_at_once)
         self._is_paused = False
         self.reconnects = 0
         self.repeats = 0
@@ -176,7 +143,7 @@ class Streams:
 
     def set_quiet(self, symbols: Iterable[str]) -> None:
         """Take the symbols that do not trade now: nobody misses them."""
-        self._quiet = frozenset(symbols)
+        self._stalls.quiet = frozenset(symbols)
 
     # What a connection brings
 
@@ -299,7 +266,9 @@ class Streams:
                 self._tasks.create_task(self._keep(group, age * number / len(places), age))
                 for number, group in enumerate(places, 1)
             ]
-            background = [self._tasks.create_task(self._watch()), self._tasks.create_task(self._await_failure())]
+            background = [self._tasks.create_task(self._await_failure())]
+            if self._reconnect:
+                background.append(self._tasks.create_task(self._stalls.run(lambda: self._is_paused)))
             await asyncio.wait(keepers)
             if self._failure.done():
                 await self._failure
@@ -388,60 +357,6 @@ class Streams:
         if not group.is_down:
             log.warning("no stream, trying until there is one", reason=reason, open=self.open)
         group.is_down = True
-
-    # Who is silent
-
-    def _silence_watch(self, symbols: tuple[str, ...]) -> SilenceWatch:
-        if self._probe:
-            return SilenceWatch(symbols, self._silence_timeout)
-        return SilenceWatch(symbols, self._silence_timeout * WITHOUT_PROBE, longest=LONGEST_WITHOUT_PROBE)
-
-    async def _watch(self) -> None:
-        while True:
-            await self._clock.sleep(WATCH_INTERVAL)
-            if self._reconnect and not self._is_paused:
-                for group in self._groups:
-                    self._watch_group(group, self._clock.monotonic())
-
-    def _watch_group(self, group: Group, now: float) -> None:
-        if not group.complete:
-            group.silence.restart(now)
-            return
-        self._find_lag(group, now)
-        self._find_stall(group, now)
-        unheard = [symbol for symbol in group.silence.unheard(group.newest, now) if symbol not in self._quiet]
-        if self._probe:
-            for symbol in unheard[: self._probes_at_once - self._probes]:
-                self._probes += 1
-                group.silence.asked(symbol)
-                self._tasks.create_task(self._ask(self._probe, group, symbol))
-        elif unheard:
-            log.warning("nobody hears symbols, opening successors", symbols=unheard[:10])
-            group.silence.lengthen(unheard, now)
-            group.silence.restart(now)
-            group.renew("silence")
-
-    def _find_lag(self, group: Group, now: float) -> None:
-        for link, symbols in group.lagging(now).items():
-            log.warning("a connection misses what another one brings, opening its successor", symbols=symbols[:10])
-            link.make_due(LAG)
-
-    def _find_stall(self, group: Group, now: float) -> None:
-        if stalled := group.silence.stalled(group.newest, now):
-            log.warning("no connection brings what REST has, opening successors", symbols=stalled[:10])
-            self._push(Suspected(tuple(stalled), "stall"))
-            group.silence.restart(now)
-            group.renew("stall")
-
-    async def _ask(self, probe: Probe, group: Group, symbol: str) -> None:
-        update_id = None
-        try:
-            update_id = await probe(symbol)
-        except (TransientError, InvalidError) as error:
-            log.debug("cannot ask for the newest update id", symbol=symbol, error=str(error))
-        finally:
-            self._probes -= 1
-        group.silence.answered(symbol, update_id, group.newest.get(symbol), self._clock.monotonic())
 
 
 def _next_patience(link: Link, lived: float, usual: float) -> float:
