@@ -256,7 +256,7 @@ async def test_both_connections_merge_into_one_stream_of_events(exchange):
 async def test_a_repeat_is_recognised_before_it_is_decoded(exchange):
     desk = Desk(exchange)
     async with running(desk):
-        decoder = desk.streams._decode.__self__
+        decoder = desk.streams._intake._decode.__self__
         before = decoder.decoded
         exchange.say("diff A 1 2")
         assert decoder.decoded == before + 1
@@ -357,7 +357,11 @@ async def test_a_reading_stop_stops_every_connection_and_nobody_is_silent_meanwh
 
 
 async def test_a_stop_that_follows_at_once_stops_again(exchange):
-    desk = Desk(exchange)
+    def refill(event):
+        desk.events.append(event)
+        desk.pause.is_full = True
+
+    desk = Desk(exchange, sink=refill)
     async with running(desk):
         first, second = exchange.open_sockets
         desk.pause.is_full = True
@@ -365,11 +369,6 @@ async def test_a_stop_that_follows_at_once_stops_again(exchange):
         first.say("diff A 3 4")
         second.say("diff A 3 4")
 
-        def refill(event):
-            desk.events.append(event)
-            desk.pause.is_full = True
-
-        desk.streams._sink = refill
         desk.pause.event.set()
         await settle()
         assert len(desk.of(Diff)) == 2

@@ -15,7 +15,7 @@ from crawler.book.feed import Feed, Output
 from crawler.book.market_data import Diff, Snapshot, Ticker
 from crawler.book.publication import Confirmed
 from crawler.proxy import ProxyFor, session
-from crawler.report import Report
+from crawler.report import Report, some
 from crawler.settings import CrawlerSettings
 from crawler.snapshots import NoneLeft, SnapshotQueue
 from crawler.state import StateFile
@@ -312,4 +312,7 @@ class Crawler:
             self._state.release()
 
     def _check_stream(self) -> str | None:
-        return None if self._streams and self._streams.open else f"not connected to {self._stream_url}"
+        if not self._streams or not self._streams.open:
+            return f"not connected to {self._stream_url}"
+        missing = self._streams.uncovered
+        return f"no connection carries {some(missing)}" if missing else None

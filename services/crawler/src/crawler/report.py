@@ -86,7 +86,7 @@ class Report:
     def problem(self) -> str | None:
         """Return in words which symbols are not in sync."""
         waiting = self.out_of_sync
-        return f"not in sync: {_some(waiting)}" if waiting else None
+        return f"not in sync: {some(waiting)}" if waiting else None
 
     def count_diff(self, event_time: int, now: int) -> None:
         """Count a diff; of all the least late one tells how the two clocks differ, in microseconds."""
@@ -205,6 +205,7 @@ def _content(status: Status) -> tuple[str, bool, str | None]:
     return status.exchange_status, status.is_halted, status.problem
 
 
-def _some(symbols: tuple[str, ...]) -> str:
+def some(symbols: tuple[str, ...]) -> str:
+    """Name the first of many symbols, and how many more there are."""
     more = len(symbols) - SHOWN_SYMBOLS
     return ", ".join(symbols[:SHOWN_SYMBOLS]) + (f" and {more} more" if more > 0 else "")

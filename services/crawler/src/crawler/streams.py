@@ -12,16 +12,15 @@ from typing import Protocol
 import structlog
 
 from crawler.allowance import Allowance
-from crawler.book.market_data import Diff, Snapshot, Ticker
 from crawler.group import Group, split
+from crawler.intake import Intake
 from crawler.link import Link, OpenWebsocket
-from crawler.liveness import Merged
 from crawler.proxy import ProxyFor
 from crawler.stalls import LAG, Probe, StallWatch, silence_watch
-from crawler.stream_events import Disconnected, StreamEvent, Unreadable
-from crawler.venues.port import DiffHead, Event, Reply, Shutdown, Venue
+from crawler.stream_events import Disconnected, StreamEvent
+from crawler.venues.port import Venue
 from crawler.websocket import open_websocket
-from fairprice.errors import ExchangeUnavailable, FatalError, InvalidMarketData
+from fairprice.errors import ExchangeUnavailable, FatalError
 from fairprice.runtime.clock import Clock, timeout
 
 AGE_PART = 0.95
@@ -29,7 +28,6 @@ AGE_PART = 0.95
 STEADY = 10.0
 """Seconds after which a connection has proved itself: the next failure is the first of another outage."""
 LONGEST_PATIENCE = 600.0
-EXCERPT_BYTES = 500
 
 log = structlog.get_logger(__name__)
 
@@ -97,19 +95,25 @@ class Streams:
             for part in split(venue, tuple(symbols))
         ]
         self._group_of = {symbol: group for group in self._groups for symbol in group.symbols}
-        decoder = venue.decoder(self._group_of)
-        self._peek, self._decode = decoder.peek, decoder.decode
-        self._diffs, self._tickers = Merged(), Merged()
+        self._intake = Intake(
+            venue.decoder(self._group_of), self._group_of, sink=sink, push=self._push, fail=self._fail, clock=clock
+        )
+        self.receive = self._intake.receive
+        """See `Owner.receive`: straight to the intake."""
         self._attempts = Allowance(venue.limits.attempts, share=address_share)
         self._stalls = StallWatch(self._groups, probe, suspect=self._push, clock=clock, probes_at_once=probes_at_once)
         self._is_paused = False
         self.reconnects = 0
-        self.repeats = 0
 
     @property
     def open(self) -> int:
         """Connections that have all that they asked for."""
         return sum(len(group.complete) for group in self._groups)
+
+    @property
+    def repeats(self) -> int:
+        """Events that another connection had brought already."""
+        return self._intake.repeats
 
     @property
     def uncovered(self) -> tuple[str, ...]:
@@ -138,7 +142,7 @@ class Streams:
         """Replace the connections that carry these symbols, all by default, as soon as their successors stand."""
         wanted = self._groups if symbols is None else {self._group_of[symbol] for symbol in symbols}
         for group in wanted:
-            self._tickers.forget(group.symbols)
+            self._intake.forget(group.symbols, diffs=False)
             group.renew(reason)
 
     def set_quiet(self, symbols: Iterable[str]) -> None:
@@ -146,20 +150,6 @@ class Streams:
         self._stalls.quiet = frozenset(symbols)
 
     # What a connection brings
-
-    def receive(self, link: Link, frame: bytes) -> None:
-        """See `Owner.receive`; what goes wrong in the sink ends the run."""
-        try:
-            head = self._peek(frame)
-            if type(head) is Ticker and self._tickers.is_newer(head.symbol, head.update_id):
-                link.carries = True
-                self._sink(head)
-            elif isinstance(head, Ticker):
-                self._take_ticker(link, head)
-            else:
-                self._take(link, frame, head)
-        except Exception as error:  # noqa: BLE001  it has to reach the caller of `run`, not the event loop
-            self._fail(error)
 
     def receive_complete(self, link: Link) -> None:
         """See `Owner.receive_complete`."""
@@ -175,8 +165,7 @@ class Streams:
         group.links.remove(link)
         if link.carries and not any(other.carries for other in group.links):
             group.lose(self._clock.monotonic())
-            self._diffs.forget(group.symbols)
-            self._tickers.forget(group.symbols)
+            self._intake.forget(group.symbols)
             try:
                 self._push(Disconnected(group.symbols, link.end_reason))
             except Exception as error:  # noqa: BLE001  as above
@@ -185,56 +174,6 @@ class Streams:
     def _fail(self, error: Exception) -> None:
         if not self._failure.done():
             self._failure.set_exception(error)
-
-    def _take(self, link: Link, frame: bytes, head: DiffHead | None) -> None:
-        now = self._clock.monotonic()
-        if head and not self._is_news(link, head.symbol, head.update_id, now):
-            return
-        try:
-            event = self._decode(frame)
-        except InvalidMarketData as error:
-            symbol = error.symbol or (head.symbol if head else None)
-            self._push(Unreadable(symbol, str(error), frame[:EXCERPT_BYTES].decode(errors="replace")))
-            return
-        if type(event) is Diff:
-            if head or self._is_news(link, event.symbol, event.update_id, now):
-                self._merge(event, now)
-        elif event is not None:
-            self._take_other(link, event, now)
-
-    def _take_other(self, link: Link, event: Event, now: float) -> None:
-        match event:
-            case Ticker():
-                self._take_ticker(link, event)
-            case Snapshot():
-                self._group_of[event.symbol].hear(link, event.symbol, event.update_id, now)
-                self._merge(event, now)
-            case Reply():
-                link.take_reply(event)
-            case Shutdown():
-                log.info("the exchange announced the end of a connection, opening its successor", open=self.open)
-                link.make_due("shutdown")
-
-    def _is_news(self, link: Link, symbol: str, update_id: int, now: float) -> bool:
-        self._group_of[symbol].hear(link, symbol, update_id, now)
-        if self._diffs.is_repeat(symbol, update_id, now):
-            self.repeats += 1
-            return False
-        return True
-
-    def _merge(self, event: Diff | Snapshot, now: float) -> None:
-        first_update_id = event.first_update_id if isinstance(event, Diff) else 0
-        if self._diffs.take(event.symbol, event.update_id, first_update_id):
-            self._group_of[event.symbol].begin_anew(event.symbol, event.update_id, now)
-        self._push(event)
-
-    def _take_ticker(self, link: Link, ticker: Ticker) -> None:
-        link.carries = True
-        if self._tickers.is_repeat(ticker.symbol, ticker.update_id, self._clock.monotonic()):
-            self.repeats += 1
-            return
-        self._tickers.take(ticker.symbol, ticker.update_id)
-        self._push(ticker)
 
     def _push(self, event: StreamEvent) -> None:
         self._sink(event)

@@ -1,0 +1,32 @@
+from random import Random
+
+import pytest
+from clocks import ManualClock
+
+from crawler.app import Crawler
+from crawler.settings import CrawlerSettings
+from fairprice.broker.memory import MemoryBroker
+
+
+class Connected:
+    """Streams of which some connections stand."""
+
+    def __init__(self, connections, uncovered=()):
+        self.open, self.uncovered = connections, uncovered
+
+
+@pytest.mark.parametrize(
+    ("streams", "problem"),
+    [
+        (None, "not connected to wss://data-stream.binance.vision"),
+        (Connected(0, ("BTCUSDT",)), "not connected to wss://data-stream.binance.vision"),
+        (Connected(1, ("BTCUSDT", "ETHUSDT")), "no connection carries BTCUSDT, ETHUSDT"),
+        (Connected(2), None),
+    ],
+)
+async def test_who_has_a_connection_for_some_of_many_symbols_only_is_not_ready(streams, problem):
+    """Books of symbols that nobody hears of stay as they are: nothing else would tell."""
+    settings = CrawlerSettings.load({}, state_dir=None)
+    crawler = Crawler(settings, MemoryBroker(), name="one", random=Random(), clock=ManualClock())
+    crawler._streams = streams
+    assert crawler.checks()["stream"]() == problem
