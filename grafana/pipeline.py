@@ -100,7 +100,7 @@ def dashboard() -> Dashboard:
         )),
         ("Machines and readers: what it costs, and for whom", (
             (_memory(), 8, 9), (_processor(), 8, 9), (_up(), 8, 9),
-            (_readers(), 12, 7), (_slow_readers(), 12, 7),
+            (_readers(), 8, 7), (_slow_readers(), 8, 7), (_versions(), 8, 7),
         )),
     ):  # fmt: skip
         if row:
@@ -654,6 +654,23 @@ def _up() -> StateTimeline:
         promql("max by (job) (up) or 0 * max by (job) (max_over_time(up[1h]))", "{{job}}"),
         names=(("down", BAD), ("up", GOOD)),
     )
+
+
+def _versions() -> Table:
+    panel = framed(
+        Table(),
+        "Which versions run",
+        "Two versions of one service are an upgrade under way, or one that stopped half-way.",
+        "none",
+        promql(f"sum by (service, version, python) ({chosen('build_info')})", "", instant=True).format(
+            PromQueryFormat.TABLE
+        ),
+    )
+    names = {"service": "Service", "version": "Version", "python": "Python", "Value": "Instances"}
+    panel.with_transformation(
+        DataTransformerConfig("organize", options={"excludeByName": {"Time": True}, "renameByName": names})
+    )
+    return panel.cell_height(TableCellHeight.SM)
 
 
 def _queues(names: dict[str, str]) -> str:

@@ -144,7 +144,7 @@ def test_what_was_looked_at_is_said_line_by_line():
 
 
 async def test_the_usual_port_gives_way_to_the_environment():
-    async with serve_health({"FAIRPRICE_HTTP_PORT": "0"}, 8002, {}) as url:
+    async with serve_health({"FAIRPRICE_HTTP_PORT": "0"}, "test", 8002, {}) as url:
         assert url.startswith("http://127.0.0.1:")
         assert not url.endswith(":8002")
 
@@ -154,5 +154,5 @@ async def test_a_port_that_nobody_has_chosen_leaves_the_usual_one(variable):
     with socket.socket() as free:
         free.bind((HOST, 0))
         port = free.getsockname()[1]
-    async with serve_health({"FAIRPRICE_HTTP_PORT": variable}, port, {}) as url:
+    async with serve_health({"FAIRPRICE_HTTP_PORT": variable}, "test", port, {}) as url:
         assert url == f"http://{HOST}:{port}"

@@ -14,6 +14,7 @@ import pytest
 import structlog
 from clocks import settle
 
+from fairprice import __version__
 from fairprice.runtime import lifecycle
 from fairprice.runtime.lifecycle import drain
 
@@ -290,7 +291,9 @@ def test_a_start_says_what_of_the_environment_it_read_in_a_way_of_its_own():
     """)
     lines = [json.loads(line) for line in err.splitlines()]
     assert code == 0
+    assert lines[0]["version"] == __version__
     assert [(line["level"], line["service"], line["event"]) for line in lines] == [
+        ("info", "test", "starting"),
         ("info", "test", "passed over, since Kubernetes sets them for a Service: FAIRPRICE_CRAWLER_PORT"),
         ("info", "test", "FAIRPRICE_SYMBOLS: btcusdt is read as BTCUSDT"),
     ]

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fairprice.runtime.metrics import BOUNDS, METRICS, Exporter, Histogram
 
-SERVICES = ("crawler", "converter", "storer", "gateway", "broker")
+SERVICES = ("build", "crawler", "converter", "storer", "gateway", "broker")
 
 
 def scrape(*samples):

@@ -6,3 +6,6 @@
 * `runtime`: settings, life cycle, back-off, health, metrics, logs
 * `errors`: one tree in three families
 """
+
+__version__ = "0.1.0"
+"""Of all of Fairprice's packages; `python -m scripts.version` sets it."""

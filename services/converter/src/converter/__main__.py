@@ -11,7 +11,7 @@ from random import Random
 from converter.app import Counters, run
 from converter.settings import ConverterSettings
 from fairprice.broker.client import BrokerSettings, broker_problem, connected
-from fairprice.runtime import lifecycle
+from fairprice.runtime import lifecycle, version
 from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.health import describe, serve_health
 
@@ -29,7 +29,7 @@ async def _run(environ: Mapping[str, str], stop: asyncio.Event) -> int:
     counters = Counters()
     async with (
         connected("converter", BrokerSettings.load(environ)) as broker,
-        serve_health(environ, PORT, broker.checks(), counters.samples, broker.samples),
+        serve_health(environ, "converter", PORT, broker.checks(), counters.samples, broker.samples),
     ):
         random = Random()  # noqa: S311  jitter
         pricing = run(settings, broker, clock=SystemClock(), random=random, stop=stop, counters=counters)
@@ -46,6 +46,7 @@ async def _check(environ: Mapping[str, str], _stop: asyncio.Event) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="converter", description="Turns books into fair prices, over RabbitMQ.")
+    parser.add_argument("--version", action="version", version=version.describe("converter"))
     parser.add_argument(
         "command", nargs="?", choices=["check"], help="check: say whether settings and servers are all right"
     )

@@ -18,7 +18,7 @@ from crawler.settings import CrawlerSettings
 from crawler.symbols import SymbolBoard
 from fairprice.broker.client import BrokerSettings, broker_problem, connected
 from fairprice.errors import ExchangeUnavailable, InvalidMarketData, StartupError
-from fairprice.runtime import lifecycle
+from fairprice.runtime import lifecycle, version
 from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.health import describe, serve_health
 
@@ -40,7 +40,9 @@ async def _run(_options: argparse.Namespace, environ: Mapping[str, str], stop: a
             settings, broker, name=socket.gethostname(), random=random, clock=clock, proxy=proxies(environ)
         )
         checks = {**broker.checks(), **crawler.checks()}
-        async with serve_health(environ, PORT, checks, crawler.samples, broker.samples, notes=crawler.notes()):
+        async with serve_health(
+            environ, "crawler", PORT, checks, crawler.samples, broker.samples, notes=crawler.notes()
+        ):
             await lifecycle.drain(crawler.run(stop), stop)
     return lifecycle.EXIT_OK
 
@@ -89,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="crawler", description="Keeps order books in sync with an exchange and publishes them."
     )
+    parser.add_argument("--version", action="version", version=version.describe("crawler"))
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("check", help="say whether settings and servers are all right")
     record = commands.add_parser("record", help="write what the exchange sends to a file, to be played later")

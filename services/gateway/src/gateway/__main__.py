@@ -9,7 +9,7 @@ from functools import partial
 from random import Random
 
 from fairprice.broker.client import BrokerSettings, broker_problem, connected
-from fairprice.runtime import lifecycle
+from fairprice.runtime import lifecycle, version
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.health import describe, process_registry
@@ -26,7 +26,7 @@ def main() -> int:
 async def _run(environ: Mapping[str, str], stop: asyncio.Event) -> int:
     settings = lifecycle.start(GatewaySettings, environ, "gateway")
     async with connected("gateway", BrokerSettings.load(environ)) as broker:
-        registry = process_registry(broker.samples)
+        registry = process_registry("gateway", broker.samples)
         serving = run(
             settings,
             broker,
@@ -49,6 +49,7 @@ async def _check(environ: Mapping[str, str], _stop: asyncio.Event) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gateway", description="Shows fair prices: page, JSON, websocket.")
+    parser.add_argument("--version", action="version", version=version.describe("gateway"))
     parser.add_argument(
         "command", nargs="?", choices=["check"], help="check: say whether settings and servers are all right"
     )

@@ -39,3 +39,5 @@ __all__ = [
     "Reply",
     "SimulatorServer",
 ]
+
+__version__ = "0.1.0"

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import platform
 import signal
 import sys
 import time
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from simulator import DIALECTS, Exchange, Playback, PortInUse, RecordingError, SimulatorServer
+from simulator import DIALECTS, Exchange, Playback, PortInUse, RecordingError, SimulatorServer, __version__
 from simulator.dialects import SPOT
 
 
@@ -54,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="simulator", description="An exchange that speaks Binance's market-data protocol."
     )
+    version = f"simulator {__version__} (Python {platform.python_version()})"
+    parser.add_argument("--version", action="version", version=version)
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: %(default)s)")
     parser.add_argument(
         "--port", type=_port, default=9000, help="port to serve on, 0: any free one (default: %(default)s)"

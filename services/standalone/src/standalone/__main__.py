@@ -13,10 +13,10 @@ import structlog
 
 from crawler.book.publication import Confirmed
 from crawler.proxy import proxies
+from fairprice import __version__
 from fairprice.errors import StartupError
-from fairprice.runtime import lifecycle, logging
+from fairprice.runtime import lifecycle
 from fairprice.runtime.clock import SystemClock
-from fairprice.runtime.settings import remarks
 from simulator import Exchange, Playback, PortInUse, RecordingError, SimulatorServer
 from standalone.app import Pipeline, Summary
 from standalone.settings import Options, Recorded, Settings, load
@@ -36,9 +36,7 @@ async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Even
     playback = _playback(options)
     recorded = Recorded(playback.dialect.name, playback.contents.symbols) if playback else None
     settings = load(environ, options, recorded)
-    logging.configure(settings.crawler.log_level, settings.crawler.log_format, "standalone")
-    for remark in remarks(environ):
-        log.info(remark)
+    lifecycle.begin_log(settings.crawler.log_level, settings.crawler.log_format, "standalone", environ)
     async with AsyncExitStack() as stack:
         if not options.live:
             server = SimulatorServer(
@@ -100,7 +98,7 @@ def _greet(options: Options, settings: Settings, url: str) -> None:
     recordings = " ".join(map(str, options.capture))
     market = "the exchange itself" if options.live else recordings or "a made-up market (nothing leaves this machine)"
     symbols, venue = ", ".join(settings.crawler.symbols), settings.crawler.venue
-    print(f"Fairprice follows {symbols} of {venue}: {market}.", file=sys.stderr)
+    print(f"Fairprice {__version__} follows {symbols} of {venue}: {market}.", file=sys.stderr)
     print(f"  page      {url}/", file=sys.stderr)
     print(f"  JSON      {url}/api/prices", file=sys.stderr)
     print(f"  database  {options.database}", file=sys.stderr)

@@ -8,7 +8,6 @@ from functools import partial
 from random import Random
 
 import structlog
-from prometheus_client import CollectorRegistry
 
 import converter.app
 import gateway.app
@@ -20,7 +19,8 @@ from fairprice.broker.memory import MemoryBroker
 from fairprice.runtime import lifecycle
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import Clock
-from fairprice.runtime.metrics import Exporter, Sample
+from fairprice.runtime.health import process_registry
+from fairprice.runtime.metrics import Sample
 from fairprice.topology import BOOKS_CONVERTER, BOOKS_STORER, DEAD_LETTERS, PRICES_STORER, UNROUTED
 from standalone.settings import Settings
 from storer.stores.port import Store
@@ -87,8 +87,7 @@ class Pipeline:
             confirmed=confirmed,
             proxy=proxy,
         )
-        self._registry = CollectorRegistry()
-        self._registry.register(Exporter(self._samples))
+        self._registry = process_registry(NAME, self._samples)
 
     async def run(self, stop: asyncio.Event) -> Summary:
         """Run until `stop` is set or a replay has ended, store what is under way, and sum up."""

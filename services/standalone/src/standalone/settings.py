@@ -8,6 +8,7 @@ from pathlib import Path
 from converter.settings import ConverterSettings
 from crawler.settings import CrawlerSettings
 from fairprice.errors import SettingsError
+from fairprice.runtime import version
 from gateway.settings import GatewaySettings
 from storer.settings import StorerSettings
 
@@ -124,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Fairprice in one process: a market, the order books, the fair prices, a database and a page.",
         epilog="Settings come from FAIRPRICE_* variables; README.md lists them.",
     )
+    parser.add_argument("--version", action="version", version=version.describe("standalone"))
     parser.add_argument(
         "--capture",
         type=Path,

@@ -13,7 +13,7 @@ import aiohttp
 
 from fairprice.broker.client import BrokerSettings, broker_problem, connected
 from fairprice.errors import SettingsError, StoreUnavailable
-from fairprice.runtime import lifecycle
+from fairprice.runtime import lifecycle, version
 from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.health import describe, serve_health
 from storer.app import Counters, run
@@ -57,7 +57,7 @@ async def _run(_options: argparse.Namespace, environ: Mapping[str, str], stop: a
     try:
         async with connected("storer", BrokerSettings.load(environ)) as broker:
             checks = {**broker.checks(), **counters.checks()}
-            async with serve_health(environ, PORT, checks, counters.samples, broker.samples):
+            async with serve_health(environ, "storer", PORT, checks, counters.samples, broker.samples):
                 random = Random()  # noqa: S311  jitter
                 storing = run(settings, broker, store, clock=SystemClock(), random=random, stop=stop, counters=counters)
                 await lifecycle.drain(storing, stop)
@@ -98,6 +98,7 @@ async def _provision(options: argparse.Namespace, environ: Mapping[str, str], _s
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="storer", description="Stores prices, books and gaps.")
+    parser.add_argument("--version", action="version", version=version.describe("storer"))
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("check", help="say whether settings and servers are all right")
     description = (

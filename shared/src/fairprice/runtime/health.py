@@ -1,8 +1,9 @@
 """`/livez`, `/readyz` and `/metrics` of a service, the server that answers them, and what `<service> check` prints."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from errno import EACCES, EADDRINUSE
+from functools import partial
 from itertools import chain
 from types import MappingProxyType
 
@@ -10,7 +11,9 @@ import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 
+from fairprice import __version__
 from fairprice.errors import StartupError
+from fairprice.runtime import version
 from fairprice.runtime.metrics import Exporter, Sample
 from fairprice.runtime.settings import HttpSettings, given
 
@@ -46,17 +49,23 @@ def _found(checks: Mapping[str, Check]) -> dict[str, str]:
     return {name: problem for name, check in checks.items() if (problem := check())}
 
 
-def process_registry(*samples: Callable[[], Iterable[Sample]]) -> CollectorRegistry:
-    """Return what `/metrics` tells of a process: its memory and processor time, and these samples."""
+def process_registry(service: str, *samples: Callable[[], Iterable[Sample]]) -> CollectorRegistry:
+    """Return what `/metrics` tells of a process: its version, memory and processor time, and these samples."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(Exporter(lambda: chain.from_iterable(read() for read in samples)))
+    sources: tuple[Callable[[], Iterable[Sample]], ...] = (partial(_build_info, service), *samples)
+    registry.register(Exporter(lambda: chain.from_iterable(read() for read in sources)))
     return registry
+
+
+def _build_info(service: str) -> Iterator[Sample]:
+    yield "build_info", (service, __version__, version.PYTHON), 1
 
 
 @asynccontextmanager
 async def serve_health(
     environ: Mapping[str, str],
+    service: str,
     port: int,
     checks: Mapping[str, Check],
     *samples: Callable[[], Iterable[Sample]],
@@ -64,7 +73,7 @@ async def serve_health(
 ) -> AsyncIterator[str]:
     """Serve `/livez`, `/readyz` and `/metrics` on the usual port, or where the environment says; yield the URL."""
     settings = HttpSettings.load({"FAIRPRICE_HTTP_PORT": str(port)} | given(environ))
-    routes = health_routes(checks, process_registry(*samples), notes)
+    routes = health_routes(checks, process_registry(service, *samples), notes)
     async with serve(routes, settings.http_host, settings.http_port) as url:
         yield url
 

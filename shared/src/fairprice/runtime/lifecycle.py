@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 import structlog
 import uvloop
 
+from fairprice import __version__
 from fairprice.errors import FatalError
-from fairprice.runtime import logging
+from fairprice.runtime import logging, version
 from fairprice.runtime.settings import ServiceSettings, remarks
 
 EXIT_OK = 0
@@ -41,15 +42,21 @@ log = structlog.get_logger(__name__)
 
 
 def start(settings: type[Settings], environ: Mapping[str, str], service: str, *, quiet: bool = False) -> Settings:
-    """Load a service's settings, set up its log and say there what of the environment was read in a way of its own.
+    """Load a service's settings and set up its log; that begins with the version and what was read in a way of its own.
 
     `quiet`, for commands that print what they found, logs errors only. Raises `SettingsError`.
     """
     loaded = settings.load(environ)
-    logging.configure("error" if quiet else loaded.log_level, loaded.log_format, service)
+    begin_log("error" if quiet else loaded.log_level, loaded.log_format, service, environ)
+    return loaded
+
+
+def begin_log(level: logging.Level, log_format: logging.Format, service: str, environ: Mapping[str, str]) -> None:
+    """Set up the log; its first line says which version starts."""
+    logging.configure(level, log_format, service)
+    log.info("starting", version=__version__, python=version.PYTHON)
     for remark in remarks(environ):
         log.info(remark)
-    return loaded
 
 
 def run(main: Main, *, unfinished: str = "what was not confirmed comes again") -> int:

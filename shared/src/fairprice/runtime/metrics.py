@@ -28,6 +28,11 @@ class Metric:
 
 
 METRICS = (
+    Metric(
+        "build_info",
+        "1 for what runs: which service in which version on which Python",
+        ("service", "version", "python"),
+    ),
     Metric("crawler_frames_total", "Frames of the exchange by kind; invalid ones cannot be read", ("venue", "kind")),
     Metric("crawler_connections", "Open stream connections", ("venue",)),
     Metric("crawler_reconnects_total", "Stream connections that were lost and made again", ("venue",)),

@@ -1,0 +1,64 @@
+"""One version for all packages, told by each command, metric and log."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client import generate_latest
+
+import fairprice
+from fairprice.runtime.health import process_registry
+from fairprice.runtime.version import PYTHON
+from scripts import version
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("crawler", "converter", "storer", "gateway", "simulator", "standalone")
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A tree of the files that tell the version."""
+    for path in version.places(ROOT):
+        target = tmp_path / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    return tmp_path
+
+
+def test_all_packages_have_one_version():
+    assert set(version.read(ROOT).values()) == {fairprice.__version__}
+
+
+def test_the_version_is_set_everywhere_at_once(copy, capsys):
+    assert version.main(["9.8.7rc1"], copy) == 0
+    assert set(version.read(copy).values()) == {"9.8.7rc1"}
+    assert capsys.readouterr().out == "9.8.7rc1\n"
+    assert version.main(["--tag", "v9.8.7rc1"], copy) == 0
+    assert version.main(["--tag", "v9.8.7"], copy) == 1
+
+
+def test_packages_that_disagree_are_named(copy, capsys):
+    path = copy / "shared" / "pyproject.toml"
+    path.write_text(version.PATTERN.sub(r"\g<1>7.7.7\g<3>", path.read_text()))
+    assert version.main([], copy) == 1
+    assert f"7.7.7  {path}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", ["1", "v1.2.3", "1.2.3-beta", "01.2.3"])
+def test_what_is_no_version_is_refused(copy, wrong):
+    with pytest.raises(SystemExit):
+        version.main([wrong], copy)
+    assert set(version.read(copy).values()) == {fairprice.__version__}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_tells_its_version(command):
+    done = subprocess.run([sys.executable, "-m", command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{command} {fairprice.__version__} (Python {PYTHON})\n"
+
+
+def test_a_process_tells_its_version_to_prometheus():
+    labels = f'python="{PYTHON}",service="crawler",version="{fairprice.__version__}"'
+    assert f"fairprice_build_info{{{labels}}} 1.0" in generate_latest(process_registry("crawler")).decode()
