@@ -6,11 +6,15 @@ PACKAGES := shared services/crawler services/converter services/storer services/
 MODULES := fairprice crawler converter storer gateway simulator standalone grafana
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
+PYTEST := $(BIN)/python -m pytest -q
+SERVERS := (rabbitmq or influxdb)
+LOCAL := not rabbitmq and not influxdb and not compose
+
 COMPOSE := docker compose
 PROJECTS := $(COMPOSE) ls --quiet --filter name='^fairprice(-simulated)?$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo live services up up-simulated down passwords test recordings check format bench bench-peers lock clean
+.PHONY: help install install-dev demo live services up up-simulated down passwords test test-fast test-servers test-containers recordings check format bench bench-peers lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,18 +50,29 @@ passwords: ## where to log in to the containers, as whom and with what
 	@project=$$($(PROJECTS) | tail -n 1); test "$$project" || { echo "Nothing is up. Start it with: make up"; exit 1; }; \
 		$(COMPOSE) --project-name $$project run --rm passwords
 
-test: install-dev ## every test that needs no server
-	@$(BIN)/python -m pytest -q
+test: install-dev ## every test that needs no server, on all cores
+	@$(PYTEST) -n auto --dist worksteal -m '$(LOCAL)'
+
+test-fast: install-dev ## of these the pure ones and those in one process
+	@$(PYTEST) -n auto --dist worksteal -m '$(LOCAL) and not slow'
+
+test-servers: install-dev ## the tests on real servers, on PATH or by address (CONTRIBUTING.md)
+	@$(PYTEST) -m '$(SERVERS) and not compose'
+
+test-containers: install-dev ## docker-compose.yml as a running stack; needs a Docker engine and some minutes
+	@FAIRPRICE_TEST_COMPOSE=1 $(PYTEST) -m compose
 
 recordings: ## fetch the real recordings that tests and benchmarks play where they are there; needs the internet
 	@$(PYTHON) scripts/fetch_recordings.py
 
-check: install-dev ## what CI runs: format, lint, types, import contracts, tests
+check: install-dev ## what CI runs: format, lint, types, import contracts, all tests
 	@$(BIN)/ruff format --check --quiet . && echo "format: clean"
 	@$(BIN)/ruff check --quiet . && echo "lint: clean"
 	@$(BIN)/mypy $(MODULES:%=-p %)
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory test-servers
+	@test -z "$$FAIRPRICE_TEST_COMPOSE" || $(MAKE) --no-print-directory test-containers
 
 format: install-dev ## format the code and sort the imports
 	@$(BIN)/ruff check --quiet --fix . && $(BIN)/ruff format --quiet .

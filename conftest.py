@@ -41,11 +41,10 @@ def spot_recording(request: pytest.FixtureRequest) -> Recording:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say in one line what was skipped and how to enable it."""
+    """Say what was skipped and how to enable it, one line a reason."""
     reasons = Counter(_reason(report.longrepr) for report in terminalreporter.stats.get("skipped", []))
-    if reasons:
-        told = "; ".join(f"{reason.removeprefix('Skipped: ')} ({count})" for reason, count in reasons.items())
-        terminalreporter.write_line(f"Skipped {reasons.total()} tests: {told}")
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"skipped {count}: {reason.removeprefix('Skipped: ')}")
 
 
 def _reason(longrepr: Any) -> str:
