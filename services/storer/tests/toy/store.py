@@ -1,0 +1,130 @@
+"""A store of one JSON file, for `docs/adding-a-store.md`: every rule of the port in its smallest form.
+
+The whole file is written anew with each batch, so it is for a few thousand rows.
+"""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from fairprice.errors import StartupError, StoreUnavailable
+from storer.measurements import REVISION, Point
+from storer.stores.port import Rejection
+from storer.stores.worker import Worker
+
+Key = tuple[str, str, str, int]
+Row = dict[str, Any]
+
+LARGEST = 2**63 - 1
+
+
+async def open_json(path: Path) -> "JsonStore":
+    """Open the file at `path`; raises `StartupError` when it cannot be written, or is of another kind."""
+    worker = Worker("json")
+    try:
+        rows = await worker.do(lambda: _read(path))
+        await worker.do(lambda: _save(path, rows))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        worker.end()
+        raise StartupError(f"cannot store in {path}: {error}") from error
+    return JsonStore(path, rows, worker)
+
+
+class JsonStore:
+    """See `Store`; made by `open_json`."""
+
+    def __init__(self, path: Path, rows: dict[Key, Row], worker: Worker) -> None:
+        self._path = path
+        self._rows = rows
+        self._worker = worker
+
+    async def write(self, points: Sequence[Point]) -> list[Rejection]:
+        """See `Store.write`."""
+        return await self._worker.do(lambda: self._write(points))
+
+    async def ping(self) -> None:
+        """See `Store.ping`."""
+        await self._worker.do(lambda: self._write(()))
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        try:
+            async with asyncio.timeout(3):
+                await self._worker.do(lambda: None)  # what was begun is done before
+        except TimeoutError:
+            pass
+        finally:
+            self._worker.end()
+
+    def _write(self, points: Sequence[Point]) -> list[Rejection]:
+        """Keep the points or none of them; the worker does one batch after the other."""
+        rows = dict(self._rows)
+        rejections = []
+        for index, point in enumerate(points):
+            if reason := _why_never(point):
+                rejections.append(Rejection(index, reason))
+            else:
+                _keep(rows, point)
+        try:
+            _save(self._path, rows)
+        except OSError as error:
+            raise StoreUnavailable(f"{self._path}: {error}") from error
+        self._rows = rows
+        return rejections
+
+
+def _keep(rows: dict[Key, Row], point: Point) -> None:
+    """Let a point take the place of the one with its key, unless that one is a later revision."""
+    key = (point.measurement, point.venue, point.symbol, point.time)
+    revision = REVISION[point.measurement]
+    if key not in rows or rows[key][revision] <= point.fields[revision]:
+        decimals = {name: text and float(text) for name, text in point.decimals.items()}
+        rows[key] = {**point.fields, **decimals}
+
+
+def _why_never(point: Point) -> str | None:
+    """Return why no repetition would bring this point in, None where it can be kept."""
+    if not 0 <= point.time <= LARGEST:
+        return f"the time {point.time} is out of range"
+    for name, value in point.fields.items():
+        if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
+            return f"{name} is out of range: {value}"
+        if isinstance(value, str) and not _is_unicode(value):
+            return f"{name} is no text: {value!r}"
+    return None
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _read(path: Path) -> dict[Key, Row]:
+    if not path.exists():
+        return {}
+    return {
+        (row["measurement"], row["venue"], row["symbol"], row["time"]): row["fields"]
+        for row in orjson.loads(path.read_bytes())
+    }
+
+
+def _save(path: Path, rows: dict[Key, Row]) -> None:
+    """Put the new file in the place of the old one, whole and on the disk, or leave the old one."""
+    listed = [
+        {"measurement": measurement, "venue": venue, "symbol": symbol, "time": time, "fields": fields}
+        for (measurement, venue, symbol, time), fields in rows.items()
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    with new.open("wb") as file:
+        file.write(orjson.dumps(listed))
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
