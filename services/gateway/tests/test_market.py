@@ -159,6 +159,13 @@ def test_symbols_are_bounded(make):
     for number in range(8):
         market.take(line.replace(b"BTCUSDT", b"S%d" % number), at())
     assert [key.symbol for key in market.names()] == [f"S{number}" for number in range(5)]
+    assert market.note() == "3 symbols are not shown: the page has room for 5"
+
+
+def test_nothing_is_noted_while_there_is_room(make):
+    market = Market(Limits(max_symbols=1))
+    market.take(lines(make.price(1)), at())
+    assert market.note() is None
 
 
 def test_a_line_is_passed_on_as_it_came(market, make):

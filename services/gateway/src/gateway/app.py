@@ -70,7 +70,10 @@ async def run(
     market = Market(limits, [Key(*each) for each in expected])
     gateway = Gateway(settings, market, Audience(max_listeners), checks, clock)
     registry.register(Exporter(gateway.samples))
-    routes = [*health_routes({**checks, "prices": gateway.problem}, registry, notes), *gateway.routes()]
+    routes = [
+        *health_routes({**checks, "prices": gateway.problem}, registry, {**notes, "page": market.note}),
+        *gateway.routes(),
+    ]
     watch = partial(_watch, broker, capacity=tap_capacity, back_off=back_off, stop=stop, clock=clock)
     async with serve(routes, settings.http_host, settings.http_port) as url:
         try:

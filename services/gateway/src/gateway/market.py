@@ -32,7 +32,7 @@ class Market:
         self._limits = limits
         self._instruments: dict[Key, Instrument] = {}
         self._by_symbol: defaultdict[str, list[Instrument]] = defaultdict(list)
-        self._refused = False
+        self._not_shown: set[Key] = set()
         self._expected = frozenset(expected)
         for key in expected:
             self._instrument(key)
@@ -111,6 +111,12 @@ class Market:
         late = [each for each in self if self._is_followed(each, heard, now)]
         return "; ".join(text for each in late if (text := self._lateness(each, now))) or None
 
+    def note(self) -> str | None:
+        """Return in words how many symbols are not shown because there are too many."""
+        if not self._not_shown:
+            return None
+        return f"{len(self._not_shown)} symbols are not shown: the page has room for {self._limits.max_symbols}"
+
     def _take(self, line: bytes, received: Moment) -> Key | None:
         """Return the symbol of a line that is news."""
         fields = read_fields(line)
@@ -140,12 +146,12 @@ class Market:
         found = self._instruments.get(key)
         if found is None and len(self._instruments) < self._limits.max_symbols:
             found = self._instruments[key] = Instrument(key, self._limits)
+            self._not_shown.discard(key)
             insort(self._by_symbol[key.symbol], found, key=lambda each: each.key)
-        elif found is None and not self._refused:
-            self._refused = True
-            log.warning(
-                "too many symbols, later ones are not shown", shown=self._limits.max_symbols, first_not_shown=str(key)
-            )
+        elif found is None and key not in self._not_shown and len(self._not_shown) < self._limits.max_symbols:
+            if not self._not_shown:
+                log.warning("too many symbols, later ones are not shown", shown=len(self._instruments), first=str(key))
+            self._not_shown.add(key)
         return found
 
     def _is_forgotten(self, instrument: Instrument, now: float) -> bool:
