@@ -19,7 +19,7 @@ class _Outage:
 
     reason: str = ""
     failures: int = 0
-    told: set[str] = field(default_factory=set)
+    reported: set[str] = field(default_factory=set)
 
 
 class Troubles:
@@ -30,16 +30,16 @@ class Troubles:
         self._outages: dict[str, _Outage] = {}
 
     def note_failure(self, queue: str, error: StoreUnavailable) -> None:
-        """Note that the store did not take a batch of the queue, and tell a reason that was not told before."""
+        """Note that the store did not take a batch of the queue, and report a reason that was not reported before."""
         outage = self._outages.setdefault(queue, _Outage())
         outage.reason = str(error)
         outage.failures += 1
-        if outage.reason not in outage.told and len(outage.told) < MOST_REASONS:
-            outage.told.add(outage.reason)
+        if outage.reason not in outage.reported and len(outage.reported) < MOST_REASONS:
+            outage.reported.add(outage.reason)
             log.error("the store takes nothing; keeping what came and trying again", queue=queue, error=outage.reason)
 
     def note_success(self, queue: str) -> None:
-        """Note that the store took a batch of the queue, and tell it after an outage."""
+        """Note that the store took a batch of the queue, and report the end of an outage."""
         if outage := self._outages.pop(queue, None):
             log.info("the store works again", queue=queue, failures=outage.failures)
 

@@ -186,11 +186,11 @@ class InfluxStore:
             return _Refusal(_refused_lines(_text(error)), f"InfluxDB refused it with {status}: {text}")
         if not 300 <= status < 500 or status in _PASSING:
             raise self._unavailable(f"answered {status}: {text}", _seconds(error.retry_after)) from error
-        told = f"answered {status}: {text}; {_REMEDIES.get(status, _OTHER_REMEDY)}"
+        problem = f"answered {status}: {text}; {_REMEDIES.get(status, _OTHER_REMEDY)}"
         if status == 401 and self._guards_ping:
-            told += f"; or {PERHAPS_3}"
+            problem += f"; or {PERHAPS_3}"
         renewed = status in {401, 403} and self._read_token()
-        raise self._unavailable(told, None if renewed else SLOWLY) from error
+        raise self._unavailable(problem, None if renewed else SLOWLY) from error
 
     def _read_token(self) -> bool:
         """Take the token as it is now; return whether it is another than before."""

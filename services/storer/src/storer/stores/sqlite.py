@@ -6,8 +6,8 @@ can be written to for ever without an error, so each write looks whether the pat
 
 import asyncio
 import sqlite3
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,16 +16,14 @@ import structlog
 
 from fairprice.errors import StartupError, StoreUnavailable
 from fairprice.messages import Gap
-from storer.measurements import REVISION, Point, Value, gap_point
+from storer.measurements import Point, gap_point
 from storer.stores.port import Rejection
+from storer.stores.sql import KEY, Shape, by_shape, columns_of, create_table, quoted, row_of, upsert
 from storer.stores.worker import Worker
 
-KEY = ("venue", "symbol", "time")
 MAX_COLUMNS = 2000
 """SQLite's own limit (https://www.sqlite.org/limits.html)."""
 
-Shape = tuple[str, ...]
-"""A measurement and the names of a point's fields."""
 FileId = tuple[int, int] | None
 """Device and inode; None: there is no such file."""
 
@@ -137,7 +135,7 @@ class SqliteStore:
         try:
             connection.execute("BEGIN IMMEDIATE")
             rejections = [
-                rejection for shape, rows in _by_shape(points).items() for rejection in self._insert(shape, rows)
+                rejection for shape, rows in by_shape(points).items() for rejection in self._insert(shape, rows)
             ]
             connection.execute("COMMIT")
         except sqlite3.Error:
@@ -187,9 +185,9 @@ class SqliteStore:
             reason = f"{measurement} would have more than {MAX_COLUMNS} columns"
             return [Rejection(index, reason) for index, _ in rows]
         self._add_missing_columns(measurement, rows[0][1])
-        statement = _upsert(measurement, fields)
+        statement = upsert(measurement, fields)
         try:
-            self._connection.executemany(statement, (_row(point) for _, point in rows))
+            self._connection.executemany(statement, (row_of(point) for _, point in rows))
         except _BAD_ROW:
             return self._insert_singly(statement, rows)  # also those before the bad one: again changes nothing
         return []
@@ -198,26 +196,26 @@ class SqliteStore:
         rejections = []
         for index, point in rows:
             try:
-                self._connection.execute(statement, _row(point))
+                self._connection.execute(statement, row_of(point))
             except _BAD_ROW as error:
                 rejections.append(Rejection(index, f"SQLite takes no such row: {error}"))
         return rejections
 
     def _add_missing_columns(self, measurement: str, sample: Point) -> None:
         known = self._known_columns(measurement)
-        columns = _columns(sample)
+        columns = columns_of(sample)
         missing = [column for name, column in columns.items() if name not in known]
         if not known:
-            self._connection.execute(_create(measurement, missing))
+            self._connection.execute(create_table(measurement, missing))
         else:
             for column in missing:
-                self._connection.execute(f"ALTER TABLE {_quoted(measurement)} ADD COLUMN {column}")
+                self._connection.execute(f"ALTER TABLE {quoted(measurement)} ADD COLUMN {column}")
         known.update(KEY, columns)
 
     def _known_columns(self, measurement: str) -> set[str]:
         """Return the table's columns; none where there is no table yet."""
         if measurement not in self._columns:
-            rows = self._connection.execute(f"PRAGMA table_info({_quoted(measurement)})")
+            rows = self._connection.execute(f"PRAGMA table_info({quoted(measurement)})")
             self._columns[measurement] = {row[1] for row in rows}
         return self._columns[measurement]
 
@@ -235,7 +233,7 @@ def _connect(path: Path, patience: float, origin: str | None) -> _Database:
         connection.execute("BEGIN IMMEDIATE")
         if origin:
             _mark(connection, origin)
-        connection.execute(_create(_NO_GAP.measurement, _columns(_NO_GAP).values(), "IF NOT EXISTS"))
+        connection.execute(create_table(_NO_GAP.measurement, columns_of(_NO_GAP).values(), "IF NOT EXISTS"))
         connection.execute("COMMIT")
         return _Database(connection, _file_ids(path))
     except (OSError, sqlite3.Error):
@@ -289,51 +287,3 @@ def _explain(path: Path, error: Exception) -> str:
     if "not a database" in str(error):
         return "the file is something else than a SQLite database; name another file with --database"
     return f"{error}; check that the folder and the file are writable"
-
-
-def _by_shape(points: Iterable[Point]) -> dict[Shape, list[tuple[int, Point]]]:
-    shapes: defaultdict[Shape, list[tuple[int, Point]]] = defaultdict(list)
-    for index, point in enumerate(points):
-        shapes[point.measurement, *point.fields, *point.decimals].append((index, point))
-    return shapes
-
-
-def _row(point: Point) -> tuple[Value, ...]:
-    decimals = (None if text is None else float(text) for text in point.decimals.values())
-    return (point.venue, point.symbol, point.time, *point.fields.values(), *decimals)
-
-
-def _columns(sample: Point) -> dict[str, str]:
-    """Return the definitions of the columns beside the key that a point needs, by name."""
-    kinds = {name: _affinity(value) for name, value in sample.fields.items()} | dict.fromkeys(sample.decimals, "REAL")
-    return {name: f"{_quoted(name)} {kind}" for name, kind in kinds.items()}
-
-
-def _create(measurement: str, columns: Iterable[str], unless: str = "") -> str:
-    key = ("time INTEGER NOT NULL", "venue TEXT NOT NULL", "symbol TEXT NOT NULL")
-    return (
-        f"CREATE TABLE {unless} {_quoted(measurement)} ({', '.join((*key, *columns))}, "
-        f"PRIMARY KEY ({', '.join(KEY)})) WITHOUT ROWID"
-    )
-
-
-def _upsert(measurement: str, fields: Iterable[str]) -> str:
-    names = [_quoted(field) for field in fields]
-    columns = [*KEY, *names]
-    table, revision = _quoted(measurement), _quoted(REVISION[measurement])
-    places = ", ".join("?" for _ in columns)
-    updates = ", ".join(f"{name} = excluded.{name}" for name in names)
-    return (
-        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places}) "  # noqa: S608  every name is quoted
-        f"ON CONFLICT ({', '.join(KEY)}) DO UPDATE SET {updates} WHERE excluded.{revision} >= {table}.{revision}"
-    )
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _affinity(value: Value) -> str:
-    if isinstance(value, str):
-        return "TEXT"
-    return "INTEGER" if isinstance(value, int) else "REAL"
