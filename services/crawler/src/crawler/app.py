@@ -14,6 +14,7 @@ from crawler.book.depth_sync import Fact, SnapshotRequest
 from crawler.book.feed import Feed, Output
 from crawler.book.market_data import Diff, Snapshot, Ticker
 from crawler.book.publication import Confirmed
+from crawler.checkpoint import Checkpoint
 from crawler.proxy import ProxyFor, session
 from crawler.report import Report, some
 from crawler.settings import CrawlerSettings
@@ -23,7 +24,7 @@ from crawler.stream_events import Disconnected, StreamEvent, Suspected, Unreadab
 from crawler.streams import Streams
 from crawler.symbols import SymbolBoard
 from crawler.venues.port import Rest
-from fairprice.broker.outbox import CAPACITY_BYTES, Outbox, Sent
+from fairprice.broker.outbox import CAPACITY_BYTES, Outbox
 from fairprice.broker.port import Broker
 from fairprice.errors import TransientError
 from fairprice.messages import BOOKS_TYPE, Book, Gap
@@ -52,8 +53,8 @@ class Crawler:
     """Follows the symbols of its settings and publishes to `books`.
 
     `name` tells this instance from others. `confirmed` is where an earlier run ended, for whoever keeps no state in a
-    file. A replay ends when the exchange has closed the stream, the end of a
-    recording; it keeps no state, and its books depend on nothing but what was recorded.
+    file. A replay ends when the exchange has closed the stream, the end of a recording; it keeps no state, and its
+    books depend on nothing but what was recorded.
     """
 
     def __init__(
@@ -83,23 +84,11 @@ class Crawler:
         self._list_interval = list_interval
         self._last_snapshots_timeout = last_snapshots_timeout
         self._rest_proxy = proxy(self._rest_url)
-        self._state = StateFile.claim(settings.state_dir, self._venue.name) if settings.state_dir else None
-        self._confirmed = self._state.load() if self._state else dict(confirmed)
-        self._saving = asyncio.Lock()
-        self._is_saved = True
+        file = StateFile.claim(settings.state_dir, self._venue.name) if settings.state_dir else None
+        self._checkpoint = Checkpoint(file, confirmed)
         self._board = SymbolBoard(settings.symbols)
         self._feeds = {symbol: self._feed(symbol, name) for symbol in settings.symbols}
-        self._outbox = Outbox(
-            broker,
-            BOOKS,
-            BOOKS_TYPE,
-            f"crawler/{name}",
-            confirmed=self._confirm,
-            prepare=self._prepare if self._state else None,
-            clock=clock,
-            back_off=partial(delays, random),
-            capacity_bytes=capacity_bytes,
-        )
+        self._outbox = self._make_outbox(broker, name, capacity_bytes)
         self._report = Report(self._venue.name, name, self._feeds, self._board, clock)
         self._rest: Rest | None = None
         self._streams: Streams | None = None
@@ -129,7 +118,7 @@ class Crawler:
                 for task in (stopped, *background):
                     task.cancel()
         finally:
-            await self._end_state()
+            await self._checkpoint.end()
 
     def checks(self) -> dict[str, Check]:
         """Return what has to be true for the crawler to be ready."""
@@ -154,13 +143,26 @@ class Crawler:
             yield "crawler_snapshots_total", (venue, "fetched"), self._snapshots.fetched
             yield "crawler_snapshots_total", (venue, "failed"), self._snapshots.failed
 
+    def _make_outbox(self, broker: Broker, name: str, capacity_bytes: int) -> Outbox:
+        return Outbox(
+            broker,
+            BOOKS,
+            BOOKS_TYPE,
+            f"crawler/{name}",
+            confirmed=self._checkpoint.confirm,
+            prepare=self._checkpoint.prepare,
+            clock=self._clock,
+            back_off=partial(delays, self._random),
+            capacity_bytes=capacity_bytes,
+        )
+
     def _feed(self, symbol: str, name: str) -> Feed:
         feed = partial(Feed, self._venue.name, symbol, name, levels=self._settings.book_levels)
         if self._replay:
             return feed(
                 verify=self._venue.verify, buffer_diffs=REPLAY_BUFFER_DIFFS, buffer_seconds=1e9, refreshes=False
             )
-        return feed(verify=self._venue.verify, confirmed=self._confirmed.get(symbol))
+        return feed(verify=self._venue.verify, confirmed=self._checkpoint.of(symbol))
 
     async def _follow(self, http: aiohttp.ClientSession) -> None:
         """List the symbols, then follow those that are listed until cancelled, or until a replay has ended."""
@@ -276,40 +278,7 @@ class Crawler:
                 self._publish(feed.tick(now))
             for status in self._report.statuses():
                 self._outbox.put(status)
-            await asyncio.shield(self._save())  # which a stop does not leave half done beside the last one
-
-    async def _prepare(self, events: list[Sent]) -> None:
-        """Save where a symbol begins before its first book leaves: a kill right behind that is a gap, too."""
-        books = [event for event in events if event.kind is Book and event.symbol not in self._confirmed]
-        for book in reversed(books):
-            self._confirmed[book.symbol] = Confirmed(book.first_update_id - 1, book.event_time)
-        if books:
-            await asyncio.shield(self._save())
-
-    def _confirm(self, events: list[Sent]) -> None:
-        for event in events:
-            if event.kind in {Book, Gap}:
-                self._confirmed[event.symbol] = Confirmed(event.update_id, event.event_time)
-
-    async def _save(self) -> None:
-        if not self._state:
-            return
-        async with self._saving:
-            try:
-                await asyncio.to_thread(self._state.save, dict(self._confirmed))
-                self._is_saved = True
-            except OSError as error:
-                if self._is_saved:
-                    log.warning(
-                        "cannot save the confirmed ids, a restart would record too long a gap", error=str(error)
-                    )
-                self._is_saved = False
-
-    async def _end_state(self) -> None:
-        """Save what is confirmed, also when there is no time for anything else, and let another have the file."""
-        if self._state:
-            await asyncio.shield(self._save())
-            self._state.release()
+            await self._checkpoint.save()
 
     def _check_stream(self) -> str | None:
         if not self._streams or not self._streams.open:
