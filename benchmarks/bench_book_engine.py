@@ -9,9 +9,10 @@ import orjson
 
 from benchmarks.recording import SYMBOL, Recording, depth_frames
 from benchmarks.rounds import Work, each, interleaved, ratio
-from crawler.book.depth_sync import DepthSync, SnapshotRequest
+from crawler.book.depth_sync import DepthSync
 from crawler.book.market_data import Diff, Snapshot
 from crawler.book.order_book import OrderBook
+from crawler.book.steps import SnapshotRequest
 from crawler.venues.binance.wire import FrameDecoder, decode_snapshot
 from fairprice.messages import Book, Level, encode
 

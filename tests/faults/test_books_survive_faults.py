@@ -10,9 +10,9 @@ from random import Random
 
 import pytest
 
-from crawler.book.depth_sync import Fact, SnapshotRequest
 from crawler.book.feed import Feed
 from crawler.book.market_data import Diff, Ticker
+from crawler.book.steps import Fact, SnapshotRequest
 from crawler.venues.binance.decoder import decode_snapshot
 from crawler.venues.table import VENUES
 from fairprice.errors import InvalidMarketData

@@ -5,9 +5,9 @@ import structlog
 from clocks import ManualClock
 
 from crawler import report as report_module
-from crawler.book.depth_sync import Fact
 from crawler.book.feed import Feed
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
+from crawler.book.steps import Fact
 from crawler.report import MAX_SKEW, SKEW_WINDOW, STATUS_INTERVAL, Report
 from crawler.stream_events import Unreadable
 from crawler.symbols import SymbolBoard

@@ -9,8 +9,8 @@ import pytest
 import structlog
 from clocks import ManualClock, settle
 
-from crawler.book.depth_sync import SnapshotRequest
 from crawler.book.market_data import Snapshot
+from crawler.book.steps import SnapshotRequest
 from crawler.snapshots import SHOWN_FAILURES, NoneLeft, SnapshotQueue
 from fairprice.errors import ExchangeUnavailable, InvalidMarketData, NoSnapshotLeft, StartupError
 

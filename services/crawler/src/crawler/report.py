@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 
 import structlog
 
-from crawler.book.depth_sync import Fact
 from crawler.book.feed import Feed
+from crawler.book.steps import Fact
 from crawler.stream_events import Unreadable
 from crawler.symbols import SymbolBoard
 from fairprice.messages import Book, Gap, Status

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import structlog
 
-from crawler.book.depth_sync import SnapshotRequest
 from crawler.book.market_data import Snapshot
+from crawler.book.steps import SnapshotRequest
 from crawler.venues.port import Rest
 from fairprice.errors import InvalidMarketData, NoSnapshotLeft, TransientError
 from fairprice.runtime.clock import Clock

@@ -4,18 +4,11 @@ from random import Random
 
 import pytest
 
-from crawler.book.depth_sync import (
-    LAG_TIME,
-    REFRESH_PAUSE,
-    RESET_AFTER,
-    RESET_TIME,
-    STEADY_TIME,
-    Fact,
-    SnapshotRequest,
-)
+from crawler.book.depth_sync import LAG_TIME, REFRESH_PAUSE, RESET_AFTER, RESET_TIME, STEADY_TIME
 from crawler.book.feed import Feed
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
 from crawler.book.publication import Confirmed
+from crawler.book.steps import Fact, SnapshotRequest
 from fairprice.messages import Book, Gap
 
 WINDOW = 100_000

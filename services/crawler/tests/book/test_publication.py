@@ -2,9 +2,10 @@
 
 import pytest
 
-from crawler.book.depth_sync import Applied, Reach
 from crawler.book.market_data import Diff
 from crawler.book.publication import Publication
+from crawler.book.reach import Reach
+from crawler.book.steps import Applied
 
 BIDS = [["100.0", "1"], ["99.0", "1"], ["98.0", "1"]]
 ASKS = [["101.0", "1"], ["102.0", "1"], ["103.0", "1"]]

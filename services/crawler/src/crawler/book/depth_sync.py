@@ -20,14 +20,14 @@ asked for in the background and takes over at the id where both are known.
 from bisect import bisect_left, insort_left
 from collections import Counter, deque
 from collections.abc import Callable
-from decimal import Decimal
 from math import inf
 from operator import attrgetter
 from typing import NamedTuple
 
 from crawler.book.market_data import Diff, Snapshot
 from crawler.book.order_book import OrderBook
-from fairprice.messages import Level
+from crawler.book.reach import Reach, known_levels, reach_of
+from crawler.book.steps import Applied, Fact, SnapshotRequest, Step
 
 RESET_AFTER = 20
 RESET_TIME = 1_000_000
@@ -45,60 +45,12 @@ STEADY_TIME = 10_000_000
 """Microseconds of the exchange's time after which a book is taken for sound: the next snapshot is a first attempt."""
 
 
-class SnapshotRequest(NamedTuple):
-    """Asks for a snapshot of `symbol`; `attempt` counts those in a row that did not lead to a sound book."""
-
-    symbol: str
-    attempt: int
-
-
-class Fact(NamedTuple):
-    """Something that has happened to a symbol's book and that a person may want to know."""
-
-    symbol: str
-    kind: str
-    detail: str = ""
-
-
-class Reach(NamedTuple):
-    """The prices between which every level is known; None means no bound.
-
-    When the best bid falls below `low_mark` or the best ask rises above `high_mark`, half of the way to the bound is
-    used up and it is time for another snapshot.
-    """
-
-    floor: str | None = None
-    ceiling: str | None = None
-    low_mark: float = -inf
-    high_mark: float = inf
-
-
-class Applied(NamedTuple):
-    """A diff that continued the book, and the book's best levels right after it, best first.
-
-    `bids_cut` and `asks_cut` tell that the book holds more levels than these. `is_first` marks the first diff on a
-    snapshot that a synchronisation began with.
-    """
-
-    diff: Diff
-    received_time: int
-    bids: list[Level]
-    asks: list[Level]
-    bids_cut: bool
-    asks_cut: bool
-    reach: Reach
-    is_first: bool
-
-
 class Waiting(NamedTuple):
     """A diff that cannot be applied yet, and the wall clock when it came."""
 
     update_id: int
     diff: Diff
     received_time: int
-
-
-Step = Applied | SnapshotRequest | Fact
 
 
 class DepthSync:
@@ -193,7 +145,7 @@ class DepthSync:
             return self._refuse("too_old")
         self._book = OrderBook(snapshot.bids, snapshot.asks, levels=self._levels)
         self._update_id = snapshot.update_id
-        self._reach = _reach(snapshot, None)
+        self._reach = reach_of(snapshot, None)
         self._is_first = True
         self._began = self.newest_time
         self._forget_refresh()
@@ -361,11 +313,11 @@ class DepthSync:
         for update_id, diff, _ in self._since_request:
             if update_id > snapshot.update_id:
                 fresh.apply(diff.bids, diff.asks)
-        reach = _reach(snapshot, None)
-        is_same = _known(fresh, reach, self._reach) == _known(book, reach, self._reach)
+        reach = reach_of(snapshot, None)
+        is_same = known_levels(fresh, reach, self._reach) == known_levels(book, reach, self._reach)
         fresh.extend(book, reach.floor, reach.ceiling)
         self._book = fresh
-        self._reach = _reach(snapshot, self._reach)
+        self._reach = reach_of(snapshot, self._reach)
         self._forget_refresh()
         self.refreshes["taken" if is_same else "contradiction"] += 1
         return [] if is_same else [Fact(self._symbol, "contradiction", "a fresh snapshot shows other levels")]
@@ -373,23 +325,3 @@ class DepthSync:
     def _forget_refresh(self) -> None:
         self._refresh = None
         self._since_request.clear()
-
-
-def _known(book: OrderBook, *reaches: Reach) -> tuple[list[Level], list[Level]]:
-    """Return the book's best levels as far as they lie within all reaches."""
-    bids, asks = book.best()
-    floor = max(Decimal(reach.floor or 0) for reach in reaches)
-    ceiling = min(Decimal(reach.ceiling or "Infinity") for reach in reaches)
-    return [bid for bid in bids if Decimal(bid[0]) >= floor], [ask for ask in asks if Decimal(ask[0]) <= ceiling]
-
-
-def _reach(snapshot: Snapshot, before: Reach | None) -> Reach:
-    """Return how far a book is known after this snapshot, given how far it was known before, if it was."""
-    floor = None if snapshot.bids_complete or not snapshot.bids else snapshot.bids[-1][0]
-    ceiling = None if snapshot.asks_complete or not snapshot.asks else snapshot.asks[-1][0]
-    if before:
-        floor = None if floor is None or before.floor is None else min(floor, before.floor, key=Decimal)
-        ceiling = None if ceiling is None or before.ceiling is None else max(ceiling, before.ceiling, key=Decimal)
-    low_mark = -inf if floor is None else (float(snapshot.bids[0][0]) + float(floor)) / 2
-    high_mark = inf if ceiling is None else (float(snapshot.asks[0][0]) + float(ceiling)) / 2
-    return Reach(floor, ceiling, low_mark, high_mark)

@@ -9,10 +9,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from crawler.book.audit import TopAudit, Verdict
-from crawler.book.depth_sync import Applied, DepthSync, Fact, SnapshotRequest, Step
+from crawler.book.depth_sync import DepthSync
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
 from crawler.book.order_book import OrderBook
 from crawler.book.publication import Confirmed, Publication
+from crawler.book.steps import Applied, Fact, SnapshotRequest, Step
 from fairprice.errors import InvalidMarketData
 from fairprice.messages import Book, Gap
 

@@ -7,7 +7,7 @@ a gap goes before it, whatever the cause was.
 from collections import deque
 from typing import NamedTuple
 
-from crawler.book.depth_sync import Applied
+from crawler.book.steps import Applied
 from fairprice.messages import Book, Gap
 
 RECENT_TIMES = 600

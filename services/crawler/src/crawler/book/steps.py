@@ -1,0 +1,42 @@
+"""What comes out of the synchronisation of one symbol. Pure."""
+
+from typing import NamedTuple
+
+from crawler.book.market_data import Diff
+from crawler.book.reach import Reach
+from fairprice.messages import Level
+
+
+class SnapshotRequest(NamedTuple):
+    """Asks for a snapshot of `symbol`; `attempt` counts those in a row that did not lead to a sound book."""
+
+    symbol: str
+    attempt: int
+
+
+class Fact(NamedTuple):
+    """Something that has happened to a symbol's book and that a person may want to know."""
+
+    symbol: str
+    kind: str
+    detail: str = ""
+
+
+class Applied(NamedTuple):
+    """A diff that continued the book, and the book's best levels right after it, best first.
+
+    `bids_cut` and `asks_cut` tell that the book holds more levels than these. `is_first` marks the first diff on a
+    snapshot that a synchronisation began with.
+    """
+
+    diff: Diff
+    received_time: int
+    bids: list[Level]
+    asks: list[Level]
+    bids_cut: bool
+    asks_cut: bool
+    reach: Reach
+    is_first: bool
+
+
+Step = Applied | SnapshotRequest | Fact
