@@ -350,8 +350,9 @@ def _depth() -> TimeSeries:
         *_over_time("mean(/^depth_(bid|ask)_/)"),
     )
     panel.max_data_points(POINTS).span_nulls(HOLE).no_value(HOURS).fill_opacity(12)
-    rename = {"regex": "mean_depth_(bid|ask)_(.+)bps", "renamePattern": "$1s within $2 bps"}
-    panel.with_transformation(DataTransformerConfig("renameByRegex", options=rename))
+    for regex, pattern in (("mean_depth_(bid|ask)_(.+)bps", "$1s within $2 bps"), (r"(\d)_(\d+) bps", "$1.$2 bps")):
+        options = {"regex": regex, "renamePattern": pattern}
+        panel.with_transformation(DataTransformerConfig("renameByRegex", options=options))
     panel.override_by_regexp("/^bid/", [_shades(BID)])
     mirror = DynamicConfigValue("custom.transform", GraphTransform.NEGATIVE_Y)
     return panel.override_by_regexp("/^ask/", [_shades(ASK), mirror])

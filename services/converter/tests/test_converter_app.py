@@ -286,7 +286,7 @@ async def test_settings_reach_the_price():
 def test_the_settings_have_the_documented_defaults():
     settings = ConverterSettings.load({})
     assert settings.estimator == "weighted_mid"
-    assert list(map(str, settings.depth_bps)) == ["1", "5", "10"]
+    assert list(map(str, settings.depth_bps)) == ["0.1", "0.5", "1"]
     assert list(map(str, settings.impact_notionals)) == ["10000", "100000"]
 
 

@@ -5,7 +5,7 @@ import re
 import shutil
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from itertools import product
+from itertools import count, product
 
 import pytest
 import pytest_asyncio
@@ -22,6 +22,7 @@ ARGUMENTS = [
 ]  # fmt: skip
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
+NONE = "\N{EN DASH}"
 
 pytestmark = [
     pytest.mark.browser,
@@ -133,6 +134,92 @@ async def test_the_chart_draws_grows_and_shades_gaps(serving, make, browser):
             await page.locator("[data-minutes='1']").click()
             await expect(page.locator("[data-minutes='1']")).to_have_attribute("aria-pressed", "true")
             await until(lambda: path_length(page), lambda length: length > 100)
+
+
+SAMPLES = 1000
+
+SAMPLE = """(count) => new Promise((done) => {
+  const text = (selector) => document.querySelector(selector)?.textContent;
+  const samples = [];
+  const look = () => {
+    samples.push({
+      ids: ["price", "ladder", "chart", "estimates"].map((id) => document.getElementById(id).dataset.updateId),
+      footer: text("#update-id"), price: text("#price-main") + text("#price-fine"), middle: text("#ladder-price"),
+      label: text("#chart .annotation-text"), mid: text("#estimates td:nth-child(2)"),
+      asks: [text("#ask"), text("#asks tr:last-child td")], bids: [text("#bid"), text("#bids tr:first-child td")],
+    });
+    if (samples.length < count) setTimeout(look, 3);
+    else done(samples);
+  };
+  look();
+})"""
+
+
+async def test_headline_ladder_chart_and_estimates_are_of_one_moment(serving, make, browser):
+    async with (
+        serving(clock=SystemClock(), limits={"beat": 0.1}) as gateway,
+        out_of_step(gateway, make),
+        opened(browser, gateway.url) as page,
+    ):
+        await expect(page.locator("#chart")).to_have_attribute("data-update-id", re.compile("."))
+        await expect(page.locator("#ladder")).to_have_attribute("data-update-id", re.compile("."))
+        samples = await page.evaluate(SAMPLE, SAMPLES)
+    for each in samples:
+        assert len({*each["ids"], each["footer"].replace(",", "")}) == 1, each
+        assert [len(set(each[side])) for side in ("asks", "bids")] == [1, 1], each
+        numbers = [float(each[name].replace(",", "")) for name in ("price", "middle", "label", "mid")]
+        assert max(numbers) - min(numbers) < 0.02, each
+    assert len({each["footer"] for each in samples}) > 20
+
+
+@asynccontextmanager
+async def out_of_step(gateway, make):
+    """Publish books and prices that move by a dollar each 20 ms; now the ones are ahead and now the others."""
+
+    async def feed():
+        waiting = {"book": [], "price": []}
+        for step in count():
+            bid = 60_000 + step % 1000
+            waiting["book"].append(make.book(step, bid=bid))
+            waiting["price"].append(make.price(step, bid=bid))
+            for kind, lag in (("book", step // 7 % 4), ("price", step // 5 % 4)):
+                while len(waiting[kind]) > lag:
+                    await gateway.publish(waiting[kind].pop(0))
+            await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(feed())
+    yield
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def test_prices_are_shown_without_a_ladder_when_no_book_comes(serving, make, browser):
+    async with (
+        serving(clock=SystemClock(), expected=[("binance", "BTCUSDT")]) as gateway,
+        opened(browser, gateway.url) as page,
+    ):
+        await gateway.publish(make.book(1), make.price(1))
+        await expect(page.locator("#ladder")).to_have_attribute("data-update-id", str(make.book(1).update_id))
+        await gateway.publish(make.price(2))
+        await expect(page.locator("#update-id")).to_have_text(str(make.price(2).update_id))
+        await expect(page.locator("#bids td >> nth=0")).to_have_text(NONE)
+
+
+async def test_what_is_never_known_has_no_row_but_a_line(serving, make, browser):
+    async with (
+        serving(clock=SystemClock(), expected=[("binance", "BTCUSDT")]) as gateway,
+        opened(browser, gateway.url) as page,
+    ):
+        unknown = {"depth_bid_50bps": None, "depth_ask_50bps": None}
+        await gateway.publish(make.book(1), make.price(1, **unknown))
+        await expect(page.locator("#bands td:first-child")).to_have_text(["10 bps"])
+        await expect(page.locator("#bands-beyond")).to_have_text("50 bps: beyond the levels of a book")
+        await expect(page.locator("#impacts-beyond")).to_be_hidden()
+        await gateway.publish(make.book(2), make.price(2, depth_bid_50bps=60.0, depth_ask_50bps=None))
+        await expect(page.locator("#bands td:first-child")).to_have_text(["10 bps", "50 bps"])
+        await gateway.publish(make.book(3), make.price(3, **unknown))
+        await expect(page.locator("#bands tr >> nth=1 >> td")).to_have_text(["50 bps", NONE, NONE])
+        await expect(page.locator("#bands-beyond")).to_be_hidden()
 
 
 async def test_another_symbol_changes_all_that_is_shown(serving, make, browser):

@@ -1,5 +1,6 @@
 import asyncio
 import math
+from dataclasses import replace
 
 import aiohttp
 import orjson
@@ -7,6 +8,7 @@ import pytest
 
 from fairprice.messages import encode
 from gateway.audience import BACKLOG, Audience, Listener
+from gateway.instrument import PATIENCE
 from gateway.key import Key
 
 
@@ -92,6 +94,63 @@ async def test_books_come_on_request_only_and_the_last_of_a_burst_always(gateway
         assert "book" not in {frame["type"] for frame in await until_price(modest, make.price(61))}
 
 
+async def moment_of(socket, price):
+    """Return the next moment of that update; all on the way are of one update each."""
+    while (moment := await of_type(socket, "moment"))["update_id"] != price.update_id:
+        check(moment)
+    return check(moment)
+
+
+def check(moment):
+    assert moment["price"]["update_id"] == moment["update_id"]
+    assert moment["book"] is None or moment["book"]["update_id"] == moment["update_id"]
+    return moment
+
+
+async def test_a_moment_is_a_price_with_the_very_book_that_it_was_made_of(gateway, make):
+    await gateway.publish(make.price(1), make.book(1))
+    await gateway.publish(make.book(2))  # its price is still under way
+    async with gateway.listen("?moments=1") as socket:
+        moment = await moment_of(socket, make.price(1))
+        assert moment["price"] == orjson.loads(encode(make.price(1)))
+        assert moment["book"] == orjson.loads(encode(make.book(1)))
+        await gateway.publish(make.price(2), make.price(3), make.book(4))
+        await gateway.beat()
+        assert (await moment_of(socket, make.price(2)))["book"] == orjson.loads(encode(make.book(2)))
+        await gateway.publish(make.price(4))
+        await gateway.beat()
+        assert (await moment_of(socket, make.price(4)))["book"] == orjson.loads(encode(make.book(4)))
+
+
+async def test_a_moment_has_no_book_only_when_prices_have_had_none_for_a_while(gateway, make):
+    await gateway.publish(make.price(1), make.book(1))
+    async with gateway.listen("?moments=1") as socket:
+        assert (await moment_of(socket, make.price(1)))["book"] is not None
+        await gateway.publish(make.price(2))
+        await gateway.clock.advance(PATIENCE)
+        assert (await moment_of(socket, make.price(2)))["book"] is None
+        await gateway.publish(make.book(3), make.price(3))
+        await gateway.beat()
+        assert (await moment_of(socket, make.price(3)))["book"] is not None
+
+
+async def test_a_book_that_cannot_be_read_makes_a_moment_without_one(gateway, make):
+    await gateway.publish(replace(make.book(1), bids=[["x", "1"]]), make.price(1))
+    async with gateway.listen("?moments=1") as socket:
+        assert (await moment_of(socket, make.price(1)))["book"] is None
+
+
+async def test_a_run_that_begins_anew_begins_with_moments_of_its_own(serving, make):
+    async with serving(limits={"new_run_after": 0.5}) as gateway:
+        await gateway.publish(make.book(500), make.price(500))
+        async with gateway.listen("?moments=1") as socket:
+            assert (await moment_of(socket, make.price(500)))["book"] is not None
+            for step in range(1, 6):
+                await gateway.publish(make.book(step), make.price(step))
+                await gateway.beat()
+            assert (await moment_of(socket, make.price(5)))["book"] is not None
+
+
 async def test_a_feed_that_falls_silent_is_told_and_so_is_its_return(gateway, make):
     await gateway.publish(make.price(1))
     async with gateway.listen() as socket:
@@ -148,7 +207,14 @@ async def test_trouble_of_the_pipeline_is_told_and_so_is_its_end(serving):
 
 
 @pytest.mark.parametrize(
-    "query", ["?books=yes", "?symbols=" + ",".join(["A"] * 201), "?symbols=" + "A" * 130, "?symbols=binance/BTCUSDT"]
+    "query",
+    [
+        "?books=yes",
+        "?moments=2",
+        "?symbols=" + ",".join(["A"] * 201),
+        "?symbols=" + "A" * 130,
+        "?symbols=binance/BTCUSDT",
+    ],
 )
 async def test_a_wish_that_makes_no_sense_is_refused_in_json(gateway, query):
     answer, problem = await gateway.get(f"/ws{query}")
@@ -205,7 +271,7 @@ async def dropped(gateway):
 
 
 async def test_a_full_backlog_drops_its_head_and_says_so_first():
-    listener = Listener(None, books=False)
+    listener = Listener(None)
     audience = Audience()
     with audience.joined(listener):
         for number in range(BACKLOG + 5):

@@ -23,7 +23,8 @@ class ConverterSettings(ServiceSettings):
         "weighted_mid", description="which estimate becomes `price`: mid, weighted_mid or impact_mid"
     )
     depth_bps: Decimals = Field(
-        (Decimal(1), Decimal(5), Decimal(10)), description="half-widths of the depth bands, basis points of the mid"
+        (Decimal("0.1"), Decimal("0.5"), Decimal(1)),
+        description="half-widths of the depth bands, basis points of the mid",
     )
     impact_notionals: Annotated[Decimals, Field(min_length=1), AfterValidator(_at_most_16_decimals)] = Field(
         (Decimal(10_000), Decimal(100_000)),

@@ -25,7 +25,7 @@ from gateway.own_names import OwnNames
 from gateway.page import page_routes
 from gateway.run import NEW_RUN_AFTER
 from gateway.settings import GatewaySettings
-from gateway.stream import Stream
+from gateway.stream import BEAT, Stream
 
 TAP_CAPACITY = 200
 """Messages that may wait in a tap before it forgets the oldest."""
@@ -55,12 +55,13 @@ async def run(
     max_listeners: int = MAX_LISTENERS,
     forgotten_after: float = FORGOTTEN_AFTER,
     new_run_after: float = NEW_RUN_AFTER,
+    beat: float = BEAT,
 ) -> None:
     """Serve the page, `/api`, `/ws` and the health routes until `stop` is set; `on_serving` is called with the address.
 
     `expected` are venue and name of symbols that are shown as waiting before their first event; others are forgotten
     after `forgotten_after` seconds of silence. A feed that brings only older events for `new_run_after` seconds has
-    begun anew.
+    begun anew. Books and moments are sent each `beat` seconds.
     `registry`, `checks` and `notes` are what `/metrics` and `/readyz` tell beside the gateway's own; the page shows
     what `checks` find, too. Raises `StartupError` when the address cannot be had.
     """
@@ -68,7 +69,7 @@ async def run(
         settings.history_minutes, settings.stale_after, forgotten_after=forgotten_after, new_run_after=new_run_after
     )
     market = Market(limits, [Key(*each) for each in expected])
-    gateway = Gateway(settings, market, Audience(max_listeners), checks, clock)
+    gateway = Gateway(settings, market, Audience(max_listeners), checks, clock, beat=beat)
     registry.register(Exporter(gateway.samples))
     routes = [
         *health_routes({**checks, "prices": gateway.problem}, registry, {**notes, "page": market.note}),
@@ -99,10 +100,12 @@ class Gateway:
         audience: Audience,
         checks: Mapping[str, Check],
         clock: Clock,
+        *,
+        beat: float,
     ) -> None:
         self.market = market
         self.audience = audience
-        self.stream = Stream(market, audience, partial(_problems, checks), clock)
+        self.stream = Stream(market, audience, partial(_problems, checks), clock, beat=beat)
         self._api = Api(market, clock, history_minutes=settings.history_minutes)
         self._clock = clock
         self._names = OwnNames(settings.http_host, settings.http_names)

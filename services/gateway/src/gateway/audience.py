@@ -5,7 +5,7 @@ A listener that does not keep up loses its oldest messages and is told how many;
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import orjson
@@ -20,12 +20,13 @@ BACKLOG = 2000
 class Listener:
     """One websocket's wishes and its backlog of text frames, at most `backlog`.
 
-    `wishes` are symbols at a venue or, without one, at every venue; None means all.
+    `wishes` are symbols at a venue or, without one, at every venue; None means all. `extras` are types of frames that
+    only those get who ask for them.
     """
 
-    def __init__(self, wishes: frozenset[Key] | None, *, books: bool, backlog: int = BACKLOG) -> None:
+    def __init__(self, wishes: frozenset[Key] | None, *, extras: Iterable[str] = (), backlog: int = BACKLOG) -> None:
         self.wishes = wishes
-        self.books = books
+        self.extras = frozenset(extras)
         self.closing = False
         self.dropped = 0
         self._unreported = 0
@@ -81,10 +82,9 @@ class Audience:
         """Return whether nobody more may join."""
         return len(self._listeners) >= self._limit
 
-    @property
-    def wants_books(self) -> bool:
-        """Return whether anybody listens to books."""
-        return any(listener.books for listener in self._listeners)
+    def wants(self, key: Key, extra: str) -> bool:
+        """Return whether anybody wants frames of this type about a symbol."""
+        return any(extra in listener.extras and listener.wants(key) for listener in self._listeners)
 
     @property
     def dropped(self) -> int:
@@ -101,10 +101,10 @@ class Audience:
             self._listeners.discard(listener)
             self._dropped_by_gone += listener.dropped
 
-    def send(self, key: Key, frame: bytes, *, is_book: bool = False) -> None:
-        """Offer a frame to all who want it; never waits."""
+    def send(self, key: Key, frame: bytes, *, extra: str = "") -> None:
+        """Offer a frame to all who want it, one of the type `extra` to those who asked for such; never waits."""
         for listener in self._listeners:
-            if listener.wants(key) and (listener.books or not is_book):
+            if listener.wants(key) and (not extra or extra in listener.extras):
                 listener.offer(frame)
 
     def send_to_all(self, frame: bytes) -> None:

@@ -12,6 +12,8 @@ from fairprice.messages import Book, Gap, Status, decode_line
 from fairprice.runtime.clock import Clock
 from gateway.history import History
 from gateway.key import Key
+from gateway.lines import read_position
+from gateway.pairing import Pair, Pairing
 from gateway.quote import Quote
 from gateway.run import NEW_RUN_AFTER, Run, Step
 from gateway.states import TRUSTED, UNLISTED, State
@@ -19,6 +21,9 @@ from gateway.statuses import KEPT, Statuses
 
 FORGOTTEN_AFTER = 3600.0
 """Seconds of silence after which a symbol is not shown any more."""
+
+PATIENCE = 2.0
+"""Seconds after which prices whose books are missing are shown without one."""
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +74,9 @@ class Instrument:
         self._book: Book | None = None
         self._book_line = b""
         self._undecoded = b""
+        self._pairing = Pairing()
+        self._moment: tuple[Quote, bytes | None] | None = None
+        self._moment_line = b""
 
     def take_quote(self, quote: Quote, received: Moment) -> bool:
         """Make it the newest quote and return True, unless it is an echo of one already seen or comes late."""
@@ -82,6 +90,7 @@ class Instrument:
         if quote.status in TRUSTED:
             self._good, self._good_received = quote, received.monotonic
         self.history.append(quote)
+        self._pairing.take_quote(quote, received.monotonic)
         return True
 
     def take_gap(self, gap: Gap, now: float) -> bool:
@@ -99,9 +108,11 @@ class Instrument:
         self._statuses.take(status, now)
 
     def take_book(self, line: bytes, now: float) -> None:
-        """Make it the newest book, without a look inside."""
+        """Make it the newest book, with no look inside but at its position."""
         self.heard_at = now
         self._undecoded = line
+        if position := read_position(line):
+            self._pairing.take_book(position, line, now)
 
     def book_line(self) -> bytes:
         """Return the newest valid book as it came over the wire, empty while there is none."""
@@ -111,6 +122,17 @@ class Instrument:
             if book and (self._book is None or _position(book) > _position(self._book)):
                 self._book, self._book_line = book, line
         return self._book_line
+
+    def moment_line(self, now: float) -> bytes:
+        """Return the newest price with the book that it was made of as one line of JSON, empty before the first price.
+
+        The book is null where it is unknown: there is none yet, or none of the prices of the last `PATIENCE` seconds
+        has one.
+        """
+        shown = self._shown(now)
+        if shown and (shown.quote, shown.book) != self._moment:
+            self._moment, self._moment_line = (shown.quote, shown.book), _moment_line(shown)
+        return self._moment_line
 
     def age(self, now: float) -> float | None:
         """Return the seconds since the newest price was received."""
@@ -150,17 +172,31 @@ class Instrument:
             "last_gap": self.gaps[-1] if self.gaps else None,
         }
 
+    def _shown(self, now: float) -> Pair | None:
+        pair = self._pairing.newest
+        is_late = pair is not None and pair.quote is not self.quote and now - pair.made_at >= PATIENCE
+        return Pair(self.quote, None, now) if self.quote and (pair is None or is_late) else pair
+
     def _begin_anew(self, first: Quote) -> None:
         """Forget what lies after the first price of a new run."""
         self.history = History(self._limits.history_minutes)
         self.gaps = deque((gap for gap in self.gaps if gap.to_time <= first.event_time), self._limits.max_gaps)
         self._book, self._book_line = None, b""
+        self._pairing = Pairing()
 
 
 def feed_frame(instrument: Instrument, now: float) -> bytes:
     """Return the state of a symbol's feed as one line of JSON for websocket clients."""
     venue, symbol = instrument.key
     return orjson.dumps({"type": "feed", "venue": venue or None, "symbol": symbol, **instrument.feed(now)})
+
+
+def _moment_line(pair: Pair) -> bytes:
+    quote, line, _ = pair
+    venue, symbol = quote.key
+    book = orjson.Fragment(line) if line and _book(line) else None
+    names = {"venue": venue, "symbol": symbol, "update_id": quote.update_id, "event_time": quote.event_time}
+    return orjson.dumps({"type": "moment", **names, "price": orjson.Fragment(quote.line), "book": book})
 
 
 def _position(book: Book) -> tuple[int, int]:

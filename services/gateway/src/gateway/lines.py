@@ -13,6 +13,8 @@ from gateway.key import Key
 _BOOK = b'"type":"book"'
 _VENUE = re.compile(rb'"venue"\s*:\s*"([^"\\]{1,64})"')
 _SYMBOL = re.compile(rb'"symbol"\s*:\s*"([^"\\]{1,64})"')
+_EVENT_TIME = re.compile(rb'"event_time"\s*:\s*(\d{1,19})\b')
+_UPDATE_ID = re.compile(rb'"update_id"\s*:\s*(\d{1,19})\b')
 
 
 def are_books(body: bytes) -> bool:
@@ -30,6 +32,12 @@ def newest_books(body: bytes, symbols: int) -> Iterator[tuple[Key, bytes]]:
             yield Key(venue[1].decode(errors="replace"), symbol[1].decode(errors="replace")), line
         if len(seen) >= symbols:
             return
+
+
+def read_position(line: bytes) -> tuple[int, int] | None:
+    """Return event time and update id of a book that is not decoded yet, None where they are not found."""
+    event_time, update_id = _EVENT_TIME.search(line), _UPDATE_ID.search(line)
+    return (int(event_time[1]), int(update_id[1])) if event_time and update_id else None
 
 
 def read_fields(line: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`/ws`: prices, gaps, the state of the feed, and on request books, pushed as text frames of one JSON object each."""
+"""`/ws`: prices, gaps, the state of the feed, on request books or moments, as text frames of one JSON object each."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from gateway.key import Key, read_key
 from gateway.market import Market
 
 BEAT = 0.2
-"""Seconds between two books of a symbol, and between two looks at the state of its feed."""
+"""Seconds between two books or moments of a symbol, and between two looks at the state of its feed."""
 
 HEARTBEAT = 15.0
 """Seconds between pings; a peer that leaves one unanswered for half of that is cut off."""
@@ -25,6 +25,12 @@ MAX_WISHES = 200
 MAX_INCOMING = 4096
 MAX_NAME = 129
 """A venue, a separator and a symbol of 64 characters each."""
+
+EXTRAS: Mapping[str, Callable[[Instrument, float], bytes]] = {
+    "books": lambda instrument, _now: instrument.book_line(),
+    "moments": Instrument.moment_line,
+}
+"""What is sent on request only: the parameter that asks for it, and its newest line, empty while there is none."""
 
 Problems = Callable[[], Mapping[str, str]]
 """Returns what is wrong with the pipeline, in words by the name of its part."""
@@ -53,7 +59,7 @@ class Stream:
         self._beat = beat
         self._heartbeat = heartbeat
         self._max_wishes = max_wishes
-        self._books: dict[Key, bytes] = {}
+        self._extras: dict[tuple[Key, str], bytes] = {}
         self._feeds: dict[Key, tuple[object, ...]] = {}
         self._health = _health_frame({})
 
@@ -62,11 +68,12 @@ class Stream:
         return [web.get("/ws", secured(self.serve))]
 
     async def beat(self) -> None:
-        """Send books at most once a beat, and states of feeds and pipeline when they change, until cancelled."""
+        """Send books and moments at most once a beat, and states of feeds and pipeline on change, until cancelled."""
         while True:
             await self._clock.sleep(self._beat)
             for key in self._market.forget(self._clock.monotonic()):
-                self._books.pop(key, None)
+                for extra in EXTRAS:
+                    self._extras.pop((key, extra), None)
                 self._feeds.pop(key, None)
             if self._audience:
                 self._send_news()
@@ -94,19 +101,20 @@ class Stream:
             if instrument.quote:
                 listener.offer(instrument.quote.line)
             listener.offer(feed_frame(instrument, now))
-            if listener.books and instrument.book_line():
-                listener.offer(instrument.book_line())
+            for extra, line_of in EXTRAS.items():
+                if extra in listener.extras and (line := line_of(instrument, now)):
+                    listener.offer(line)
 
     def _send_news(self) -> None:
-        books = self._audience.wants_books
         health = _health_frame(self._problems())
         if health != self._health:
             self._health = health
             self._audience.send_to_all(health)
         for instrument in self._market:
             self._send_feed(instrument)
-            if books:
-                self._send_book(instrument)
+            for extra in EXTRAS:
+                if self._audience.wants(instrument.key, extra):
+                    self._send_extra(extra, instrument)
 
     def _send_feed(self, instrument: Instrument) -> None:
         now = self._clock.monotonic()
@@ -116,11 +124,11 @@ class Stream:
             self._feeds[instrument.key] = shown
             self._audience.send(instrument.key, feed_frame(instrument, now))
 
-    def _send_book(self, instrument: Instrument) -> None:
-        line = instrument.book_line()
-        if line and line is not self._books.get(instrument.key):
-            self._books[instrument.key] = line
-            self._audience.send(instrument.key, line, is_book=True)
+    def _send_extra(self, extra: str, instrument: Instrument) -> None:
+        line = EXTRAS[extra](instrument, self._clock.monotonic())
+        if line and line is not self._extras.get((instrument.key, extra)):
+            self._extras[instrument.key, extra] = line
+            self._audience.send(instrument.key, line, extra=extra)
 
 
 class _Full(web.HTTPServiceUnavailable):
@@ -167,7 +175,12 @@ def _listener(request: web.Request, most: int) -> Listener:
             text=f"symbols must be at most {most} names, like BTCUSDT or VENUE:BTCUSDT, of at most {MAX_NAME} "
             "characters"
         )
-    books = request.query.get("books", "0")
-    if books not in {"0", "1"}:
-        raise web.HTTPBadRequest(text=f"books must be 0 or 1; got {books[:64]!r}")
-    return Listener(frozenset(map(read_key, names)) or None, books=books == "1")
+    extras = [extra for extra in EXTRAS if _is_asked_for(request, extra)]
+    return Listener(frozenset(map(read_key, names)) or None, extras=extras)
+
+
+def _is_asked_for(request: web.Request, extra: str) -> bool:
+    wish = request.query.get(extra, "0")
+    if wish not in {"0", "1"}:
+        raise web.HTTPBadRequest(text=f"{extra} must be 0 or 1; got {wish[:64]!r}")
+    return wish == "1"

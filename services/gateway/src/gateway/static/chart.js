@@ -3,7 +3,7 @@
 const MOST_POINTS = 2000;
 const SHORTEST_SLOT = 100; // milliseconds
 const MOST_GAPS = 100;
-const PAUSE = 250; // at most four drawings a second
+const PAUSE = 250; // milliseconds between two looks for what has changed beside the price
 const SMALLEST_GAP = 250; // milliseconds, or a short gap could not be seen
 
 export class Chart {
@@ -24,6 +24,7 @@ export class Chart {
     this.bid = [];
     this.ask = [];
     this.gaps = new Map();
+    this.newest = null; // the price that the rest of the page shows; later points wait until it has reached them
     this.changed = true;
     this.view += 1;
   }
@@ -47,7 +48,13 @@ export class Chart {
     const time = event.event_time / 1000;
     if (time < this.time.at(-1)) return;
     this.push(time, event.price, event.bid, event.ask);
+  }
+
+  // Draws up to this price, which also is what the label says, at once, in one moment with the rest of the page.
+  show(price) {
+    this.newest = price;
     this.changed = true;
+    this.draw();
   }
 
   addGap(gap) {
@@ -73,7 +80,10 @@ export class Chart {
     if (!this.changed || document.hidden || !window.Plotly || !this.element.clientHeight) return;
     this.changed = false;
     const isNew = !this.element.classList.contains("js-plotly-plot");
-    Plotly.react(this.element, this.traces(), this.layout(), { displayModeBar: false, doubleClick: false });
+    const columns = this.visible();
+    Plotly.react(this.element, this.traces(columns), this.layout(columns), { displayModeBar: false, doubleClick: false });
+    if (this.newest) this.element.dataset.updateId = this.newest.update_id;
+    else delete this.element.dataset.updateId;
     if (isNew) this.element.on("plotly_doubleclick", () => this.restyle());
   }
 
@@ -89,13 +99,27 @@ export class Chart {
     this.draw();
   }
 
-  traces() {
+  // Only what is in view, or the scale would follow prices that are not; and the point before, so that lines start at the edge.
+  visible() {
+    if (!this.newest) return { time: [], price: [], bid: [], ask: [] };
+    const end = this.newest.event_time / 1000;
+    const first = Math.max(0, this.before(end - this.minutes * 60000) - 1);
+    const last = this.before(end);
+    const column = (points, newest) => [...points.slice(first, last), newest];
+    return {
+      time: column(this.time, end), price: column(this.price, this.newest.price), bid: column(this.bid, this.newest.bid), ask: column(this.ask, this.newest.ask),
+    };
+  }
+
+  before(limit) {
+    const index = this.time.findIndex((time) => time >= limit);
+    return index < 0 ? this.time.length : index;
+  }
+
+  traces({ time, price, bid, ask }) {
     const colour = colours();
     const format = `,.${this.decimals}f`;
-    // Only what is in view, or the scale would follow prices that are not; and the point before, so that lines start at the edge.
-    const first = Math.max(0, this.time.findIndex((time) => time >= this.time.at(-1) - this.minutes * 60000) - 1);
-    const [x, price, bid, ask] = [this.time, this.price, this.bid, this.ask].map((column) => column.slice(first));
-    const line = { x, type: "scatter", mode: "lines" };
+    const line = { x: time, type: "scatter", mode: "lines" };
     return [
       { ...line, name: "bid", y: bid, line: { width: 1, color: colour.bidLine, shape: "hv" }, hovertemplate: `%{y:${format}}` },
       { ...line, name: "ask", y: ask, line: { width: 1, color: colour.askLine, shape: "hv" }, fill: "tonexty", fillcolor: colour.band, hovertemplate: `%{y:${format}}` },
@@ -103,12 +127,12 @@ export class Chart {
     ];
   }
 
-  layout() {
+  layout({ time, price }) {
     const colour = colours();
-    const end = this.time.at(-1) ?? 0;
+    const end = time.at(-1) ?? 0;
     const start = end - this.minutes * 60000;
     const axis = { gridcolor: colour.line, linecolor: colour.line, zeroline: false, color: colour.quiet, tickfont: { size: 11 }, automargin: false };
-    const last = this.price.at(-1) ?? null;
+    const last = price.at(-1) ?? null;
     return {
       uirevision: this.view,
       margin: { l: 8, r: 20 + 7 * (last ?? 0).toFixed(this.decimals).length, t: 6, b: 30 },

@@ -4,6 +4,9 @@ const FIRST_PAUSE = 250;
 const LONGEST_PAUSE = 5000;
 const LONGEST_SILENCE = 20000; // a connection cut without a word looks like silence
 
+// Beside the page, wherever a proxy has put it.
+export const STREAM = new URL("ws", document.baseURI).href.replace(/^http/, "ws");
+
 function leave(socket) {
   socket.onopen = socket.onmessage = socket.onclose = null;
   if (socket.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close();
@@ -12,7 +15,7 @@ function leave(socket) {
 
 // Calls onFrame(object), onOpen() and onLost(); returns a function that ends it for good.
 export function listen(query, { onFrame, onOpen, onLost }) {
-  const address = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws?${new URLSearchParams(query)}`;
+  const address = `${STREAM}?${new URLSearchParams(query)}`;
   let ceiling = FIRST_PAUSE;
   let socket = null;
   let timer = 0;

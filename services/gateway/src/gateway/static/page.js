@@ -1,7 +1,7 @@
 // Ties the page together: what was received, and when what is drawn.
 
 import { Chart } from "./chart.js";
-import { listen } from "./connection.js";
+import { STREAM, listen } from "./connection.js";
 import { NONE, age as ageText, bps, clock, decimalsOf, decimalsOfNumber, moment, number, signed, words } from "./format.js";
 import { chosen, keyOf, severalVenues, showSymbols } from "./symbols.js";
 import { clearBook, showBook, showGaps, showNumbers, showProblems, spreadText } from "./tables.js";
@@ -22,12 +22,18 @@ let shown = blank({ venue: "", symbol: "" });
 let drawing = false;
 
 function blank({ venue, symbol }) {
-  return { venue, symbol, key: keyOf({ venue, symbol }), connection: "opening", price: null, book: null, feed: null, gaps: [], receivedAt: null, good: null, bookIsNew: false, end: () => {} };
+  return { venue, symbol, key: keyOf({ venue, symbol }), connection: "opening", price: null, book: null, feed: null, gaps: [], receivedAt: null, good: null, isNew: false, known: new Set(), end: () => {} };
 }
 
 function write(id, text) {
   const element = byId(id);
   if (element.textContent !== text) element.textContent = text;
+}
+
+// Which update of the exchange a part of the page shows.
+function mark(id, event) {
+  if (event) byId(id).dataset.updateId = event.update_id;
+  else delete byId(id).dataset.updateId;
 }
 
 const now = () => performance.now() / 1000;
@@ -41,7 +47,7 @@ function show(wish) {
   const mine = (shown = blank(wish));
   chart.clear();
   clearBook();
-  shown.end = listen({ symbols: mine.key.replace("/", ":"), books: 1 }, {
+  shown.end = listen({ symbols: mine.key.replace("/", ":"), moments: 1 }, {
     onOpen: () => {
       mine.connection = "open";
       loadHistory(mine);
@@ -61,14 +67,26 @@ function show(wish) {
 }
 
 const take = {
+  // Every price there is: what the line of the chart goes through, and a sign of life.
   price(mine, price) {
+    mine.receivedAt = now();
+    chart.add(price);
+  },
+  // A price and the book that it was made of: all that is shown is taken from the newest moment.
+  moment(mine, { price, book }) {
     if (mine.price && price.event_time < mine.price.event_time) beginAnew(mine);
     flash(mine.price?.price, price.price, places().price);
     mine.price = price;
-    mine.receivedAt = now();
+    mine.book = book;
+    mine.isNew = true;
+    mine.receivedAt ??= now();
     if (isTrusted(price)) mine.good = { price: price.price, at: now() };
-    learnPlaces(mine.key, [decimalsOfNumber(price.bid), decimalsOfNumber(price.ask)], [decimalsOfNumber(price.bid_size), decimalsOfNumber(price.ask_size)]);
-    chart.add(price);
+    const levels = book ? [...book.bids, ...book.asks] : [];
+    learnPlaces(
+      mine.key,
+      [decimalsOfNumber(price.bid), decimalsOfNumber(price.ask), decimalsOf(levels.map(([each]) => each))],
+      [decimalsOfNumber(price.bid_size), decimalsOfNumber(price.ask_size), decimalsOf(levels.map(([, size]) => size))],
+    );
   },
   feed(mine, feed) {
     mine.feed = feed;
@@ -78,12 +96,6 @@ const take = {
   gap(mine, gap) {
     mine.gaps = [...mine.gaps, gap].slice(-MOST_GAPS);
     chart.addGap(gap);
-  },
-  book(mine, book) {
-    const levels = [...book.bids, ...book.asks];
-    learnPlaces(mine.key, [decimalsOf(levels.map(([price]) => price))], [decimalsOf(levels.map(([, size]) => size))]);
-    mine.book = book;
-    mine.bookIsNew = true;
   },
 };
 
@@ -108,7 +120,7 @@ async function fetchJson(path) {
 async function loadHistory(mine) {
   if (!mine.symbol) return;
   const minutes = chart.minutes;
-  const history = await fetchJson(`/api/history/${path(mine)}?minutes=${minutes}`).catch(() => null);
+  const history = await fetchJson(`api/history/${path(mine)}?minutes=${minutes}`).catch(() => null);
   if (!history || mine !== shown || minutes !== chart.minutes) return;
   mine.gaps = history.gaps;
   chart.load(history);
@@ -124,7 +136,7 @@ function together(prices) {
 }
 
 async function poll() {
-  const prices = await fetchJson("/api/prices").catch(() => null);
+  const prices = await fetchJson("api/prices").catch(() => null);
   quotes = prices ? together(prices) : quotes.map((quote) => ({ ...quote, feed: { ...quote.feed, state: "lost" } }));
   show(chosen(quotes));
   redraw();
@@ -132,7 +144,7 @@ async function poll() {
 }
 
 async function learnMeanings() {
-  const about = await fetchJson("/api").catch(() => null);
+  const about = await fetchJson("api").catch(() => null);
   if (!about) return;
   learn(about.statuses);
   learnt = true;
@@ -159,16 +171,17 @@ function draw() {
   drawProblems();
   drawBasis();
   byId("empty").hidden = shown.price !== null || judged.state === "lost";
-  byId("api-link").href = `/api/prices/${path(shown)}`;
+  byId("api-link").href = `api/prices/${path(shown)}`;
   write("api-link", `/api/prices/${shown.key}`);
   write("empty-words", shown.symbol && judged.alarm ? `${shown.symbol}: ${judged.alarm}` : `Waiting for the first price of ${shown.symbol || "a symbol"}`);
   drawPrice(judged, age);
-  if (shown.price) drawValues(shown.price);
-  else clearValues();
-  if (shown.book && shown.bookIsNew) {
-    showBook(shown.book, places().price, places().size);
-    shown.bookIsNew = false;
-  }
+  if (!shown.price) return clearValues();
+  drawValues(shown.price);
+  if (!shown.isNew) return;
+  shown.isNew = false;
+  if (shown.book) showBook(shown.book, places().price, places().size);
+  else clearBook();
+  chart.show(shown.price);
 }
 
 function drawFeed(judged, age) {
@@ -222,6 +235,7 @@ function drawPrice(judged, age) {
   write("price-fine", price === null || price === undefined ? "" : text.slice(-1));
   write("alarm", alarmed ? judged.state === "stale" ? `No new price for ${ageText(age)}` : judged.alarm : "");
   byId("alarm").hidden = !alarmed;
+  mark("price", alarmed ? null : shown.price);
   write("price-note", alarmed ? lastGood() : shown.price ? `${words(shown.price.estimator)} · ${words(shown.price.status)}` : "");
   document.title = title(alarmed ? `⚠ ${judged.pill}` : shown.price && number(shown.price.price, digits));
 }
@@ -241,7 +255,8 @@ function drawValues(price) {
   write("ladder-price", number(price.price, digits.price + 1));
   write("ladder-spread", `spread ${spreadText(price, digits.price)}`);
   drawImbalance(price.imbalance);
-  showNumbers(price, digits.price);
+  showNumbers(price, digits.price, shown.known);
+  mark("estimates", price);
   write("estimator", price.estimator);
   write("update-id", number(price.update_id, 0));
   write("latency", price.priced_time === null ? "replay" : `${number((price.priced_time - price.event_time) / 1000, 1)} ms`);
@@ -252,6 +267,7 @@ function clearValues() {
   for (const id of ["bid", "ask", "bid-size", "ask-size", "spread", "spread-bps", "ladder-price", "estimator", "update-id", "latency"]) write(id, NONE);
   for (const id of ["event-time", "ladder-spread"]) write(id, "");
   for (const id of ["estimates", "bands", "impacts"]) byId(id).replaceChildren();
+  mark("estimates", null);
   drawImbalance(null);
 }
 
@@ -298,7 +314,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => char
 byId("about-open").addEventListener("click", () => byId("about").showModal());
 addEventListener("hashchange", () => show(chosen(quotes)));
 
-write("ws-address", `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws?symbols=BTCUSDT`);
+write("ws-address", `${STREAM}?symbols=BTCUSDT`);
 clearBook();
 chooseRange(chart.minutes);
 poll();

@@ -36,6 +36,7 @@ export function showBook(book, priceDecimals, sizeDecimals) {
       style.setProperty("--total", `${(100 * total) / deepest}%`);
     });
   }
+  byId("ladder").dataset.updateId = book.update_id;
 }
 
 export function clearBook() {
@@ -44,6 +45,7 @@ export function clearBook() {
     fill(byId(side), blank);
     for (const row of byId(side).rows) row.removeAttribute("style");
   }
+  delete byId("ladder").dataset.updateId;
 }
 
 function levels(side) {
@@ -51,17 +53,20 @@ function levels(side) {
   return side.slice(0, LEVELS).map(([price, size]) => ({ price: Number(price), size: Number(size), total: (total += Number(size)) }));
 }
 
-export function showNumbers(price, decimals) {
+// `known` are the fields that have had a value since the symbol was chosen: others have no row.
+export function showNumbers(price, decimals, known) {
   const toMid = (value) => (value === null || value === undefined || !price.mid ? null : (value / price.mid - 1) * 1e4);
   fill(byId("estimates"), ESTIMATES.filter((name) => name in price).map((name) => [
     words(name), number(price[name], decimals + 1), name === "mid" ? "" : signed(toMid(price[name]), 4),
   ]));
-  fill(byId("bands"), configured(price, BAND).map(({ setting, suffix }) => [
-    `${setting} bps`, quantity(price[`depth_bid_${suffix}bps`]), quantity(price[`depth_ask_${suffix}bps`]),
-  ]));
-  fill(byId("impacts"), configured(price, IMPACT).map(({ setting, suffix }) => [
-    short(setting), number(price[`impact_bid_${suffix}`], decimals), number(price[`impact_ask_${suffix}`], decimals),
-  ]));
+  const bands = configured(price, BAND).map(({ setting, suffix }) => ({
+    name: `${setting} bps`, bid: `depth_bid_${suffix}bps`, ask: `depth_ask_${suffix}bps`,
+  }));
+  const impacts = configured(price, IMPACT).map(({ setting, suffix }) => ({
+    name: short(setting), bid: `impact_bid_${suffix}`, ask: `impact_ask_${suffix}`,
+  }));
+  showSides("bands", bands, price, known, quantity);
+  showSides("impacts", impacts, price, known, (value) => number(value, decimals));
 }
 
 export function showGaps(gaps, seen) {
@@ -79,6 +84,16 @@ export function showProblems(problems) {
     const item = list.children[index] ?? list.appendChild(document.createElement("li"));
     if (item.textContent !== text) item.textContent = text;
   });
+}
+
+function showSides(id, rows, price, known, write) {
+  for (const { bid, ask } of rows) for (const field of [bid, ask]) if (typeof price[field] === "number") known.add(field);
+  const [filled, empty] = [[], []];
+  for (const row of rows) (known.has(row.bid) || known.has(row.ask) ? filled : empty).push(row);
+  fill(byId(id), filled.map(({ name, bid, ask }) => [name, write(price[bid]), write(price[ask])]));
+  const beyond = byId(`${id}-beyond`);
+  beyond.hidden = !empty.length;
+  beyond.textContent = empty.length ? `${empty.map(({ name }) => name).join(", ")}: beyond the levels of a book` : "";
 }
 
 // Which bands and notionals there are is a setting; their names tell.

@@ -22,7 +22,7 @@ export function verdict({ connection, price, feed, age }) {
     const word = feed.exchange_status ?? "HALT";
     return { state: "halted", pill: word, alarm: `Halted by the exchange: ${word}` };
   }
-  if (age === null) return { state: "waiting", pill: "waiting" };
+  if (age === null || !price) return { state: "waiting", pill: "waiting" };
   if (age >= (feed?.stale_after_seconds ?? 5)) return { state: "stale", pill: "stale", alarm: "No new price" };
   if (!isTrusted(price)) return { state: "untrusted", pill: "not trusted", alarm: `No fair price: ${reason(price.status)}` };
   return { state: "live", pill: "in sync" };
