@@ -76,6 +76,37 @@ def test_links_lead_somewhere(document):
     ] == []
 
 
+def troubles():
+    """Return the rows of the table of troubles, each as its cells."""
+    text = (ROOT / "docs/operations.md").read_text().partition("## Which line, which metric, which panel")[2]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in text.splitlines() if row.startswith("| ")][
+        1:
+    ]
+
+
+@pytest.mark.parametrize("row", troubles(), ids=lambda row: row[0])
+def test_lines_metrics_panels_and_alerts_that_help_in_trouble_exist(row):
+    _, lines, metrics, panels, _ = row
+    sources = [*ROOT.glob("services/*/src/**/*.py"), *ROOT.glob("shared/src/**/*.py")]
+    code = re.sub(r'"\s*"', "", "".join(path.read_text() for path in sources))
+    boards = "".join(path.read_text() for path in ROOT.glob("grafana/dashboards/*.json"))
+    alerts = re.findall(r"alert: (\w+)", (ROOT / "deploy/prometheus/rules/fairprice.yml").read_text())
+
+    assert [line for line in re.findall("`([^`]+)`", lines) if f'"{line}"' not in code] == []
+    assert set(re.findall("`([^`]+)`", metrics)) <= {metric.name for metric in METRICS}
+    assert [panel for panel in re.findall('"([^"]+)"', panels) if f'"title": "{panel}"' not in boards] == []
+    assert set(re.findall(r"\b[A-Z][a-z]+[A-Z]\w+", re.sub('"[^"]*"', "", panels))) <= set(alerts)
+
+
+def test_the_glossary_is_in_order():
+    words = re.findall(r"^\| ([^|]+) \|", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)[1:]
+
+    assert words == sorted(words)
+    assert {"gap", "reach", "audit", "resync", "outbox", "tap", "hole", "held book", "behind", "feed", "venue"} <= set(
+        words
+    )
+
+
 def test_every_target_of_the_makefile_that_is_documented_exists():
     documented_targets = set(re.findall(r"`make ([a-z-]+)`", (ROOT / "README.md").read_text()))
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
