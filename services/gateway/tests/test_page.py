@@ -136,6 +136,15 @@ async def test_the_chart_draws_grows_and_shades_gaps(serving, make, browser):
             await until(lambda: path_length(page), lambda length: length > 100)
 
 
+async def test_the_newest_gap_is_listed_however_long_ago_it_was(serving, make, browser):
+    async with serving(clock=SystemClock()) as gateway:
+        await gateway.publish(make.price(1), make.gap(2, steps=1), make.price(6001))
+        async with opened(browser, gateway.url) as page:
+            await page.locator("[data-minutes='1']").click()
+            await expect(page.locator("#gaps-note")).to_have_text("1 seen, newest first")
+            await expect(page.locator("#gaps tr")).to_have_count(1)
+
+
 SAMPLES = 1000
 
 SAMPLE = """(count) => new Promise((done) => {
@@ -331,6 +340,8 @@ async def test_a_symbol_that_the_exchange_does_not_list_is_shown_as_such(serving
         async with opened(browser, gateway.url) as page:
             await expect(page.locator("#feed-words")).to_have_text("not listed")
             await expect(page.locator("#empty-words")).to_have_text("GONEUSDT: The exchange does not list this symbol")
+            await expect(page.locator("#empty li:visible")).to_have_count(1)
+            await expect(page.locator("#empty li:visible")).to_contain_text("Is the symbol spelt")
 
 
 async def test_what_is_wrong_is_said_at_the_top_until_it_is_right_again(serving, make, browser):

@@ -188,7 +188,8 @@ function drawFeed(judged, age) {
   write("feed-words", judged.pill);
   write("feed-age", age === null ? "" : ageText(age));
   const feed = shown.feed;
-  showGaps(shown.gaps, feed?.gaps);
+  // the newest may be older than the minutes that were asked for
+  showGaps(shown.gaps.length || !feed?.last_gap ? shown.gaps : [feed.last_gap], feed?.gaps);
   const last = feed?.last_gap ? `, last ${clock(feed.last_gap.to_time)}` : "";
   write("feed-gaps", feed ? `${feed.gaps} ${feed.gaps === 1 ? "gap" : "gaps"}${last}` : "");
 }
