@@ -137,8 +137,8 @@ class Market:
         self.stalls += [now for _ in self.watch.stalled(self.newest, now)]
         for symbol in self.watch.unheard(self.newest, now):
             self.questions.append(now)
-            self.watch.asked(symbol)
-            self.watch.answered(symbol, rest_id, self.newest.get(symbol), now)
+            self.watch.note_question(symbol)
+            self.watch.note_answer(symbol, rest_id, self.newest.get(symbol), now)
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_a_symbol_that_is_lively_again_is_watched_closely_again(market):
 def test_while_a_question_is_under_way_it_is_not_asked_again():
     watch = SilenceWatch(["A", "B"], TIMEOUT)
     assert watch.unheard({"B": Newest(1, 5.0)}, 15.0) == ["A", "B"], "the longest silent first"
-    watch.asked("A")
+    watch.note_question("A")
     assert watch.unheard({}, 100.0) == ["B"]
 
 

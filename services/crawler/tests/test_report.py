@@ -166,7 +166,7 @@ async def test_a_market_that_sleeps_says_nothing_of_the_clocks(crew, clock):
 
 def test_every_kind_of_fact_has_a_text(crew, logged):
     for kind in report_module._TEXTS:
-        crew.report.tell(Fact("BTCUSDT", kind, "this"))
+        crew.report.log_fact(Fact("BTCUSDT", kind, "this"))
     assert len(logged) == len(report_module._TEXTS)
     assert all(entry["detail"] == "this" and entry["symbol"] == "BTCUSDT" for entry in logged)
 
@@ -176,13 +176,13 @@ async def test_a_fact_is_logged_once_a_minute_for_each_symbol_whatever_its_detai
     for number in range(1, 1500):
         await clock.advance(0.1)
         for symbol in SYMBOLS:
-            crew.report.tell(Fact(symbol, "hole", f"{number * 7} to {number * 7 + 3}"))
+            crew.report.log_fact(Fact(symbol, "hole", f"{number * 7} to {number * 7 + 3}"))
     assert [entry["symbol"] for entry in logged] == list(SYMBOLS) * 3
 
 
 def test_each_reason_to_give_a_book_up_has_a_line_of_its_own(crew, logged):
     for reason in ("crossed", "audit", "crossed", "audit"):
-        crew.report.tell(Fact("BTCUSDT", "resync", reason))
+        crew.report.log_fact(Fact("BTCUSDT", "resync", reason))
     assert [entry["detail"] for entry in logged] == ["crossed", "audit"]
 
 

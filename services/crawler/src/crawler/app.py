@@ -261,7 +261,7 @@ class Crawler:
                 case SnapshotRequest():
                     self._ask(output)
                 case Fact():
-                    self._report.tell(output)
+                    self._report.log_fact(output)
 
     def _ask(self, request: SnapshotRequest) -> None:
         if self._venue.snapshots_in_stream:

@@ -134,13 +134,13 @@ class LagWatch(Generic[Connection]):
 
 @dataclass(slots=True)
 class _Silence:
-    """What is known of a symbol that nobody hears: `told` is the newest id that REST told, `expected` one to come."""
+    """What is known of a symbol that nobody hears: the newest id that REST has shown, and one that is to come."""
 
     pause: float
     judged: float = 0.0
     lively_since: float | None = None
     is_asked: bool = False
-    told: int = -1
+    rest_id: int = -1
     expected: int | None = None
     deadline: float = 0.0
 
@@ -178,22 +178,22 @@ class SilenceWatch:
                 due.append((sign, symbol))
         return [symbol for _, symbol in sorted(due)]
 
-    def asked(self, symbol: str) -> None:
-        """Note that a question is under way; `answered` has to follow."""
+    def note_question(self, symbol: str) -> None:
+        """Note that a question is under way; `note_answer` has to follow."""
         self._symbols[symbol].is_asked = True
 
-    def answered(self, symbol: str, update_id: int | None, newest: Newest | None, now: float) -> None:
+    def note_answer(self, symbol: str, update_id: int | None, newest: Newest | None, now: float) -> None:
         """Take the id that REST told, None when it could not be asked now; `newest` is what was heard until now.
 
         The first answer of a symbol that was never heard proves nothing: it is asked for again soon.
         """
         silence = self._symbols[symbol]
         silence.is_asked = False
-        known = max(silence.told, newest.update_id if newest else -1)
+        known = max(silence.rest_id, newest.update_id if newest else -1)
         if update_id is None:
             silence.judged = now - silence.pause + self._timeout
         elif known < 0:
-            silence.told = update_id
+            silence.rest_id = update_id
             silence.judged = now - silence.pause + self._reach_timeout
         elif update_id <= known:
             self._lengthen(silence, now)
@@ -224,7 +224,7 @@ class SilenceWatch:
         for silence in self._symbols.values():
             silence.lively_since = silence.expected = None
             if forget:
-                silence.told = -1
+                silence.rest_id = -1
 
     def _note_liveliness(self, silence: _Silence, heard: float, now: float) -> None:
         if heard <= self._since or now - heard >= self._timeout:
@@ -236,7 +236,7 @@ class SilenceWatch:
 
     def _settle(self, silence: _Silence, now: float) -> None:
         if silence.expected is not None:
-            silence.told, silence.expected = silence.expected, None
+            silence.rest_id, silence.expected = silence.expected, None
         self._lengthen(silence, now)
 
     def _lengthen(self, silence: _Silence, now: float) -> None:

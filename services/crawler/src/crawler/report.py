@@ -117,7 +117,7 @@ class Report:
             seconds = (event.to_time - event.from_time) / 1_000_000
             log.warning("gap recorded", symbol=event.symbol, reason=event.reason, update_ids=missing, seconds=seconds)
 
-    def tell(self, fact: Fact) -> None:
+    def log_fact(self, fact: Fact) -> None:
         """Log a fact, the same of a symbol once a minute."""
         level, text = _TEXTS[fact.kind]
         kind = fact.detail if fact.kind == "resync" else fact.kind

@@ -75,7 +75,7 @@ class StallWatch:
         if self._probe:
             for symbol in unheard[: self._probes_at_once - self._probes]:
                 self._probes += 1
-                group.silence.asked(symbol)
+                group.silence.note_question(symbol)
                 self._tasks.create_task(self._ask(self._probe, group, symbol))
         elif unheard:
             log.warning("nobody hears symbols, opening successors", symbols=unheard[:10])
@@ -103,4 +103,4 @@ class StallWatch:
             log.debug("cannot ask for the newest update id", symbol=symbol, error=str(error))
         finally:
             self._probes -= 1
-        group.silence.answered(symbol, update_id, group.newest.get(symbol), self._clock.monotonic())
+        group.silence.note_answer(symbol, update_id, group.newest.get(symbol), self._clock.monotonic())
