@@ -57,11 +57,11 @@ class InvalidLine(InvalidError):
 
 
 class UnknownLine(InvalidLine):
-    """One line whose `type` is not known: later versions add events, so whoever reads passes it over."""
+    """One line whose `type` is not known: later versions add events, so readers ignore it."""
 
 
 class InvalidMessage(InvalidError):
-    """A message of another type than the queue's: whoever reads sends it whole to the dead letters."""
+    """A message of another type than the queue's: readers dead-letter it whole."""
 
 
 class InvalidMarketData(InvalidError):

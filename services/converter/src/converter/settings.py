@@ -1,4 +1,4 @@
-"""What the converter can be told."""
+"""The converter's settings."""
 
 from decimal import Decimal
 from fractions import Fraction

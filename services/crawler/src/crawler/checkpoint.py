@@ -41,7 +41,7 @@ class Checkpoint:
                 self._confirmed[event.symbol] = Confirmed(event.update_id, event.event_time)
 
     async def save(self) -> None:
-        """Write the file; whoever is cancelled meanwhile does not leave it half done beside the next one."""
+        """Write the file; a caller that is cancelled meanwhile does not leave it half done beside the next one."""
         if self._file:
             await asyncio.shield(self._save(self._file))
 

@@ -30,7 +30,7 @@ class Group:
             self.newest[symbol] = Newest(update_id, now)
 
     def begin_anew(self, symbol: str, update_id: int, now: float) -> None:
-        """Note that ids have begun anew at the exchange."""
+        """Note that the exchange has restarted its ids."""
         self.newest[symbol] = Newest(update_id, now)
         for link in self.links:
             link.update_ids.pop(symbol, None)

@@ -58,7 +58,7 @@ class Intake:
             self._fail(error)
 
     def forget(self, symbols: Iterable[str], *, diffs: bool = True) -> None:
-        """Take any id next, of tickers and, unless told otherwise, of diffs."""
+        """Take any id next, of tickers and, by default, of diffs."""
         self._tickers.forget(symbols)
         if diffs:
             self._diffs.forget(symbols)

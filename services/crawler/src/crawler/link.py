@@ -123,7 +123,7 @@ class Link:
         self.receive_end(reason)
 
     async def abort(self) -> None:
-        """Let go of the socket at once; nobody is told."""
+        """Close the socket at once, without a callback."""
         self.over.set()
         if self._websocket:
             self._websocket.abort()

@@ -1,4 +1,4 @@
-"""What the crawler can be told."""
+"""The crawler's settings."""
 
 from pathlib import Path
 

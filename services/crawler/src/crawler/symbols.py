@@ -56,7 +56,7 @@ class SymbolBoard:
         return [symbol for symbol, status in self._statuses.items() if not status.is_trading]
 
     def describe(self) -> str | None:
-        """Return in words which symbols do not trade and why, None if all do."""
+        """Describe which symbols do not trade and why; None if all do."""
         return "; ".join(f"{symbol}: {self._statuses[symbol].word}" for symbol in self.not_trading()) or None
 
 

@@ -223,7 +223,7 @@ async def open_websocket(
     tls: ssl.SSLContext | None = None,
     max_frame_bytes: int = MAX_FRAME_BYTES,
 ) -> Websocket:
-    """Open a connection, without compression; the caller limits the time. `tls` tells whom to trust, not the system.
+    """Open a connection, without compression; the caller limits the time. `tls` replaces the system's certificates.
 
     Raises `ExchangeUnavailable` when that may succeed later, `StartupError` when the exchange refuses for good.
     """

@@ -99,7 +99,7 @@ class Market:
         return {"basis_bps": _basis(instrument, reference, now), "basis_against": reference.key.venue}
 
     def problem(self, now: float) -> str | None:
-        """Return in words which symbols have no fresh price though they are followed.
+        """Describe which symbols have no fresh price though they are followed.
 
         One that the exchange has halted or does not list is not late. One of which nothing was heard for
         `limits.followed_for` while its venue was heard is not followed any more, so it is not late either; where the
@@ -112,7 +112,7 @@ class Market:
         return "; ".join(text for each in late if (text := self._lateness(each, now))) or None
 
     def note(self) -> str | None:
-        """Return in words how many symbols are not shown because there are too many."""
+        """Describe how many symbols are not shown because there are too many."""
         if not self._not_shown:
             return None
         return f"{len(self._not_shown)} symbols are not shown: the page has room for {self._limits.max_symbols}"

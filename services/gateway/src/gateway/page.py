@@ -1,4 +1,4 @@
-"""The files of the page: ours, and the chart's script from the installed plotly package; none from elsewhere."""
+"""The files of the page: ours, and the chart's script from the installed plotly package; nothing from the network."""
 
 import asyncio
 import gzip

@@ -1,4 +1,4 @@
-"""Tells what continues a feed from what comes late, and notices when the feed has begun anew.
+"""Tells what continues a feed from what comes late, and notices when the feed has started over.
 
 Replicas send everything twice, and one that stood still sends old events whenever it wakes up, in a burst. A recording
 or a simulator that is started again sends old events, too, but goes on doing so while nothing newer comes.

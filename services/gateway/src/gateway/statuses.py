@@ -41,7 +41,7 @@ class Statuses:
         return counted[-1] if counted else None
 
     def problem(self, now: float) -> str | None:
-        """Return what is wrong in the words of the crawlers, each with its name where there are several."""
+        """Describe what is wrong as the crawlers do, each with its name where there are several."""
         counted = self._counted(now)
         named = len(counted) > 1
         problems = [f"{each.crawler}: {each.problem}" if named else each.problem for each in counted if each.problem]

@@ -9,7 +9,7 @@ In one process, without sockets and on a virtual clock:
         print(sent.on_wire(combined=True) if isinstance(sent, Frame) else sent)
 
 `exchange.book_at(symbol, update_id)` is the truth to compare with. On the network: `SimulatorServer(exchange)`, or
-`SimulatorServer(Playback([path]))` for recordings. The market is modelled; what it cannot show is told in `knobs.py`.
+`SimulatorServer(Playback([path]))` for recordings. The market is modelled; what it cannot show is listed in `knobs.py`.
 """
 
 from simulator.dialects import DIALECTS

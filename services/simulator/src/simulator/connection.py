@@ -143,7 +143,7 @@ class Audience:
         return self._listeners.get(stream, [])
 
     def review(self) -> None:
-        """Reads anew who is subscribed to what."""
+        """Updates who is subscribed to what."""
         self._listeners = {}
         for connection in self.connections:
             for stream in connection.subscriptions.sent:

@@ -15,7 +15,7 @@ from simulator.market import STEP_US, Market
 from simulator.replies import Reply, snapshot_reply
 
 START_US = 1_789_000_000_000_000
-"""Where the virtual clock begins unless told otherwise."""
+"""Where the virtual clock begins by default."""
 
 
 class Exchange:

@@ -11,7 +11,7 @@ MINUTE_US = 60 * SECOND_US
 
 
 class Window:
-    """Counts what happened within a span of time, which slides or starts anew at each multiple of its length."""
+    """Counts what happened within a span of time, which slides or starts over at each multiple of its length."""
 
     def __init__(self, length_us: int, *, sliding: bool = False) -> None:
         self._length_us = length_us
@@ -32,7 +32,7 @@ class Window:
         return self._used
 
     def left_us(self, now_us: int) -> int:
-        """Time until a fixed window starts anew."""
+        """Time until a fixed window starts over."""
         return self._length_us - now_us % self._length_us
 
 
@@ -103,7 +103,7 @@ class Limits:
         window = client.weight if over_weight else client.requests
         return over_limit(-(-window.left_us(now_us) // SECOND_US), self._knobs.weight_per_minute)
 
-    def told_to_wait(self, address: str, wait_s: int, now_us: int) -> None:
+    def note_wait(self, address: str, wait_s: int, now_us: int) -> None:
         """The address was told to wait; a request before that is over counts as a breach."""
         self._address(address).asked_to_wait_until_us = now_us + wait_s * SECOND_US
 

@@ -97,7 +97,7 @@ class Rest:
             except Refused as refusal:
                 reply = refusal.reply
         if reply.wait_s:
-            self._limits.told_to_wait(request.address, reply.wait_s, request.now_us)
+            self._limits.note_wait(request.address, reply.wait_s, request.now_us)
         used = str(self._limits.used_weight(request.address))
         return replace(reply, headers={"x-mbx-used-weight": used, "x-mbx-used-weight-1m": used} | reply.headers)
 

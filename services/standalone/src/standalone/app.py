@@ -44,7 +44,7 @@ class Summary:
     out_of_sync: tuple[str, ...]
     seconds: float
     not_stored: str | None
-    """What a stop in time has left undone, and why, in words; it is lost with the broker in memory."""
+    """A description of what was not stored at the stop, and why; it is lost with the broker in memory."""
 
 
 class Pipeline:

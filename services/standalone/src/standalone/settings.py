@@ -1,4 +1,4 @@
-"""Everything that the embedded pipeline can be told: the settings of each service, and the command line."""
+"""Configuration of the embedded pipeline: the settings of each service, and the command line."""
 
 import argparse
 from collections.abc import Mapping, Sequence

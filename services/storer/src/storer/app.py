@@ -43,7 +43,7 @@ class Counters:
     troubles: Troubles = field(default_factory=partial(Troubles, BOOKS_STORER, PRICES_STORER))
 
     def problem(self) -> str | None:
-        """Return what the store does not take at present and why, in words for a person; None while it takes all."""
+        """Describe what the store does not take at present, and why; None while it takes all."""
         return self.troubles.problem()
 
     def checks(self) -> Mapping[str, Check]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 NEEDED = "Fairprice needs InfluxDB 2, as in the container image influxdb:2; the image's tag `latest` is version 3"
 
 PERHAPS_3 = f"it wants a token for /ping too, which InfluxDB 3 does and InfluxDB 2 does not: {NEEDED}"
-"""What to tell when `/ping` is answered with 401, which a proxy may do as well."""
+"""The problem to report when `/ping` is answered with 401, which a proxy may do as well."""
 
 
 def named_major(headers: Mapping[str, str]) -> int | None:
@@ -20,7 +20,7 @@ def named_major(headers: Mapping[str, str]) -> int | None:
 
 
 def another_version(headers: Mapping[str, str]) -> str:
-    """Return in words what a server is that is no InfluxDB 2, and what is needed in its place."""
+    """Describe a server that is no InfluxDB 2, and what is needed in its place."""
     major, version = named_major(headers), headers.get("X-Influxdb-Version", "").removeprefix("v")
     build = headers.get("X-Influxdb-Build", "")
     edition = f" {build}" if build and build != "OSS" else ""

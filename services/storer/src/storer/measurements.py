@@ -64,7 +64,7 @@ def book_or_gap_point(line: bytes, *, levels: int, interval: int) -> Point | Non
 
 
 def is_sampled(event_time: int, previous_event_time: int | None, interval: int) -> bool:
-    """Tell whether a book is the first one of its interval; all times in microseconds, interval 0 samples every book.
+    """Return whether a book is the first one of its interval; all times in microseconds, interval 0 samples every book.
 
     Needs nothing but the book itself, so replicas and replays choose the same books.
     """

@@ -1,4 +1,4 @@
-"""What the storer can be told."""
+"""The storer's settings."""
 
 import re
 from typing import Annotated

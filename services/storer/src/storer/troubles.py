@@ -1,4 +1,4 @@
-"""What keeps the store from taking the points of a queue, told once for each outage and reason."""
+"""What keeps the store from taking the points of a queue, logged once for each outage and reason."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import structlog
 from fairprice.errors import StoreUnavailable
 
 MOST_REASONS = 10
-"""Reasons that are told during one outage; a text that never repeats would fill the log."""
+"""Reasons that are logged during one outage; a text that never repeats would fill the log."""
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ class Troubles:
             log.info("the store works again", queue=queue, failures=outage.failures)
 
     def problem(self) -> str | None:
-        """Return which queues the store takes nothing of at present and why, in words; None while it takes all."""
+        """Describe which queues the store takes nothing of at present, and why; None while it takes all."""
         reasons = [f"{queue}: {self._outages[queue].reason}" for queue in self._queues if queue in self._outages]
         return "; ".join(reasons) or None
 

@@ -41,7 +41,7 @@ Properties = spec.Basic.Properties
 HEARTBEAT = 10
 """Seconds; a broker that is silent for (10 + 1) x 3 of them is given up."""
 
-for library in ("aiormq", "aio_pika"):  # they call each attempt an error; here an outage is told once
+for library in ("aiormq", "aio_pika"):  # they call each attempt an error; here an outage is logged once
     logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
@@ -152,7 +152,7 @@ class Channel:
         *,
         no_ack: bool,
     ) -> None:
-        """Hand each delivery to `deliver`, in order up to its first wait; `end` is told why none can come any more."""
+        """Hand each delivery to `deliver`, in order up to its first wait; `end` gets the reason when none can come."""
         self._channel.closing.add_done_callback(
             lambda closing: end("it was closed" if closing.cancelled() else describe(closing.exception()))
         )

@@ -117,7 +117,7 @@ class AmqpBroker:
                         await channel.delete(queue)
 
     def problem(self) -> str | None:
-        """Say in words what keeps messages from passing, or None."""
+        """Describe what keeps messages from passing; None while nothing does."""
         problems = list(self._reasons())
         if self._connections.is_connected:
             problems += self._problems.values()
@@ -162,7 +162,7 @@ class AmqpBroker:
                 return
 
     async def _publishing(self) -> Channel:
-        """Return the one channel to publish on, made anew when it or its connection was lost; wait while blocked."""
+        """Return the one channel to publish on, opened again when it or its connection was lost; wait while blocked."""
         session = await self._connections.session()
         await session.unblocked()
         async with self._opening:

@@ -123,7 +123,7 @@ class Connections:
         return self._session is not None and self._session.is_blocked
 
     def problems(self) -> Iterator[str]:
-        """Yield in words what is wrong with the connections and with what the broker holds."""
+        """Describe what is wrong with the connections and with the topology."""
         if self._session is None:
             yield self._why_not
             return
@@ -133,7 +133,7 @@ class Connections:
         yield from self.unsafe
 
     async def session(self) -> Session:
-        """Return the connections, waiting for them if need be; whoever calls bounds the wait."""
+        """Return the connections, waiting for them if need be; the caller bounds the wait."""
         while self._session is None:
             await self._connected.wait()
         return self._session

@@ -34,7 +34,7 @@ Question = Callable[[AbstractChannel], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was declared, and what is missing still, in words."""
+    """Descriptions of what was declared, and of what is still missing."""
 
     declared: tuple[str, ...]
     missing: tuple[str, ...]
@@ -93,7 +93,7 @@ class Topology:
         return Restored(tuple(declared), tuple(missing))
 
     async def unsafe(self) -> tuple[str, ...]:
-        """Return in words which queues lose what is delivered often, as far as the service may know it.
+        """Describe the queues that lose what is delivered often, as far as the service may know it.
 
         Only who may configure a queue learns its arguments. Whether a policy makes up for missing ones AMQP does not
         tell at all, so it is tried; where all was well once, it is not tried again on this connection.
@@ -138,12 +138,12 @@ class Topology:
         for exchange, queue in self._own_queues():
             is_bare = await self._is_bare(queue, queue_arguments(exchange))
             if is_bare is None:
-                return  # no rights to know, so limits are the business of whoever gave the rights
+                return  # no rights to know, so limits are up to the administrator
             if is_bare and await self._drops(queue):
                 yield (
                     f"queue {queue} drops messages that were delivered {DEFAULT_DELIVERY_LIMIT} times, healthy ones"
                     " too: it was declared without a delivery limit and no policy gives one; import"
-                    " rabbitmq/definitions.json, or delete the queue when it is empty, then it is made anew"
+                    " rabbitmq/definitions.json, or delete the queue when it is empty, then it is declared again"
                 )
 
     def _own_queues(self) -> Iterator[tuple[Exchange, str]]:

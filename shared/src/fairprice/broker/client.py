@@ -34,7 +34,7 @@ class BrokerSettings(ServiceSettings):
         return url
 
     def address(self) -> str:
-        """Return the address with user and password; a password in a file is read anew each time."""
+        """Return the address with user and password; a password in a file is read again each time."""
         if not self.broker_user:
             return self.broker_url
         parts = urlsplit(self.broker_url)

@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 async def dead_letter(
     broker: Broker, line: bytes, *, reason: str, queue: str, source: Message, back_off: BackOff, clock: Clock
 ) -> None:
-    """Return once the dead letters have accepted the line; headers tell reason, queue and message.
+    """Return once the dead letters have accepted the line; headers name reason, queue and message.
 
     The caller acknowledges the message that held the line only afterwards, so that it is never lost.
     """

@@ -90,7 +90,7 @@ class Outbox:
 
     @property
     def is_full(self) -> bool:
-        """Whether whoever puts should wait for `room` before he makes more."""
+        """Whether the caller should wait for `room` before it puts more."""
         return self._waiting_bytes >= self._capacity_bytes
 
     def put(self, event: Event) -> None:

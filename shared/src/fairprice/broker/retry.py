@@ -19,20 +19,20 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Unconfirmed:
-    """How many messages of one publisher are being repeated: their trouble is one, and told once for all of them."""
+    """How many messages of one publisher are being repeated: their trouble is one, and logged once for all of them."""
 
     messages: int = 0
     failures: int = 0
 
     def begin(self, exchange: str, error: TransientError) -> None:
-        """Count one more message, and tell of the first."""
+        """Count one more message, and log the first."""
         if not self.messages:
             self.failures = 0
             log.warning("publish unconfirmed, repeating it", exchange=exchange, error=str(error))
         self.messages += 1
 
     def end(self, exchange: str) -> None:
-        """Count one message less, and tell of the last."""
+        """Count one message less, and log the last."""
         self.messages -= 1
         if not self.messages:
             log.info("publish confirmed again", exchange=exchange, failures=self.failures)
@@ -47,7 +47,7 @@ async def publish_until_confirmed(
     *,
     unconfirmed: Unconfirmed | None = None,
 ) -> None:
-    """Publish under the same `message_id` until the broker confirms; `unconfirmed` is shared by whom one log line does.
+    """Publish under the same `message_id` until the broker confirms; those that share `unconfirmed` share a log line.
 
     Logs the first failure and the recovery, nothing in between.
     """
@@ -76,7 +76,7 @@ async def consume(
     stop: asyncio.Event,
     clock: Clock,
 ) -> None:
-    """Call `work` with a subscription again and again; subscribe anew, after a pause, whenever the broker lost it.
+    """Call `work` with a subscription again and again; subscribe again, after a pause, whenever the broker lost it.
 
     `work` returns whether anything was received. Once `stop` is set nothing more is taken from the queue, `work` is
     given what was delivered before, and then this returns. Logs a loss and the recovery, nothing in between.

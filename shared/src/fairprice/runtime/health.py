@@ -18,7 +18,7 @@ from fairprice.runtime.metrics import Exporter, Sample
 from fairprice.runtime.settings import HttpSettings, given
 
 Check = Callable[[], str | None]
-"""Returns what is wrong, in words, or None."""
+"""Returns a description of what is wrong, or None."""
 
 NOTHING: Mapping[str, Check] = MappingProxyType({})
 
@@ -28,7 +28,7 @@ def health_routes(
 ) -> list[web.RouteDef]:
     """Return the three routes: `/livez` answers while the event loop runs, `/readyz` is 503 with the reasons.
 
-    `notes` are told there, too, and change nothing about being ready.
+    `notes` are listed there, too, and change nothing about being ready.
     """
 
     async def livez(_request: web.Request) -> web.Response:

@@ -26,7 +26,7 @@ EXIT_INCOMPLETE = 1
 EXIT_FATAL = 2
 
 DRAIN_TIMEOUT = 10.0
-"""Seconds after a stop signal for what was begun; whoever kills a service should wait longer."""
+"""Seconds after a stop signal for what was begun; wait longer before killing a service."""
 
 HARD_STOP = 2.0
 """Seconds more for what was cancelled; then the process ends, whatever it does."""
@@ -83,7 +83,7 @@ async def drain(
     *,
     hard_stop: float = HARD_STOP,
 ) -> bool:
-    """Do the work, which is told to end by `stop`, and cancel it if it has not ended so many seconds later.
+    """Await the work, which ends by `stop`, and cancel it if it has not ended so many seconds after that.
 
     What was cancelled is waited for, at most `hard_stop` seconds.
 

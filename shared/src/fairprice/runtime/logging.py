@@ -1,4 +1,4 @@
-"""Structured logs on standard error: readable on a terminal, JSON lines elsewhere."""
+"""Structured logs on standard error: readable on a terminal, else JSON lines."""
 
 import logging
 import sys

@@ -124,7 +124,7 @@ Decimals = Annotated[tuple[Annotated[Decimal, Field(gt=0), AfterValidator(_bound
 class FileSecret(SecretStr):
     """A secret in a file, without the blanks around it.
 
-    `get_secret_value` reads the file anew, so that a secret that was changed counts without a restart. It and the
+    `get_secret_value` reads the file each time, so that a secret that was changed counts without a restart. It and the
     constructor raise `OSError` when the file cannot be read, `ValueError` when it holds something else than one line.
     """
 
@@ -145,7 +145,7 @@ def _read_secret(path: Path) -> str:
 
 
 class ServiceSettings(BaseModel):
-    """What every service can be told; subclasses add their own fields."""
+    """Settings of every service; subclasses add their own fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

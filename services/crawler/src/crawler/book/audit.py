@@ -77,7 +77,7 @@ class TopAudit:
         self._forget(bisect_right(self._tickers, update_id, key=_UPDATE_ID))
 
     def reset(self) -> None:
-        """Start anew, because ids do or tickers may be missing."""
+        """Start over, because ids restart or tickers may be missing."""
         self._tickers.clear()
         self._before = None
         self._newest = 0

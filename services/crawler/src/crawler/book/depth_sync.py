@@ -32,14 +32,14 @@ from crawler.book.steps import Applied, Fact, SnapshotRequest, Step
 RESET_AFTER = 20
 RESET_TIME = 1_000_000
 """So many diffs in a row with old ids but new times, over so many microseconds of the exchange's time, mean that it has
-started its ids anew. What a connection brings that lags behind another is old in both. Old is what is not newer than
+restarted its ids. What a connection brings that lags behind another is old in both. Old is what is not newer than
 the stream's own newest: a stream that lags behind a snapshot brings ids that the snapshot holds, and is no reset."""
 
 REFRESH_PAUSE = 10_000_000
 """Microseconds of the exchange's time between two background snapshots."""
 
 LAG_TIME = 1_000_000
-"""Microseconds of the exchange's time that a stream may bring only what the snapshot holds before that is told."""
+"""Microseconds of the exchange's time that a stream may bring only what the snapshot holds before that is reported."""
 
 STEADY_TIME = 10_000_000
 """Microseconds of the exchange's time after which a book is taken for sound: the next snapshot is a first attempt."""
@@ -174,7 +174,7 @@ class DepthSync:
         return [Fact(self._symbol, "resync", reason)]
 
     def _receive_old(self, diff: Diff, received_time: int) -> list[Step]:
-        """Take a diff that is not newer than the stream's newest: a repeat, one out of order, or ids begun anew."""
+        """Take a diff that is not newer than the stream's newest: a repeat, one out of order, or ids that restarted."""
         if diff.event_time <= self.newest_time and not self._was_interrupted:
             if self._waiting and self._is_missing(diff):
                 self.counts["out_of_order"] += 1
@@ -200,7 +200,7 @@ class DepthSync:
         return before < diff.update_id and diff.first_update_id < after and before + 1 < after
 
     def _fall_behind(self, diff: Diff) -> list[Step]:
-        """Drop a diff that the snapshot holds already; tell when the stream is more than a second behind it."""
+        """Drop a diff that the snapshot holds already; report when the stream is more than a second behind it."""
         self.counts["behind_snapshot"] += 1
         self._began = self._began or diff.event_time
         self._behind_since = self._behind_since or diff.event_time

@@ -2,7 +2,7 @@
 
 The audit speaks before a book leaves. A book whose ticker may still be on its way is held back until that has come, at
 most `hold_seconds`, and with it all that follow, books and facts, in their order; one that a ticker contradicts never
-leaves: the symbol is synchronised anew and what was not published is a gap.
+leaves: the symbol is synchronised again and what was not published is a gap.
 """
 
 from collections import deque
@@ -21,7 +21,7 @@ MAX_HELD = 100
 """Books held back at most, whatever their times."""
 
 UNAUDITED_SECONDS = 60.0
-"""Time with books and nothing to compare them with after which that is told."""
+"""Time with books and nothing to compare them with after which that is reported."""
 
 Output = Book | Gap | SnapshotRequest | Fact
 
@@ -146,7 +146,7 @@ class Feed:
             self._publication.reason = fact.detail if fact.kind == "resync" else "missed_updates"
 
     def _release(self) -> list[Output]:
-        """Publish what the audit lets pass, and tell the facts between, in order."""
+        """Publish what the audit lets pass, with the facts between, in order."""
         outputs: list[Output] = []
         while self._held:
             step = self._held.popleft()
@@ -206,7 +206,7 @@ class Feed:
         return outputs + self._go_on(self.sync.lose("audit"))
 
     def _watch_audit(self, now: float) -> list[Output]:
-        """Tell when a minute has gone by with books and nothing to compare them with, and when it is over."""
+        """Report when a minute has gone by with books and nothing to compare them with, and when it is over."""
         compared = self.audit.matches + self.audit.mismatches
         if compared != self._compared:
             self._compared, self._compared_at, self._books_then = compared, now, self.books

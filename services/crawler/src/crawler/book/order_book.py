@@ -134,7 +134,7 @@ class BookSide:
         return key.rjust(self._width, "0") if len(key) <= self._width else BEYOND + key
 
     def _rekey(self, width: int, decimals: int | None = None) -> None:
-        """Write all keys anew with this width and number of decimals."""
+        """Rewrite all keys with this width and number of decimals."""
         self._width = width
         self._decimals = self._decimals if decimals is None else decimals
         levels = list(self._levels.values())

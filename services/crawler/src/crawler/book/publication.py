@@ -14,7 +14,7 @@ RECENT_TIMES = 600
 """Event times remembered, so that no two books of a symbol carry the same one: time is their key in the store."""
 
 CLOCK_SLACK = 1_000_000
-"""Microseconds that an exchange's clock may go back without its ids having begun anew."""
+"""Microseconds that an exchange's clock may go back without its ids having restarted."""
 
 
 class Confirmed(NamedTuple):
@@ -42,7 +42,7 @@ class Publication:
         self._recent_times: deque[int] = deque([self._latest_time], maxlen=RECENT_TIMES)
 
     def begin_anew(self) -> None:
-        """Note that the exchange has started its ids anew: smaller ones are not what was published before."""
+        """Note that the exchange has restarted its ids: smaller ones are not what was published before."""
         self._ids_begin_anew = self._last is not None
 
     def is_foreign(self, update_id: int, event_time: int) -> bool:

@@ -25,7 +25,7 @@ class Fact(NamedTuple):
 class Applied(NamedTuple):
     """A diff that continued the book, and the book's best levels right after it, best first.
 
-    `bids_cut` and `asks_cut` tell that the book holds more levels than these. `is_first` marks the first diff on a
+    `bids_cut` and `asks_cut` say that the book holds more levels than these. `is_first` marks the first diff on a
     snapshot that a synchronisation began with.
     """
 

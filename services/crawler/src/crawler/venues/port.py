@@ -57,7 +57,7 @@ class Decoder(Protocol):
     """Reads the frames of one crawler, from all of its connections."""
 
     def peek(self, frame: bytes) -> DiffHead | Ticker | None:
-        """Return what can be told at a glance; None where the frame has to be decoded to know. Never raises."""
+        """Return what can be seen at a glance; None where the frame has to be decoded to know. Never raises."""
 
     def decode(self, frame: bytes) -> Event | None:
         """Return what a frame says, None for what is of no use here.

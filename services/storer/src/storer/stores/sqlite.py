@@ -146,7 +146,7 @@ class SqliteStore:
         return rejections
 
     def _replace_lost_file(self) -> bool:
-        """Open the path anew where it does not lead to the open files any more; return whether that was so."""
+        """Open the path again where it does not lead to the open files any more; return whether that was so."""
         lost = self._database
         if lost is None or lost.files == _file_ids(self._path):
             return False
@@ -173,7 +173,7 @@ class SqliteStore:
             connection.close()
 
     def _empty_log(self) -> None:
-        """Bring the rows of the write-ahead log into the file, wherever both may be now."""
+        """Bring the rows of the write-ahead log into the file, even if both were moved."""
         try:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
