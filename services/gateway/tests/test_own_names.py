@@ -1,8 +1,11 @@
 """Who asks for another name than the gateway's, as a page does after DNS rebinding, is answered 421."""
 
+import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from fairprice.errors import SettingsError
+from gateway.own_names import MOST_ORIGINS
 from gateway.settings import GatewaySettings
 
 OWN = [
@@ -68,6 +71,85 @@ async def test_where_every_address_is_served_the_one_that_was_reached_is_a_name(
         assert status == 200
         status, _, _ = await get(gateway, "/api/prices", "127.0.0.3:8000")
         assert status == 421
+
+
+async def refusal(gateway, origin, **headers):
+    """Return the status of a refused listener, None when it may listen."""
+    try:
+        async with gateway.listen(origin=origin, headers=headers):
+            return None
+    except aiohttp.WSServerHandshakeError as error:
+        return error.status
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://evil.example",
+        "http://127.0.0.1:1",
+        "http://127.0.0.1",
+        "null",
+        "http://[",
+        "http://127.0.0.1:x",
+        "file://",
+    ],
+)
+async def test_pages_of_other_origins_are_refused_and_the_log_says_so_once(gateway, origin):
+    with capture_logs() as log:
+        for _ in range(50):
+            assert await refusal(gateway, origin) == 403
+    refused = [line for line in log if line["event"].startswith("listener refused")]
+    assert [(line["origin"], line["log_level"]) for line in refused] == [(origin, "warning")]
+    assert "FAIRPRICE_HTTP_NAMES" in refused[0]["event"]
+
+
+async def test_ever_new_origins_do_not_fill_the_log(gateway):
+    with capture_logs() as log:
+        for number in range(3 * MOST_ORIGINS // 2):
+            assert await refusal(gateway, f"https://evil-{number}.example") == 403
+    assert len([line for line in log if line["log_level"] == "warning"]) <= MOST_ORIGINS + 1
+
+
+async def test_a_request_for_another_name_is_in_the_log_once(gateway):
+    with capture_logs() as log:
+        for _ in range(10):
+            await get(gateway, "/", "evil.example")
+    assert [line["host"] for line in log if line["event"].startswith("request refused")] == ["evil.example"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("{url}", None),  # opened here
+        ("http://localhost:9000", "localhost:9000"),  # by a tunnel on another port
+        ("http://localhost:9000", "LOCALHOST:9000"),
+        ("http://localhost", "localhost:80"),
+        ("https://localhost", "localhost"),
+        ("https://localhost", "localhost:443"),
+        ("https://prices.example.org", "prices.example.org"),  # a proxy that keeps the name
+        ("https://prices.example.org:8443", "127.0.0.1:8000"),  # one that puts its own upstream's in its place
+        ("https://Prices.Example.ORG", "localhost"),
+    ],
+)
+async def test_its_own_page_may_listen_behind_a_tunnel_and_a_proxy(serving, origin, host):
+    async with serving(http_names=("prices.example.org",)) as gateway:
+        headers = {"Host": host} if host else {}
+        assert await refusal(gateway, origin.format(url=gateway.url), **headers) is None
+
+
+async def test_what_a_page_can_send_itself_opens_nothing(gateway):
+    headers = {"X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example"}
+    assert await refusal(gateway, "https://evil.example", **headers) == 403
+
+
+async def test_a_proxy_that_drops_the_upgrade_is_told_in_words(gateway):
+    headers = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
+    with capture_logs() as log:
+        for _ in range(3):
+            async with gateway.http.get(f"{gateway.url}/ws", headers=headers) as answer:
+                assert answer.status == 400
+                assert "Upgrade and Connection" in (await answer.json())["error"]
+    assert ["Upgrade and Connection" in line["event"] for line in log if line["log_level"] == "warning"] == [True]
 
 
 def test_names_are_given_with_commas_and_without_port():

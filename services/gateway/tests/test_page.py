@@ -9,6 +9,7 @@ from itertools import count, product
 
 import pytest
 import pytest_asyncio
+from proxies import NAME, PROGRAMS, behind
 
 from fairprice.runtime.clock import SystemClock
 
@@ -258,6 +259,24 @@ async def test_another_symbol_changes_all_that_is_shown(serving, make, browser):
         await expect(page.locator("#symbol")).to_have_text("BTCUSDT")
         await page.goto(f"{gateway.url}/#ethusdt")
         await expect(page.locator("#symbol")).to_have_text("ETHUSDT")
+
+
+@pytest.mark.may_skip
+@pytest.mark.skipif(PROGRAMS["nginx"] is None, reason="nginx is not installed; apt-get install nginx enables this test")
+async def test_behind_a_proxy_below_a_path_the_page_is_whole(serving, make, browser, tmp_path):
+    async with (
+        serving(clock=SystemClock(), http_names=(NAME,)) as gateway,
+        feeding(gateway, make),
+        behind("nginx", gateway, tmp_path) as url,
+        opened(browser, url) as page,
+    ):
+        await expect(page.locator("#feed-words")).to_have_text("in sync")
+        await expect(page.locator("#chart")).to_have_attribute("data-update-id", re.compile("."))
+        await expect(page.locator("#ws-address")).to_have_text(f"{url.replace('http', 'ws', 1)}ws?symbols=BTCUSDT")
+        for link in await page.locator("a").all():
+            address = await link.evaluate("link => link.href")
+            assert address.startswith(url)
+            assert await page.evaluate("async (address) => (await fetch(address)).status", address) == 200
 
 
 async def test_silence_turns_the_page_red_and_the_next_price_clears_it(serving, make, browser):

@@ -105,10 +105,12 @@ class Gateway:
     ) -> None:
         self.market = market
         self.audience = audience
-        self.stream = Stream(market, audience, partial(_problems, checks), clock, beat=beat)
+        self._names = OwnNames(settings.http_host, settings.http_names, clock)
+        self.stream = Stream(
+            market, audience, partial(_problems, checks), clock, is_foreign=self._names.is_foreign, beat=beat
+        )
         self._api = Api(market, clock, history_minutes=settings.history_minutes)
         self._clock = clock
-        self._names = OwnNames(settings.http_host, settings.http_names)
         self._unknown_types: set[str] = set()
 
     def routes(self) -> list[web.RouteDef]:

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
 
 import orjson
 import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from fairprice.runtime.clock import Clock
+from fairprice.runtime.occasional import Occasional
 from gateway.answers import secured
 from gateway.audience import Audience, Listener
 from gateway.instrument import Instrument, Limits, feed_frame
@@ -48,6 +48,7 @@ class Stream:
         problems: Problems,
         clock: Clock,
         *,
+        is_foreign: Callable[[web.Request], bool],
         beat: float = BEAT,
         heartbeat: float = HEARTBEAT,
         max_wishes: int = MAX_WISHES,
@@ -56,6 +57,8 @@ class Stream:
         self._audience = audience
         self._problems = problems
         self._clock = clock
+        self._is_foreign = is_foreign
+        self._plain_requests = Occasional(clock)
         self._beat = beat
         self._heartbeat = heartbeat
         self._max_wishes = max_wishes
@@ -80,17 +83,24 @@ class Stream:
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         """Hold one connection from its opening to its end."""
-        if _is_foreign(request):
-            raise web.HTTPForbidden(text=f"a page of {request.headers['Origin'][:128]} may not listen here")
+        if self._is_foreign(request):
+            raise _Foreign(request)
         if self._audience.is_full:
             raise _Full
         listener = _listener(request, self._max_wishes)
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            self._tell_of_plain_request(request)
+            raise _NoUpgrade
         socket = web.WebSocketResponse(heartbeat=self._heartbeat, timeout=1, compress=False, max_msg_size=MAX_INCOMING)
         await socket.prepare(request)
         with self._audience.joined(listener):
             self._welcome(listener)
             await _hold(socket, listener)
         return socket
+
+    def _tell_of_plain_request(self, request: web.Request) -> None:
+        if "Sec-WebSocket-Key" in request.headers and self._plain_requests.due("") is not None:
+            log.warning("listener refused: a proxy on the way does not pass on the headers Upgrade and Connection")
 
     def _welcome(self, listener: Listener) -> None:
         now = self._clock.monotonic()
@@ -137,6 +147,23 @@ class _Full(web.HTTPServiceUnavailable):
         self.headers["Retry-After"] = "10"
 
 
+class _Foreign(web.HTTPForbidden):
+    def __init__(self, request: web.Request) -> None:
+        origin = request.headers["Origin"][:128]
+        super().__init__(
+            text=f"a page of {origin} may not listen here; if it is this gateway's behind a proxy, add its name to "
+            "FAIRPRICE_HTTP_NAMES"
+        )
+
+
+class _NoUpgrade(web.HTTPBadRequest):
+    def __init__(self) -> None:
+        super().__init__(
+            text="this is a websocket, and the request does not ask for one; a proxy on the way has to pass on the "
+            "headers Upgrade and Connection"
+        )
+
+
 def _health_frame(problems: Mapping[str, str]) -> bytes:
     return orjson.dumps({"type": "health", "problems": problems})
 
@@ -160,12 +187,6 @@ async def _send(socket: web.WebSocketResponse, listener: Listener) -> None:
     except ConnectionError:
         # The reading side sees the same end and tidies up.
         log.debug("listener went away", dropped=listener.dropped)
-
-
-def _is_foreign(request: web.Request) -> bool:
-    """Programs send no `Origin`; a browser's has to be the page's own, or any site could read along."""
-    origin = request.headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc != request.host
 
 
 def _listener(request: web.Request, most: int) -> Listener:
