@@ -16,7 +16,6 @@ import aiohttp
 import structlog
 
 from crawler.book.market_data import Diff, Snapshot, Ticker
-from crawler.link import Link
 from crawler.proxy import ProxyFor
 from crawler.settings import CrawlerSettings
 from crawler.stream_events import Disconnected, StreamEvent, Unreadable
@@ -71,7 +70,7 @@ class Capture:
 
     def _streams(self, rest: Rest) -> Streams:
         _, url = self._settings.urls()
-        streams = _Recorded(
+        streams = Streams(
             self._venue,
             url,
             self._settings.symbols,
@@ -132,17 +131,6 @@ class Capture:
     def _write(self, text: bytes) -> None:
         self._file.write(b"%d %b\n" % (self._clock.wall() * 1000, text))
         self.lines += 1
-
-
-class _Recorded(Streams):
-    """Streams that keep the frame of the event that they push."""
-
-    frame = b""
-
-    def receive(self, link: Link, frame: bytes) -> None:
-        """See `Streams.receive`."""
-        self.frame = frame
-        super().receive(link, frame)
 
 
 class _AlwaysRoom:

@@ -35,6 +35,8 @@ class Intake:
         clock: Clock,
     ) -> None:
         self.repeats = 0
+        self.frame = b""
+        """The last one that came: that of the event which is pushed."""
         self._peek, self._decode = decoder.peek, decoder.decode
         self._group_of = group_of
         self._sink = sink
@@ -45,6 +47,7 @@ class Intake:
 
     def receive(self, link: Link, frame: bytes) -> None:
         """See `Owner.receive`; what goes wrong in the sink ends the run."""
+        self.frame = frame
         try:
             head = self._peek(frame)
             if type(head) is Ticker and self._tickers.is_newer(head.symbol, head.update_id):

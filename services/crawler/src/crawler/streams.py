@@ -111,6 +111,11 @@ class Streams:
         return sum(len(group.complete) for group in self._groups)
 
     @property
+    def frame(self) -> bytes:
+        """The frame of the event that is pushed, as it was sent."""
+        return self._intake.frame
+
+    @property
     def repeats(self) -> int:
         """Events that another connection had brought already."""
         return self._intake.repeats
