@@ -26,7 +26,7 @@ def test_addresses_follow_from_the_venue_and_can_be_set_one_by_one(name):
     assert CrawlerSettings.load(environ).urls() == own
     environ["FAIRPRICE_EXCHANGE_REST_URL"] = "http://127.0.0.1:9000/"
     assert CrawlerSettings.load(environ).urls() == ("http://127.0.0.1:9000", own[1])
-    environ["FAIRPRICE_EXCHANGE_STREAM_URL"] = "ws://127.0.0.1:9000/stream"
+    environ["FAIRPRICE_EXCHANGE_STREAM_URL"] = "ws://127.0.0.1:9000"
     assert CrawlerSettings.load(environ).urls() == ("http://127.0.0.1:9000", "ws://127.0.0.1:9000")
 
 
