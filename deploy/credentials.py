@@ -5,8 +5,8 @@
     python3 credentials.py show        what `make passwords` shows
     python3 credentials.py tell        the same without passwords, at the end of `make up`
 
-`STORE` keeps them all and is mounted nowhere else. Below `CONSUMERS` is a volume for each consumer, in which only his
-user id can read. What is there is kept, so a second start changes nothing; what a consumer has lost he gets again.
+`STORE` keeps them all and is mounted nowhere else. Below `CONSUMERS` is a volume for each consumer, in which only its
+user id can read. What is there is kept, so a second start changes nothing; what a consumer has lost it gets again.
 """
 
 import os
@@ -55,7 +55,7 @@ HANDED_OUT = {
     ),
     "rabbitmq": (RABBITMQ, {}),  # gets hashes only
 }
-"""The user id of each consumer, and his files by the secret that is in them."""
+"""The user id of each consumer, and its files by the secret that is in them."""
 
 PAGES = (
     ("Fairprice", "GATEWAY_PORT", None, None),
@@ -64,7 +64,7 @@ PAGES = (
     ("InfluxDB", "INFLUXDB_PORT", "admin", "influxdb-admin"),
     ("Prometheus", "PROMETHEUS_PORT", None, None),
 )
-"""What a person can open: the variable of its port, who he is there and where his password is kept."""
+"""What a person can open: the variable of its port, the user name there and where the password is kept."""
 
 
 def hand_out() -> None:
@@ -104,7 +104,7 @@ def write(file: Path, content: str, owner: int) -> None:
 
 
 def show() -> None:
-    """Print where a person logs in, as whom and with what."""
+    """Print the addresses of all logins with user and password."""
     for page, port, user, name in PAGES:
         login = f"{user:9} {(STORE / name).read_text()}" if name else ""
         say(f"{page:10}  http://127.0.0.1:{os.environ[port]:6} {login}".rstrip())
