@@ -8,6 +8,8 @@ import pytest
 from proxies import NAME, PROGRAMS, behind
 from structlog.testing import capture_logs
 
+pytestmark = pytest.mark.slow  # processes
+
 
 def needs(proxy, *values):
     """Return a case that is skipped where the proxy is not installed."""
