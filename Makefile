@@ -14,7 +14,7 @@ COMPOSE := docker compose
 PROJECTS := $(COMPOSE) ls --quiet --filter name='^fairprice(-simulated)?$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo live services up up-simulated down passwords test test-fast test-servers test-containers recordings check format bench bench-peers lock clean
+.PHONY: help install install-dev demo live services up up-simulated down passwords test test-fast test-servers test-containers recordings smoke check format bench bench-peers images dist version notes lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,14 +56,18 @@ test: install-dev ## every test that needs no server, on all cores
 test-fast: install-dev ## of these the pure ones and those in one process
 	@$(PYTEST) -n auto --dist worksteal -m '$(LOCAL) and not slow'
 
-test-servers: install-dev ## the tests on real servers, on PATH or by address (CONTRIBUTING.md)
-	@$(PYTEST) -m '$(SERVERS) and not compose'
+test-servers: install-dev ## the tests on real servers, on PATH, by address or in containers (CONTRIBUTING.md)
+	@$(BIN)/python -m tests.servers $(PYTEST) -m '$(SERVERS) and not compose'
 
 test-containers: install-dev ## docker-compose.yml as a running stack; needs a Docker engine and some minutes
 	@FAIRPRICE_TEST_COMPOSE=1 $(PYTEST) -m compose
 
 recordings: ## fetch the real recordings that tests and benchmarks play where they are there; needs the internet
 	@$(PYTHON) scripts/fetch_recordings.py
+
+smoke: install ## play a recording through the embedded pipeline, once, from its diffs to stored prices
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m standalone --port 0 --once --speed max \
+		--capture tests/recordings/binance_spot_made_up.ndjson.gz --database "$$folder/smoke.db"
 
 check: install-dev ## what CI runs: format, lint, types, import contracts, all tests
 	@$(BIN)/ruff format --check --quiet . && echo "format: clean"
@@ -82,6 +86,19 @@ bench: install ## the benchmarks; needs a recording or makes frames itself
 
 bench-peers: install ## the same with the peers' libraries, in an environment of their own
 	@$(PYTHON) -m benchmarks.peers
+
+images: ## build the images of the services; IMAGES="crawler storer" builds some
+	@$(COMPOSE) --profile '*' build $(IMAGES)
+
+dist: install ## build the packages into dist
+	@$(PIP) --require-hashes -r build.lock
+	@$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir dist $(PACKAGES:%=./%)
+
+version: ## print the version; VERSION=0.2.0 sets it, TAG=v0.2.0 compares it
+	@$(PYTHON) -m scripts.version $(VERSION) $(if $(TAG),--tag '$(TAG)')
+
+notes: ## print what the changelog says of the version
+	@$(PYTHON) -m scripts.version --notes
 
 lock: ## renew all locks; needs uv
 	@for package in crawler converter storer gateway simulator standalone; do \

@@ -39,11 +39,22 @@ def write(root: Path, version: str) -> None:
         path.write_text(PATTERN.sub(rf"\g<1>{version}\g<3>", path.read_text()))
 
 
+def notes(root: Path, version: str) -> str:
+    """Return what the changelog says of a version; `ValueError` where it says nothing."""
+    sections = re.split(r"^## ", (root / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    for section in sections[1:]:
+        title, _, text = section.partition("\n")
+        if title.split()[0] == version and text.strip():
+            return text.strip()
+    raise ValueError(f"CHANGELOG.md says nothing of {version}")
+
+
 def main(arguments: list[str], root: Path = ROOT) -> int:
     """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser(prog="version", description="The version of Fairprice.")
     parser.add_argument("version", nargs="?", help="set it, like 0.2.0 or 0.2.0rc1")
     parser.add_argument("--tag", help="fail unless this is the tag of the version, like v0.2.0")
+    parser.add_argument("--notes", action="store_true", help="print what the changelog says of it")
     options = parser.parse_args(arguments)
     if options.version:
         if not VERSION.fullmatch(options.version):
@@ -54,7 +65,7 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
         print("\n".join(f"{version}  {path}" for path, version in told.items()), file=sys.stderr)
         return 1
     version = next(iter(told.values()))
-    print(version)
+    print(notes(root, version) if options.notes else version)
     if options.tag and options.tag != f"v{version}":
         print(f"the tag is {options.tag}, but the version {version}", file=sys.stderr)
         return 1

@@ -46,6 +46,18 @@ def test_packages_that_disagree_are_named(copy, capsys):
     assert f"7.7.7  {path}" in capsys.readouterr().err
 
 
+def test_the_changelog_tells_of_the_version():
+    assert len(version.notes(ROOT, fairprice.__version__)) > 100
+
+
+def test_only_the_section_of_the_version_is_told(tmp_path):
+    (tmp_path / "CHANGELOG.md").write_text("# C\n\n## 1.1.0 (date)\n\nNew.\n\n### How\n\nSo.\n\n## 1.0.0\n\nOld.\n")
+    assert version.notes(tmp_path, "1.1.0") == "New.\n\n### How\n\nSo."
+    assert version.notes(tmp_path, "1.0.0") == "Old."
+    with pytest.raises(ValueError, match=r"says nothing of 1\.2\.0"):
+        version.notes(tmp_path, "1.2.0")
+
+
 @pytest.mark.parametrize("wrong", ["1", "v1.2.3", "1.2.3-beta", "01.2.3"])
 def test_what_is_no_version_is_refused(copy, wrong):
     with pytest.raises(SystemExit):
