@@ -463,7 +463,7 @@ async def test_a_frame_of_ten_megabytes_ends_its_connection_only(clock, count, r
 
 
 @pytest.mark.parametrize("count", [1, 2])
-async def test_ids_that_begin_anew_cost_one_gap(clock, count):
+async def test_ids_that_restart_cost_one_gap(clock, count):
     async with exchange(clock) as server, running(server, clock, stream_connections=count) as run:
         await run.for_books(20)
         server.inject(Fault("id_reset"))

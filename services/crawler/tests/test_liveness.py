@@ -18,7 +18,7 @@ def test_what_was_taken_is_a_repeat_and_what_is_newer_is_not():
     assert not merged.is_repeat("ETHUSDT", 7, 0.0)
 
 
-def test_ids_that_begin_anew_are_taken_after_twenty_repeats_and_two_seconds_and_followed():
+def test_ids_that_restart_are_taken_after_twenty_repeats_and_two_seconds_and_followed():
     merged = Merged()
     merged.take("BTCUSDT", 1_000_000)
     repeats = [merged.is_repeat("BTCUSDT", number, number / 10) for number in range(1, 22)]

@@ -279,7 +279,7 @@ async def test_diffs_that_cannot_be_told_at_a_glance_are_merged_too(exchange):
         assert desk.streams.repeats == 1
 
 
-async def test_ids_that_begin_anew_pass_after_twenty_repeats_whatever_the_connection(exchange):
+async def test_ids_that_restart_pass_after_twenty_repeats_whatever_the_connection(exchange):
     desk = Desk(exchange)
     async with running(desk):
         exchange.say("diff A 1 1000000")
@@ -297,7 +297,7 @@ async def test_ids_that_begin_anew_pass_after_twenty_repeats_whatever_the_connec
         assert len(exchange.sockets) == 2, "nobody lags behind ids of another age"
 
 
-async def test_a_connection_that_falls_silent_as_ids_begin_anew_is_found(exchange):
+async def test_a_connection_that_falls_silent_as_ids_restart_is_found(exchange):
     desk = Desk(exchange)
     async with running(desk):
         exchange.say("diff A 1 1000000")
@@ -306,7 +306,7 @@ async def test_a_connection_that_falls_silent_as_ids_begin_anew_is_found(exchang
         assert exchange.sockets[0].receiver.due.is_set()
 
 
-async def test_after_a_loss_ids_may_begin_anew_at_once(exchange):
+async def test_after_a_loss_ids_may_restart_at_once(exchange):
     desk = Desk(exchange)
     async with running(desk):
         exchange.say("diff A 1 1000000")

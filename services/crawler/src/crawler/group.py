@@ -29,7 +29,7 @@ class Group:
         if newest is None or update_id > newest.update_id:
             self.newest[symbol] = Newest(update_id, now)
 
-    def begin_anew(self, symbol: str, update_id: int, now: float) -> None:
+    def restart_ids(self, symbol: str, update_id: int, now: float) -> None:
         """Note that the exchange has restarted its ids."""
         self.newest[symbol] = Newest(update_id, now)
         for link in self.links:

@@ -105,7 +105,7 @@ class Intake:
     def _merge(self, event: Diff | Snapshot, now: float) -> None:
         first_update_id = event.first_update_id if isinstance(event, Diff) else 0
         if self._diffs.take(event.symbol, event.update_id, first_update_id):
-            self._group_of[event.symbol].begin_anew(event.symbol, event.update_id, now)
+            self._group_of[event.symbol].restart_ids(event.symbol, event.update_id, now)
         self._push(event)
 
     def _take_ticker(self, link: Link, ticker: Ticker) -> None:

@@ -24,7 +24,7 @@ class Newest(NamedTuple):
 class Merged:
     """The last update id taken of each symbol, so that what another connection has brought already is recognised.
 
-    Ids may begin anew at the exchange: after more than `tolerance` repeats in a row, the first of them `seconds` ago,
+    The exchange may restart its ids: after more than `tolerance` repeats in a row, the first of them `seconds` ago,
     older ids are taken again, and the last one follows them. The seconds tell that from the burst of a connection that
     is behind. What is missing behind the last one taken is no repeat when it comes late.
     """
@@ -58,7 +58,7 @@ class Merged:
         return repeats < self._tolerance or now - since < self._seconds
 
     def take(self, symbol: str, update_id: int, first_update_id: int = 0) -> bool:
-        """Note that an id was taken; return whether it is older than the one before it, so that ids begin anew.
+        """Note that an id was taken; return whether it is older than the one before it, so that ids restart.
 
         `first_update_id` is the first of the ids that it adds, which shows a hole.
         """

@@ -675,7 +675,7 @@ def test_whatever_a_connection_brings_that_lags_far_behind_is_no_reset():
     assert ranges(give(feed, diff(201, 205))) == [(201, 205, "book")]
 
 
-def test_ids_and_times_that_both_begin_anew_are_a_reset_once_the_stream_was_gone():
+def test_ids_and_times_that_both_restart_are_a_reset_once_the_stream_was_gone():
     """Another exchange at the same address, say: what it sends is no connection that lags, for there was none left."""
     feed = feed_at(100)
     assert give(feed, *stale(2 * RESET_AFTER, first_time=5)) == []
@@ -692,7 +692,7 @@ def test_old_diffs_of_a_lagging_connection_between_new_ones_are_no_reset():
     assert feed.in_sync
 
 
-def test_ids_that_begin_anew_while_a_snapshot_is_awaited():
+def test_ids_that_restart_while_a_snapshot_is_awaited():
     feed = new_feed()
     give(feed, diff(1001, 1005, time=START), *stale(RESET_AFTER))
     assert answer(feed, snapshot(10 + RESET_AFTER - 2)) != []
@@ -795,7 +795,7 @@ def test_without_an_earlier_run_there_is_no_gap_at_the_end_either():
     assert feed.end() == []
 
 
-def test_who_ends_while_the_ids_begin_anew_tells_it():
+def test_who_ends_while_the_ids_restart_tells_it():
     """The next run cannot: its first ids are below the saved one and newer, which is a state of another market."""
     feed = feed_at(100)
     give(feed, *stale(RESET_AFTER))

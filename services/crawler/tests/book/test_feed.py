@@ -206,7 +206,7 @@ def test_a_crossed_book_behind_one_that_is_held_back_is_told_after_it():
     assert shown(feed.receive_snapshot(snapshot(110, 5))) == [(106, 110, "crossed"), 115]
 
 
-def test_ids_that_begin_anew_behind_a_book_that_is_held_back_stop_nothing():
+def test_ids_that_restart_behind_a_book_that_is_held_back_stop_nothing():
     """A replay knows no ticks: the book of the old numbers leaves before the new ones begin."""
     feed = feed_at(1000)
     feed.receive_diff(diff(1001, 1005, 5, time=START), 0)

@@ -61,7 +61,7 @@ async def run(
 
     `expected` are venue and name of symbols that are shown as waiting before their first event; others are forgotten
     after `forgotten_after` seconds of silence. A feed that brings only older events for `new_run_after` seconds has
-    begun anew. Books and moments are sent each `beat` seconds.
+    started over. Books and moments are sent each `beat` seconds.
     `registry`, `checks` and `notes` are what `/metrics` and `/readyz` tell beside the gateway's own; the page shows
     what `checks` find, too. Raises `StartupError` when the address cannot be had.
     """

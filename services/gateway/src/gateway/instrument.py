@@ -85,7 +85,7 @@ class Instrument:
         if step is Step.LATE:
             return False
         if step is Step.NEW_RUN:
-            self._begin_anew(quote)
+            self._start_over(quote)
         self.quote, self._received = quote, received
         if quote.status in TRUSTED:
             self._good, self._good_received = quote, received.monotonic
@@ -177,7 +177,7 @@ class Instrument:
         is_late = pair is not None and pair.quote is not self.quote and now - pair.made_at >= PATIENCE
         return Pair(self.quote, None, now) if self.quote and (pair is None or is_late) else pair
 
-    def _begin_anew(self, first: Quote) -> None:
+    def _start_over(self, first: Quote) -> None:
         """Forget what lies after the first price of a new run."""
         self.history = History(self._limits.history_minutes)
         self.gaps = deque((gap for gap in self.gaps if gap.to_time <= first.event_time), self._limits.max_gaps)

@@ -140,7 +140,7 @@ class Feed:
     def _note(self, fact: Fact) -> None:
         """Draw the consequences of a fact for what is published and audited."""
         if fact.kind == "id_reset":
-            self._publication.begin_anew()
+            self._publication.restart_ids()
             self.audit.reset()
         elif fact.kind in {"hole", "resync"} and not self._publication.reason:
             self._publication.reason = fact.detail if fact.kind == "resync" else "missed_updates"

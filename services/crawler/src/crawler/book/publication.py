@@ -36,14 +36,14 @@ class Publication:
         self._crawler = crawler
         self._before_start = confirmed
         self._last = confirmed
-        self._ids_begin_anew = False
+        self._ids_restart = False
         self._previous_time: int | None = None
         self._latest_time = confirmed.event_time if confirmed else 0
         self._recent_times: deque[int] = deque([self._latest_time], maxlen=RECENT_TIMES)
 
-    def begin_anew(self) -> None:
+    def restart_ids(self) -> None:
         """Note that the exchange has restarted its ids: smaller ones are not what was published before."""
-        self._ids_begin_anew = self._last is not None
+        self._ids_restart = self._last is not None
 
     def is_foreign(self, update_id: int, event_time: int) -> bool:
         """Return whether the earlier run's last id belongs to other ids than these, and forget it if so.
@@ -72,25 +72,25 @@ class Publication:
             self._previous_time = None
         first = diff.first_update_id
         events: list[Gap | Book] = []
-        last, anew = self._last, self._ids_begin_anew
-        if last and not anew:
+        last, restarted = self._last, self._ids_restart
+        if last and not restarted:
             if diff.update_id <= last.update_id:
                 return []
             first = max(first, last.update_id + 1)
         event_time = self._unique(diff.event_time)
-        if last and (anew or first > last.update_id + 1):
+        if last and (restarted or first > last.update_id + 1):
             events.append(self._gap(last, first - 1, event_time))
         events.append(self._book(applied, first, event_time, is_proven=is_proven))
         self.books += 1
         self._last = Confirmed(diff.update_id, event_time)
         self._previous_time = event_time
-        self._ids_begin_anew = False
+        self._ids_restart = False
         self.reason = ""
         return events
 
     def end(self, newest_id: int, newest_time: int) -> list[Gap]:
         """Return the gap up to the newest id that was seen, if anything of that was not published."""
-        if self._last is None or (newest_id <= self._last.update_id and not self._ids_begin_anew):
+        if self._last is None or (newest_id <= self._last.update_id and not self._ids_restart):
             return []
         return [self._gap(self._last, newest_id, max(newest_time, self._last.event_time))]
 
