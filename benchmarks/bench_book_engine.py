@@ -9,11 +9,12 @@ import orjson
 
 from benchmarks.recording import SYMBOL, Recording, depth_frames
 from benchmarks.rounds import Work, each, interleaved, ratio
-from crawler.book.depth_sync import DepthSync
+from crawler.book.feed import Feed
 from crawler.book.market_data import Diff, Snapshot
 from crawler.book.order_book import OrderBook
 from crawler.book.steps import SnapshotRequest
-from crawler.venues.binance.wire import FrameDecoder, decode_snapshot
+from crawler.venues.binance.decoder import decode_snapshot
+from crawler.venues.binance.venue import Binance
 from fairprice.messages import Book, Level, encode
 
 LEVELS = 20
@@ -32,35 +33,37 @@ class Engine:
     """What the crawler does for one symbol."""
 
     def __init__(self, snapshot: bytes) -> None:
-        self._decoder = FrameDecoder()
-        self._sync = DepthSync("binance", SYMBOL, "benchmark", levels=LEVELS)
+        venue = Binance()
+        self._decoder = venue.decoder((SYMBOL,))
+        self._feed = Feed(venue.name, SYMBOL, "benchmark", levels=LEVELS, verify=venue.verify)
         self._snapshot = snapshot
 
     def books(self, frames: Iterable[bytes]) -> Iterator[Book]:
         """Yield the book after each diff; the snapshot is there as soon as it is asked for."""
         for frame in frames:
+            self._decoder.peek(frame)  # whether another connection has brought it
             diff = self._decoder.decode(frame)
             assert type(diff) is Diff
-            for output in self._sync.receive_diff(diff, RECEIVED):
+            for output in self._feed.receive_diff(diff, RECEIVED):
                 if type(output) is Book:
                     yield output
                 elif type(output) is SnapshotRequest:
-                    synchronised = self._sync.receive_snapshot(whole_snapshot(self._snapshot))
+                    synchronised = self._feed.receive_snapshot(whole_snapshot(self._snapshot))
                     yield from (book for book in synchronised if type(book) is Book)
 
     def run(self, frames: list[bytes]) -> None:
         """Encode the book after each diff; raises when there was none after nearly every one."""
-        before = self._sync.books
+        before = self._feed.books
         for book in self.books(frames):
             encode(book)
-        books = self._sync.books - before
+        books = self._feed.books - before
         if books < len(frames) - WARM_UP:
-            raise AssertionError(f"{books} books of {len(frames)} diffs, lost sync: {dict(self._sync.resyncs)}")
+            raise AssertionError(f"{books} books of {len(frames)} diffs")
 
 
 def whole_snapshot(body: bytes) -> Snapshot:
     """Return the snapshot as one of the whole book, so that the engine asks for no other one in the background."""
-    return decode_snapshot(body, limit=len(body))
+    return decode_snapshot(body, SYMBOL)._replace(bids_complete=True, asks_complete=True)
 
 
 def report(recording: Recording, rounds: int, peers: Prepared) -> Iterator[str]:
@@ -96,15 +99,17 @@ def _stages(recording: Recording) -> Prepared:
     """Each stage does what the one before it does, and one thing more; what `sync` lacks is encoding."""
 
     def decode() -> None:
-        decoder = FrameDecoder()
+        decoder = Binance().decoder((SYMBOL,))
         for frame in recording.frames:
+            decoder.peek(frame)
             decoder.decode(frame)
 
     def apply(*, top: bool = False) -> None:
-        decoder = FrameDecoder()
+        decoder = Binance().decoder((SYMBOL,))
         snapshot = whole_snapshot(recording.snapshot)
         book = OrderBook(snapshot.bids, snapshot.asks, levels=LEVELS)
         for frame in recording.frames:
+            decoder.peek(frame)
             diff = decoder.decode(frame)
             assert type(diff) is Diff
             book.apply(diff.bids, diff.asks)

@@ -60,7 +60,7 @@ class Notes:
         """Yield what was noted."""
         for time_us, exchange, body in self._published:
             for event in map(orjson.loads, body.split(b"\n")):
-                if event["type"] != "gap":
+                if event["type"] in {"book", "price"}:
                     yield _note(
                         PUBLISHED[exchange], event["symbol"], event["update_id"], time_us, event["received_time"]
                     )
