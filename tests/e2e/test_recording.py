@@ -7,8 +7,14 @@ import gzip
 import json
 from decimal import Decimal
 from fractions import Fraction
+from heapq import nlargest, nsmallest
+from itertools import pairwise
 
 import pytest
+
+LEVELS = 20
+DEPTH_BPS = (1, 5, 10)
+NOTIONALS = (10_000, 100_000)
 
 
 @pytest.fixture(scope="module")
@@ -18,14 +24,21 @@ def frames(recording):
 
 
 @pytest.fixture(scope="module")
-def rebuilt(frames):
-    """Return one row for each diff after the snapshot, by event time in microseconds."""
-    snapshot = next(frame for frame in frames if "lastUpdateId" in frame)
+def snapshot(frames):
+    return next(frame for frame in frames if "lastUpdateId" in frame)
+
+
+@pytest.fixture(scope="module")
+def books(frames, snapshot):
+    """Return the first and last id of each diff after the snapshot, and the best levels of each side after it.
+
+    By event time in microseconds. Levels are price and quantity, best first.
+    """
     sides = {
         side: {Decimal(price): Fraction(quantity) for price, quantity in snapshot[name]}
         for side, name in (("b", "bids"), ("a", "asks"))
     }
-    rows = {}
+    books = {}
     for diff in (frame["data"] for frame in frames if "@depth@" in frame.get("stream", "")):
         if diff["u"] <= snapshot["lastUpdateId"]:
             continue
@@ -34,10 +47,19 @@ def rebuilt(frames):
                 levels[Decimal(price)] = Fraction(quantity)
                 if not levels[Decimal(price)]:
                     del levels[Decimal(price)]
-        bid, ask = max(sides["b"]), min(sides["a"])
         first = diff["pu"] + 1 if "pu" in diff else diff["U"]
-        rows[diff["E"] * 1000] = (first, diff["u"], Fraction(bid), sides["b"][bid], Fraction(ask), sides["a"][ask])
-    return rows
+        best = nlargest(LEVELS, sides["b"]), nsmallest(LEVELS, sides["a"])
+        bids, asks = (
+            [(Fraction(price), sides[side][price]) for price in prices] for side, prices in zip("ba", best, strict=True)
+        )
+        books[diff["E"] * 1000] = first, diff["u"], bids, asks
+    return books
+
+
+@pytest.fixture(scope="module")
+def rebuilt(books):
+    """Return one row for each diff after the snapshot, by event time in microseconds."""
+    return {time: (first, last, *bids[0], *asks[0]) for time, (first, last, bids, asks) in books.items()}
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +90,60 @@ def test_every_row_equals_an_independent_rebuild_of_the_book(replayed, recording
         assert row["spread"] == float(ask - bid)
         assert row["weighted_mid"] == float((bid * ask_size + ask * bid_size) / (bid_size + ask_size))
         assert (row["status"], row["price"]) == ("ok", row["weighted_mid"])
+
+
+def test_the_ranges_of_the_rows_join(replayed):
+    _, rows = replayed
+
+    assert all(row["first_update_id"] == before["update_id"] + 1 for before, row in pairwise(rows["fair_price"]))
+
+
+def test_what_needs_depth_is_told_as_far_as_anybody_knows_and_else_null(replayed, recording, books, snapshot):
+    """Within the snapshot's prices the published levels are the book; beyond them the top is all that is known."""
+    _, rows = replayed
+    reach = {"bid": Fraction(snapshot["bids"][-1][0]), "ask": Fraction(snapshot["asks"][-1][0])}
+
+    within = 0
+    for row in rows["fair_price"]:
+        _, _, bids, asks = books[row["time"]]
+        known = {"bid": bids[0][0] >= reach["bid"], "ask": asks[0][0] <= reach["ask"]}
+        within += all(known.values())
+        mid = (bids[0][0] + asks[0][0]) / 2
+        for side, levels, sign in (("bid", bids, 1), ("ask", asks, -1)):
+            bound = min(sign * levels[0][0], max(sign * levels[-1][0], sign * reach[side])) * sign
+            expected = depth_values(side, sign, levels, bound, mid)
+            assert {name: row[name] for name in expected} == expected
+            if not known[side]:  # a band that ends before the top is known to be empty
+                assert {row[f"depth_{side}_{bps}bps"] for bps in DEPTH_BPS} <= {None, 0.0}
+        assert row["status"] == "ok"
+    assert within == recording.inside
+
+
+def depth_values(side, sign, levels, bound, mid):
+    """Return depth and impact prices of a side by their definitions, of its levels down (`sign` 1) to the bound."""
+    levels = [level for level in levels if sign * (level[0] - bound) >= 0]
+    edges = {bps: mid * (1 - sign * Fraction(bps, 10_000)) for bps in DEPTH_BPS}
+    depths = {
+        f"depth_{side}_{bps}bps": (
+            float(sum(quantity for price, quantity in levels if sign * (price - edge) >= 0))
+            if sign * (edge - bound) >= 0
+            else None
+        )
+        for bps, edge in edges.items()
+    }
+    return depths | {f"impact_{side}_{notional}": average(levels, Fraction(notional)) for notional in NOTIONALS}
+
+
+def average(levels, notional):
+    """Return the mean price of an order worth so much, None where the levels do not fill it."""
+    left, base = notional, Fraction(0)
+    for price, quantity in levels:
+        taken = min(quantity, left / price)
+        left -= taken * price
+        base += taken
+        if not left:
+            return float(notional / base)
+    return None
 
 
 def test_every_top_equals_the_last_ticker_of_the_exchange(replayed, recording, last_tickers):
