@@ -78,7 +78,7 @@ class PrivateBroker(Broker):
 
     hindsight = 1.2
 
-    def __init__(self, home):
+    def __init__(self, home, programs):
         self._passwords = write_passwords(home / "passwords")
         definitions = home / "definitions"
         definitions.mkdir()
@@ -96,7 +96,7 @@ class PrivateBroker(Broker):
         """
         configuration = "\n".join(line.strip() for line in configuration.splitlines())
         (home / "node").mkdir()
-        self.node = Node(PROGRAMS[0].folder, home / "node", configuration=configuration)
+        self.node = Node(programs, home / "node", configuration=configuration)
         (home / "node" / "enabled_plugins").write_text((FOLDER / "enabled_plugins").read_text())
         self.node._environment["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] += " -rabbit quorum_tick_interval 500"
         login = ("operator", self._passwords["operator"].read_text())

@@ -15,6 +15,8 @@ from brokers import Broker, PrivateBroker, given_broker, is_rabbitmq_on_path  # 
 from databases import PrivateDatabase, given_database, is_influxd_on_path  # noqa: E402
 from influx_server import Server  # noqa: E402
 from pipeline import Pipeline  # noqa: E402
+from rabbitmq_nodes import PROGRAMS as RABBITMQ_PROGRAMS  # noqa: E402
+from rabbitmq_nodes import Nothing, Programs  # noqa: E402
 
 PROGRAMS = "private servers, which it stops and kills: put rabbitmq-server and influxd on PATH"
 ADDRESSES = (
@@ -23,15 +25,47 @@ ADDRESSES = (
 
 
 @pytest.fixture(scope="session")
-def private_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateBroker]:
-    if not is_rabbitmq_on_path():
-        pytest.skip(f"needs {PROGRAMS}")
-    broker = PrivateBroker(tmp_path_factory.mktemp("rabbitmq"))
+def private_brokers(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[Programs | Nothing], PrivateBroker]]:
+    """Start a node of each version when it is asked for."""
+    brokers: dict[Programs, PrivateBroker] = {}
+
+    def of(programs: Programs | Nothing) -> PrivateBroker:
+        if isinstance(programs, Nothing):
+            pytest.skip(f"needs {PROGRAMS}")
+        if programs not in brokers:
+            brokers[programs] = PrivateBroker(tmp_path_factory.mktemp("rabbitmq"), programs.folder)
+            brokers[programs].node.start()
+        return brokers[programs]
+
     try:
-        broker.node.start()
-        yield broker
+        yield of
     finally:
-        broker.node.destroy()
+        for broker in brokers.values():
+            broker.node.destroy()
+
+
+@pytest.fixture(scope="session")
+def private_broker(private_brokers: Callable[[Programs | Nothing], PrivateBroker]) -> PrivateBroker:
+    """A node of the version that was named last."""
+    return private_brokers(RABBITMQ_PROGRAMS[-1])
+
+
+@pytest.fixture(params=RABBITMQ_PROGRAMS, ids=lambda programs: f"RabbitMQ of {programs}")
+def each_private_broker(
+    request: pytest.FixtureRequest, private_brokers: Callable[[Programs | Nothing], PrivateBroker]
+) -> PrivateBroker:
+    """A node of every version that is there."""
+    return private_brokers(request.param)
+
+
+@pytest.fixture(params=RABBITMQ_PROGRAMS, ids=lambda programs: f"RabbitMQ of {programs}")
+def each_broker(
+    request: pytest.FixtureRequest, private_brokers: Callable[[Programs | Nothing], PrivateBroker]
+) -> Broker:
+    """A broker of every version that is there, which need not be killed."""
+    return private_brokers(request.param) if is_rabbitmq_on_path() else request.getfixturevalue("broker")
 
 
 @pytest.fixture(scope="session")

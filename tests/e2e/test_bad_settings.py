@@ -16,7 +16,7 @@ from pipeline import SYMBOLS, Pipeline
 from ports import free_port
 from raw_events import book, price
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.timeout(240)]
 
 EVENTS = 30
 

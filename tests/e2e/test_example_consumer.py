@@ -27,8 +27,8 @@ def price(number, spread):
 
 
 @pytest.fixture
-def host(broker, tmp_path):
-    host = VirtualHost(broker, tmp_path)
+def host(each_broker, tmp_path):
+    host = VirtualHost(each_broker, tmp_path)
     yield host
     host.close()
 

@@ -13,18 +13,18 @@ A_WHILE = 10
 
 
 @pytest.fixture
-def full_disk(private_broker):
+def full_disk(each_private_broker):
     """Fill the disk or make room again."""
 
     def set_full(full):
-        private_broker.node.ctl("set_disk_free_limit", MORE_THAN_ANY_DISK if full else "50MB")
+        each_private_broker.node.ctl("set_disk_free_limit", MORE_THAN_ANY_DISK if full else "50MB")
 
     yield set_full
     set_full(False)
 
 
-def test_a_full_disk_of_the_broker_is_told_and_loses_nothing(make_pipeline, private_broker, full_disk):
-    pipeline = make_pipeline(private_broker)
+def test_a_full_disk_of_the_broker_is_told_and_loses_nothing(make_pipeline, each_private_broker, full_disk):
+    pipeline = make_pipeline(each_private_broker)
     services = pipeline.start_chain()
     crawler = services["crawler"]
     full_disk(True)

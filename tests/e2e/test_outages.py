@@ -1,10 +1,12 @@
 """RabbitMQ and InfluxDB go away, in every way, under the running chain: what was published is what is stored."""
 
 import time
+from collections import Counter
 
 import pytest
 from ledger import assert_true
 from pipeline import ENOUGH
+from waiting import eventually
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.timeout(150)]
 
@@ -65,10 +67,10 @@ def assert_well(pipeline, services):
 
 
 @pytest.mark.parametrize("outage", [stop, kill, freeze(30)], ids=lambda outage: outage.__name__)
-def test_a_broker_that_comes_back_has_lost_nothing(make_pipeline, private_broker, outage):
-    pipeline = make_pipeline(private_broker)
+def test_a_broker_that_comes_back_has_lost_nothing(make_pipeline, each_private_broker, outage):
+    pipeline = make_pipeline(each_private_broker)
     services = pipeline.start_chain(storer={"FAIRPRICE_BROKER_URL": f"{pipeline.host.url}{IMPATIENT}"})
-    times = go_through(pipeline, private_broker.node, outage)
+    times = go_through(pipeline, each_private_broker.node, outage)
     assert_well(pipeline, services)
     assert services["storer"].metric("broker_lost_connections_total") >= 1
     again = pipeline.redelivered()
@@ -86,3 +88,27 @@ def test_a_database_that_comes_back_gets_everything(make_pipeline, broker, priva
     again = pipeline.redelivered()
     pipeline.finish()
     pipeline.assert_even(f"database {outage.__name__}", times, again=again)
+
+
+MANY = 60
+"""Symbols at ten books a second each."""
+
+
+def test_a_broker_that_is_away_for_seconds_costs_no_gap_at_many_symbols(make_pipeline, private_broker):
+    pipeline = make_pipeline(private_broker)
+    symbols = ",".join(f"S{number:02}USDT" for number in range(MANY))
+    pipeline.open_exchange("--symbols", symbols)
+    crowd = {"FAIRPRICE_SYMBOLS": symbols, "FAIRPRICE_SNAPSHOT_LEVELS": "100", "FAIRPRICE_STREAM_CONNECTIONS": "2"}
+    services = {name: pipeline.start(name, **crowd) for name in ("storer", "converter", "crawler")}
+    for service in services.values():
+        service.until_ready()
+    private_broker.node.stop()
+    try:
+        eventually(lambda: services["crawler"].metric("crawler_unconfirmed_events") > MANY * 10 * 5)
+    finally:
+        private_broker.node.start()
+    eventually(lambda: services["crawler"].metric("crawler_unconfirmed_events") < MANY * 10)
+    pipeline.finish()
+    ledger = pipeline.assert_even(f"broker away at {MANY} symbols")
+    assert ledger.gaps == {}
+    assert len(Counter(symbol for symbol, _ in ledger.books)) == MANY

@@ -4,22 +4,14 @@ import time
 from collections import Counter
 
 import pytest
-from brokers import given_broker, is_rabbitmq_on_path
 from ledger import assert_true
 from waiting import eventually
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.timeout(150)]
 
-BROKERS = [*["private"] * is_rabbitmq_on_path(), *["given"] * bool(given_broker())] or ["private"]
 ROUNDS = 2
 BACKLOG = 1.0
 """Seconds of the market that wait for a service that was killed."""
-
-
-@pytest.fixture(params=BROKERS)
-def any_broker(request):
-    """Each RabbitMQ that there is: often they are of different versions."""
-    return given_broker() if request.param == "given" else request.getfixturevalue("private_broker")
 
 
 def assert_rows(pipeline, expected):
@@ -35,28 +27,29 @@ def assert_rows(pipeline, expected):
 
 def play(pipeline, recording, rows, replicas):
     """Send the recording through processes, until so many rows are stored, and end them."""
-    pipeline.open_exchange("--capture", recording, "--speed", "40")
+    pipeline.open_exchange("--capture", recording.path, "--speed", "40")
     settings = {"FAIRPRICE_STORE_BOOK_INTERVAL": "1s"}
     working = [pipeline.start(name, **settings) for name in ("storer", "converter") for _ in range(replicas)]
     for service in working:
         service.until_ready()
-    pipeline.start("crawler", FAIRPRICE_SYMBOLS="BTCUSDT")
+    pipeline.start("crawler", FAIRPRICE_SYMBOLS="BTCUSDT", FAIRPRICE_VENUE=recording.venue)
     eventually(lambda: pipeline.stored() == rows)
     shares = [each.metric("broker_deliveries_total") for each in working]
     pipeline.finish()
     return shares
 
 
-def test_the_recording_gives_the_rows_of_the_embedded_pipeline(make_pipeline, any_broker, played, spot_recording):
-    _, embedded = played(spot_recording.path, "max")
-    pipeline = make_pipeline(any_broker)
-    play(pipeline, spot_recording.path, len(embedded["fair_price"]), replicas=1)
+def test_a_recording_gives_the_rows_of_the_embedded_pipeline(make_pipeline, each_broker, played, recording):
+    _, embedded = played(recording.path, "max")
+    assert {row["venue"] for row in embedded["fair_price"]} == {recording.venue}
+    pipeline = make_pipeline(each_broker)
+    play(pipeline, recording, len(embedded["fair_price"]), replicas=1)
     assert_rows(pipeline, embedded)
 
 
 def test_three_converters_and_three_storers_give_the_rows_of_one(pipeline, played, spot_recording):
     _, embedded = played(spot_recording.path, "max")
-    shares = play(pipeline, spot_recording.path, len(embedded["fair_price"]), replicas=3)
+    shares = play(pipeline, spot_recording, len(embedded["fair_price"]), replicas=3)
     assert min(shares) > 0, "somebody had nothing to do"
     assert_rows(pipeline, embedded)
 

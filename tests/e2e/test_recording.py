@@ -13,7 +13,7 @@ from itertools import pairwise
 import pytest
 
 LEVELS = 20
-DEPTH_BPS = (1, 5, 10)
+DEPTH_BPS = {"0_1": Fraction("0.1"), "0_5": Fraction("0.5"), "1": Fraction(1)}
 NOTIONALS = (10_000, 100_000)
 
 
@@ -114,7 +114,7 @@ def test_what_needs_depth_is_told_as_far_as_anybody_knows_and_else_null(replayed
             expected = depth_values(side, sign, levels, bound, mid)
             assert {name: row[name] for name in expected} == expected
             if not known[side]:  # a band that ends before the top is known to be empty
-                assert {row[f"depth_{side}_{bps}bps"] for bps in DEPTH_BPS} <= {None, 0.0}
+                assert {row[f"depth_{side}_{name}bps"] for name in DEPTH_BPS} <= {None, 0.0}
         assert row["status"] == "ok"
     assert within == recording.inside
 
@@ -122,14 +122,14 @@ def test_what_needs_depth_is_told_as_far_as_anybody_knows_and_else_null(replayed
 def depth_values(side, sign, levels, bound, mid):
     """Return depth and impact prices of a side by their definitions, of its levels down (`sign` 1) to the bound."""
     levels = [level for level in levels if sign * (level[0] - bound) >= 0]
-    edges = {bps: mid * (1 - sign * Fraction(bps, 10_000)) for bps in DEPTH_BPS}
+    edges = {name: mid * (1 - sign * bps / 10_000) for name, bps in DEPTH_BPS.items()}
     depths = {
-        f"depth_{side}_{bps}bps": (
+        f"depth_{side}_{name}bps": (
             float(sum(quantity for price, quantity in levels if sign * (price - edge) >= 0))
             if sign * (edge - bound) >= 0
             else None
         )
-        for bps, edge in edges.items()
+        for name, edge in edges.items()
     }
     return depths | {f"impact_{side}_{notional}": average(levels, Fraction(notional)) for notional in NOTIONALS}
 
