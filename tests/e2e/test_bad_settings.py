@@ -4,7 +4,6 @@ All causes are there at once, each in a virtual host and an organization of its 
 """
 
 import asyncio
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -15,13 +14,14 @@ from ledger import Ledger, publish
 from pipeline import SYMBOLS, Pipeline
 from ports import free_port
 from raw_events import book, price
+from waiting import eventually
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.timeout(240)]
 
 EVENTS = 30
 
-SEVERAL_TRIES = 17
-"""Seconds; when only a person can help, the storer asks the database every ten."""
+PATIENCE = 60
+"""Seconds for several tries; when only a person can help, the storer asks the database every ten."""
 
 
 def bring(pipeline):
@@ -155,6 +155,11 @@ class Patient:
         self._ailing = cause.ail(pipeline, stack, cause.service)
         self.service = next(self._ailing)
 
+    def suffers(self):
+        """Whether it has tried several times, and says what it suffers from."""
+        problems = "; ".join((self.service.problems() or {}).values())
+        return self.cause.words in problems and self.service.metric(self.cause.metric) >= self.cause.least
+
     def examine(self):
         self.status, _ = self.service.get("/readyz")
         self.problems = self.service.problems()
@@ -173,7 +178,8 @@ def patients(private_broker, private_database, tmp_path_factory):
             pipeline = Pipeline(private_broker, private_database, tmp_path_factory.mktemp("patient") / "pipeline")
             stack.callback(pipeline.close)
             patients.append(Patient(cause, pipeline, stack))
-        time.sleep(SEVERAL_TRIES)
+        for patient in patients:
+            eventually(patient.suffers, PATIENCE, f"{patient.cause} shows too little")
         for patient in patients:
             patient.examine()
         for patient in patients:
@@ -211,4 +217,4 @@ def test_it_heals_by_itself_and_nothing_is_lost(patient):
     if patient.cause.service == "converter":
         assert {time for symbol, time in ledger.prices if symbol == "SOLUSDT"} == {time for _, time in ledger.books}
     if patient.cause.service == "crawler":
-        assert len(ledger.books) > 10 * SEVERAL_TRIES
+        assert len(ledger.books) > EVENTS

@@ -136,6 +136,15 @@ async def test_provision_refuses_an_influxdb_1_in_words():
         assert output.startswith(f"error: InfluxDB at {url} is InfluxDB 1 (version 1.12.4); Fairprice needs InfluxDB 2")
 
 
+async def test_provision_says_that_a_server_is_still_starting():
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"status": "starting"}, status=503, headers={"X-Influxdb-Version": "v2.10.0"})
+
+    async with serving(answer) as url:
+        text = f"error: InfluxDB at {url} is still starting; it is up when it answers /ping with 204\n"
+        assert await storer("provision", url, "right") == (2, text)
+
+
 async def test_another_database_that_takes_writes_is_let_alone():
     taken: list[bytes] = []
 

@@ -170,6 +170,19 @@ def test_what_was_spoilt_is_mended(place):
 
 
 @needs_influxdb
+def test_a_token_is_rotated_by_removing_its_file(place):
+    """From 2.9 on the server keeps hashes only, so a token that is lost can be replaced and not be read back."""
+    place.provision()
+    lost = place.secret("storer-token")
+    (place.folder / "storer-token").unlink()
+    outcomes = place.provision()
+    assert [thing for thing, outcome in outcomes.items() if outcome != "unchanged"] == [THINGS[3]]
+    where = {"org": place.org.name, "bucket": "ticks"}
+    assert refused(place.org.server.call, "POST", "/api/v2/write", b"", token=lost, **where) == 401
+    place.org.server.call("POST", "/api/v2/write", b"", token=place.secret("storer-token"), **where)
+
+
+@needs_influxdb
 def test_a_secret_without_a_file_is_shown_once_and_works(place):
     org = place.org
     first, second = (

@@ -36,6 +36,8 @@ class InfluxApi:
             raise StartupError(f"InfluxDB at {self._url} {another_version(reply.headers)}")
         if reply.status == 401:
             raise StartupError(f"InfluxDB at {self._url} refuses the token; {PERHAPS_3}")
+        if reply.status == 503:
+            raise StartupError(f"InfluxDB at {self._url} is still starting; it is up when it answers /ping with 204")
 
     async def get(self, path: str, **query: str) -> Any:
         """Return the JSON of the reply, None where nothing has that name."""
