@@ -10,25 +10,20 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[2] / "shared" / "tests")]
 pytest.register_assert_rewrite("influx_server", "exchange_data", "store_contract")
 
-from influx_server import ABSENT, UNKILLABLE, Org, PrivateServer, Server, is_on_path, named_server, new_org  # noqa: E402
+from influx_server import ABSENT, UNKILLABLE, Org, PrivateServer, Server, named_server, new_org, programs  # noqa: E402
 
 
-@pytest.fixture(scope="session")
-def private_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateServer]:
-    if not is_on_path():
-        pytest.skip(UNKILLABLE)
-    server = PrivateServer(tmp_path_factory.mktemp("influxdb"))
+@pytest.fixture(scope="session", params=programs() or [None], ids=lambda program: Path(program or "given").name)
+def influxdb(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of each program that there is; without any the one that a URL names."""
+    if not request.param:
+        yield named_server() or pytest.skip(ABSENT)
+        return
+    server = PrivateServer(tmp_path_factory.mktemp("influxdb"), request.param)
     try:
         yield server
     finally:
         server.kill()
-
-
-@pytest.fixture(scope="session")
-def influxdb(request: pytest.FixtureRequest) -> Server:
-    if is_on_path():
-        return request.getfixturevalue("private_server")
-    return named_server() or pytest.skip(ABSENT)
 
 
 @pytest.fixture
@@ -38,9 +33,11 @@ def org(influxdb: Server) -> Iterator[Org]:
 
 
 @pytest.fixture
-def killable(private_server: PrivateServer) -> Iterator[PrivateServer]:
-    """The private server, which is well again afterwards."""
-    yield private_server
-    private_server.thaw()
-    private_server.kill()
-    private_server.start()
+def killable(influxdb: Server) -> Iterator[PrivateServer]:
+    """A private server, which is well again afterwards."""
+    if not isinstance(influxdb, PrivateServer):
+        pytest.skip(UNKILLABLE)
+    yield influxdb
+    influxdb.thaw()
+    influxdb.kill()
+    influxdb.start()

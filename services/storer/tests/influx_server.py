@@ -24,7 +24,7 @@ ABSENT = (
     "no InfluxDB: put influxd on PATH, or set FAIRPRICE_TEST_INFLUXDB_URL to http://operator:TOKEN@HOST:PORT of an"
     " InfluxDB 2 that has been set up"
 )
-UNKILLABLE = "needs influxd on PATH, to kill and freeze it"
+UNKILLABLE = "needs influxd on PATH, or FAIRPRICE_TEST_INFLUXDB_BIN, to kill and freeze it"
 PATIENCE = 60.0
 CONFIGURATION = Path(__file__).parents[3] / "deploy" / "influxdb"
 
@@ -51,8 +51,9 @@ class Server:
 class PrivateServer(Server):
     """An `influxd` of our own, set up, on a free port of the loopback interface."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, program: str | None = None) -> None:
         self._folder = folder
+        self._program = program or programs()[0]
         self._port = free_port()
         super().__init__(f"http://127.0.0.1:{self._port}", secrets.token_hex(16))
         self._process: subprocess.Popen[bytes] | None = None
@@ -70,7 +71,7 @@ class PrivateServer(Server):
         }
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["influxd", *(f"--{name}={value}" for name, value in options.items())],
+                [self._program, *(f"--{name}={value}" for name, value in options.items())],
                 env=os.environ | {"INFLUXD_CONFIG_PATH": str(CONFIGURATION)},
                 stdout=log,
                 stderr=log,
@@ -175,5 +176,11 @@ def named_server() -> Server | None:
     return Server(f"{parts.scheme}://{parts.hostname}:{parts.port}", parts.password or "") if parts.hostname else None
 
 
+def programs() -> list[str]:
+    """Return the servers that can be started, one for each version to test: those named, or the one on PATH."""
+    named = os.environ.get("FAIRPRICE_TEST_INFLUXDB_BIN") or shutil.which("influxd") or ""
+    return [program for program in named.split(":") if program]
+
+
 def is_on_path() -> bool:
-    return shutil.which("influxd") is not None
+    return bool(programs())
