@@ -146,11 +146,11 @@ class Stack:
         return json.loads(body)["data"]["result"]
 
     def newest(self):
-        """Return the time of the newest price in the database, in microseconds."""
-        rows = self.rows("SELECT last(price) FROM fair_price")
+        """Return the time of the newest price of the spot market in the database, in microseconds."""
+        rows = self.rows("SELECT last(price) FROM fair_price WHERE venue = 'binance'")
         return rows[0]["time"] if rows else 0
 
     def flows(self, since):
         """Return whether prices that were made after that time of the wall clock are stored and shown."""
-        status, body = get(self.url("FAIRPRICE_HTTP_PORT", "/api/prices/BTCUSDT"))
+        status, body = get(self.url("FAIRPRICE_HTTP_PORT", "/api/prices/binance/BTCUSDT"))
         return status == 200 and json.loads(body)["event_time"] / 1e6 > since and self.newest() / 1e6 > since
