@@ -72,5 +72,6 @@ async def test_each_symbol_and_venue_for_itself(covered):
 
 async def test_a_new_database_covers_nothing(covered, tmp_path):
     assert await covered() == {}
-    closing(sqlite3.connect(tmp_path / "x.db")).thing.execute("CREATE TABLE gap (time INTEGER)")
+    with closing(sqlite3.connect(tmp_path / "x.db")) as connection:
+        connection.executescript("DROP TABLE gap; CREATE TABLE gap (time INTEGER)")
     assert await covered() == {}
