@@ -59,8 +59,8 @@ fill price of a quote notional. A decimal point in the setting is written `_`.""
 
 _DECIMAL = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?")
 _DECIMALS = re.compile(r"(?:[0-9]{1,40}+(?>\.[0-9]{1,40}+|)\|)*+")
-"""Decimals, each followed by a bar. Possessive, so that it never looks back: much faster. Python 3.11.2, Debian's, takes
-`1.` for a decimal where the inner group ends in `?+` (gh-106052)."""
+"""Decimals, each followed by a bar. Possessive, so that it never looks back: much faster. Python 3.11.2, Debian's,
+takes `1.` for a decimal where the inner group ends in `?+` (gh-106052)."""
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]{1,64}")
 
 
