@@ -11,6 +11,18 @@ from typing import Any
 
 import pytest
 
+HERE = Path(__file__).parent
+SLOW = (HERE / "e2e", HERE / "faults")
+"""Folders of tests that run whole processes, or hours of an exchange."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave what takes seconds out of `make test-fast`."""
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in SLOW) or item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session")
 def standalone() -> Callable[..., subprocess.CompletedProcess[str]]:

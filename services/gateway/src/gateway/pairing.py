@@ -11,7 +11,7 @@ from gateway.quote import Quote
 from gateway.run import Position
 
 CAPACITY = 16
-"""Books and prices of a symbol that wait for each other at most: 1.6 s of Binance's spot market each."""
+"""Books and prices of a symbol that wait for each other at most: 1.6 s at ten books a second."""
 
 
 class Pair(NamedTuple):
