@@ -13,6 +13,7 @@ from fairprice.errors import InvalidError, InvalidLine, InvalidMessage, UnknownL
 from fairprice.messages import (
     CONFIGURED_VALUE,
     PRICE_VALUES,
+    Audit,
     Book,
     Gap,
     Price,
@@ -46,7 +47,8 @@ STATUS = Status(
     is_halted=True,
     problem="the exchange has halted it",
 )
-EVENTS = {"book": BOOK, "gap": GAP, "price": PRICE, "status": STATUS}
+AUDIT = Audit("binance", "BTCUSDT", 1_723_100_040_000_000, "crawler-1", 11, 19, 8, 1, 2000, 0)
+EVENTS = {"book": BOOK, "gap": GAP, "price": PRICE, "status": STATUS, "audit": AUDIT}
 
 ids = st.integers(0, 2**63 - 1)
 names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=64) | st.just("币安人生USDT")
@@ -62,6 +64,7 @@ events = st.one_of(
         st.none() | decimals, st.none() | decimals,
     ),
     st.builds(Gap, names, names, ids, ids, ids, ids, names),
+    st.builds(Audit, names, names, ids, names, ids, ids, ids, ids, ids, ids),
     st.builds(Status, names, names, ids, names, names, st.booleans(), st.none() | st.text(max_size=200)),
     st.builds(
         Price, names, names, ids, ids, ids, ids, st.none() | ids, names, st.sampled_from(["ok", "locked"]),
@@ -132,6 +135,7 @@ def test_a_gap_on_the_wire_has_the_fields_of_the_contract():
 
 def test_a_status_on_the_wire_has_the_fields_of_the_contract():
     assert fields(STATUS) == {"type": "status"} | asdict(STATUS)
+    assert fields(AUDIT) == {"type": "audit"} | asdict(AUDIT)
 
 
 def test_a_price_on_the_wire_is_flat_and_its_values_are_numbers():
@@ -312,6 +316,7 @@ def cases(event, names, values):
         *cases(BOOK, ("first_update_id", "update_id", "event_time", "received_time"), [*NO_INTEGER, None]),
         *cases(BOOK, ("previous_event_time",), NO_INTEGER),
         *cases(GAP, ("from_update_id", "to_update_id", "from_time", "to_time"), [*NO_INTEGER, None]),
+        *cases(AUDIT, ("event_time", "tops", "wrong", "levels", "levels_wrong"), [*NO_INTEGER, None]),
         *cases(PRICE, ("update_id", "received_time"), [*NO_INTEGER, None]),
         *cases(PRICE, ("priced_time",), NO_INTEGER),
         *cases(BOOK, ("venue", "symbol", "crawler"), [*NO_NAME, None]),
@@ -373,7 +378,7 @@ def test_the_levels_of_a_book_that_is_not_wanted_are_not_checked():
         decode_wanted(line, lambda book: book.update_id == 15)
 
 
-@pytest.mark.parametrize("event", [GAP, PRICE, STATUS], ids=lambda event: type(event).__name__)
+@pytest.mark.parametrize("event", [GAP, PRICE, STATUS, AUDIT], ids=lambda event: type(event).__name__)
 def test_only_books_are_not_wanted(event):
     assert decode_wanted(encode(event), lambda _book: False) == event
 
@@ -440,7 +445,9 @@ SAMPLES = Path(__file__).parent / "samples"
 def test_what_older_versions_wrote_is_read_for_ever(sample):
     found = list(decode(sample.read_bytes()))
     assert [event for event in found if isinstance(event, InvalidLine)] == []
-    assert {type(event) for event in found} <= ({Price} if sample.stem.startswith("prices") else {Book, Gap, Status})
+    assert {type(event) for event in found} <= (
+        {Price} if sample.stem.startswith("prices") else {Book, Gap, Status, Audit}
+    )
     assert len(found) == len(list(lines(sample.read_bytes()))) > 0
 
 

@@ -22,6 +22,7 @@ from fairprice.messages import (
     BOOKS_TYPE,
     MAX_BYTES,
     MAX_LINES,
+    Audit,
     Book,
     Gap,
     Status,
@@ -485,8 +486,9 @@ async def test_what_is_confirmed_is_told_by_name_identity_and_time():
     )
     gap = Gap("binance", "ETHUSDT", 10, 20, 100, 200, "disconnected")
     status = Status("binance-usdm", "BTCUSDT", 300, "a", "BREAK", is_halted=True, problem=None)
+    audit = Audit("binance", "BTCUSDT", 60, "a", 5, 7, tops=3, wrong=0, levels=0, levels_wrong=0)
     task = asyncio.create_task(outbox.run())
-    for event in (*books(7), gap, status):
+    for event in (*books(7), gap, status, audit):
         outbox.put(event)
     await turns()
     broker.attempts[0].confirm()
@@ -497,8 +499,14 @@ async def test_what_is_confirmed_is_told_by_name_identity_and_time():
         Sent(Book, "binance", "BTCUSDT", 7, 7, 1000),
         Sent(Gap, "binance", "ETHUSDT", 10, 20, 200),
         Sent(Status, "binance-usdm", "BTCUSDT", 0, 0, 300),
+        Sent(Audit, "binance", "BTCUSDT", 5, 7, 60),
     ]
-    names = ["binance.BTCUSDT:7", "binance.ETHUSDT:gap:10-20", "binance-usdm.BTCUSDT:status:300"]
+    names = [
+        "binance.BTCUSDT:7",
+        "binance.ETHUSDT:gap:10-20",
+        "binance-usdm.BTCUSDT:status:300",
+        "binance.BTCUSDT:audit:60",
+    ]
     assert [each.identity for each in told] == names
 
 

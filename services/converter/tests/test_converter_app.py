@@ -16,7 +16,7 @@ from converter.settings import ConverterSettings
 from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.port import Message
 from fairprice.errors import BrokerUnavailable, SettingsError
-from fairprice.messages import BOOKS_TYPE, Book, Gap, Price, Status, decode, encode, join
+from fairprice.messages import BOOKS_TYPE, Audit, Book, Gap, Price, Status, decode, encode, join
 from fairprice.topology import BOOKS, BOOKS_CONVERTER, DEAD_LETTERS, PRICES, PRICES_STORER
 
 FIRST = Book("binance", "BTCUSDT", 1, 5, 1_000_000, None, 1_000_001, "a", [["100", "3"]], [["101", "1"]], None, None)
@@ -97,8 +97,10 @@ async def prices(broker: MemoryBroker) -> list[Price]:
 async def test_lines_of_a_later_version_and_what_a_crawler_knows_pass_by():
     broker, counters = MemoryBroker(), Counters()
     status = Status("binance", "BTCUSDT", 1, "a", "BREAK", is_halted=True, problem=None)
+    audit = Audit("binance", "BTCUSDT", 60, "a", 5, 7, tops=3, wrong=0, levels=0, levels_wrong=0)
     async with running(broker, counters=counters):
-        await broker.publish(BOOKS, message(b'{"type":"trade","price":1}', encode(status), encode(book(1))))
+        others = b'{"type":"trade","price":1}', encode(status), encode(audit)
+        await broker.publish(BOOKS, message(*others, encode(book(1))))
         await settled(broker)
     assert [price.update_id for price in await prices(broker)] == [1]
     assert broker.depths()[DEAD_LETTERS] == 0

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import pytest
-from exchange_data import START, book, gap, price
+from exchange_data import START, audit, book, gap, price
 
-from storer.measurements import Point, fair_price_point, gap_point, order_book_point
+from storer.measurements import Point, audit_point, fair_price_point, gap_point, order_book_point
 from storer.stores.port import Store
 
 
@@ -62,6 +62,7 @@ class StoreContract:
             fair_price_point(price(1, price=None, status="crossed")),
             order_book_point(book(2), 4),
             gap_point(gap(3)),
+            audit_point(audit(4, wrong=2, levels=1000)),
         ]
         assert await kept.store.write(batch) == []
         for point in batch:
@@ -93,6 +94,18 @@ class StoreContract:
         await kept.store.write([first])
         await kept.store.write([later])
         assert kept.rows("fair_price") == [expected(later)]
+
+    @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+    async def test_one_crawler_s_good_or_empty_minute_hides_nothing_of_another_one_s(self, kept: Kept, order):
+        accounts = [
+            audit_point(audit(1, wrong=2, levels=1000, levels_wrong=7)),
+            audit_point(audit(1, to_update_id=20)),
+            audit_point(audit(1, tops=0, to_update_id=15)),
+        ]
+        for position in order:
+            await kept.store.write([accounts[position]])
+        (row,) = kept.rows("audit")
+        assert (row["tops"], row["wrong"], row["levels"], row["levels_wrong"]) == (9, 2, 1000, 7)
 
     async def test_venue_symbol_and_time_tell_points_apart(self, kept: Kept):
         await kept.store.write([*points(1, 2), *points(1, venue="binance-usdm"), *points(1, symbol="ÄPFEL USD,1=2")])

@@ -140,7 +140,27 @@ class Status:
     problem: Text | None
 
 
-Event = Book | Gap | Price | Status
+@dataclass
+class Audit:
+    """What one crawler compared with the exchange's own account, for one symbol and minute of the exchange's time.
+
+    `event_time` is where the minute begins, the ids are those of the books published in it. `tops` were compared with
+    the ticker and `levels` with a fresh snapshot; so many of these were `wrong` and `levels_wrong`.
+    """
+
+    venue: Name
+    symbol: Name
+    event_time: Integer
+    crawler: Name
+    from_update_id: Integer
+    to_update_id: Integer
+    tops: Integer
+    wrong: Integer
+    levels: Integer
+    levels_wrong: Integer
+
+
+Event = Book | Gap | Price | Status | Audit
 
 
 def encode(event: Event) -> bytes:
@@ -154,6 +174,8 @@ def encode(event: Event) -> bytes:
             return orjson.dumps(_flat_price(event))
         case Status():
             return b'{"type":"status",' + orjson.dumps(event)[1:]
+        case Audit():
+            return b'{"type":"audit",' + orjson.dumps(event)[1:]
 
 
 def check_type(message_type: str, expected: str) -> None:
@@ -335,11 +357,27 @@ def _decode_status(fields: dict[str, Any]) -> Status:
     )
 
 
+def _decode_audit(fields: dict[str, Any]) -> Audit:
+    return Audit(
+        _name(fields, "venue"),
+        _name(fields, "symbol"),
+        _integer(fields, "event_time"),
+        _name(fields, "crawler"),
+        _integer(fields, "from_update_id"),
+        _integer(fields, "to_update_id"),
+        _integer(fields, "tops"),
+        _integer(fields, "wrong"),
+        _integer(fields, "levels"),
+        _integer(fields, "levels_wrong"),
+    )
+
+
 _DECODERS: dict[str, Callable[[dict[str, Any]], Event]] = {
     "book": _decode_book,
     "gap": _decode_gap,
     "price": _decode_price,
     "status": _decode_status,
+    "audit": _decode_audit,
 }
 
 

@@ -23,6 +23,7 @@ from fairprice.messages import (
     PRICE_VALUES,
     PRICED,
     PRICES_TYPE,
+    Audit,
     Book,
     Event,
     Gap,
@@ -33,7 +34,7 @@ from fairprice.messages import (
 Schema = dict[str, Any]
 
 EVENTS: Mapping[str, Mapping[str, type[Event]]] = {
-    BOOKS_TYPE: {"book": Book, "gap": Gap, "status": Status},
+    BOOKS_TYPE: {"book": Book, "gap": Gap, "status": Status, "audit": Audit},
     PRICES_TYPE: {"price": Price},
 }
 """The events in messages of each type, by the `type` of their lines."""
@@ -88,6 +89,16 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "exchange_status": "the exchange's own word, like `TRADING`, `BREAK`; `UNLISTED`: it does not know the symbol",
         "is_halted": "whether the symbol does not trade now",
         "problem": "what is wrong, a sentence; null: nothing",
+    },
+    "audit": {
+        **_ANYWHERE,
+        "event_time": "where the minute begins, by the exchange's clock",
+        "from_update_id": "the first id of the books published in that minute",
+        "to_update_id": "the last one",
+        "tops": "best bids and asks that were compared with the exchange's ticker",
+        "wrong": "so many of them differed; their books were not published",
+        "levels": "levels that were compared with a fresh snapshot of the same id",
+        "levels_wrong": "so many of them differed",
     },
     "price": {
         **_ANYWHERE,

@@ -130,6 +130,8 @@ class Market:
                     instrument.take_book(line, received.monotonic)
             case "gap" | "status":
                 return self._take_event(decode_line(line), received.monotonic)
+            case "audit":
+                pass  # of the past minute, for the record
             case unknown:
                 log.debug("line of an unknown type not shown", type=unknown)
         return None

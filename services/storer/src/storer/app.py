@@ -18,7 +18,7 @@ from fairprice.runtime.health import Check
 from fairprice.runtime.metrics import Histogram, Sample
 from fairprice.topology import BOOKS_STORER, PRICES_STORER
 from storer.batch import Batch, Translate
-from storer.measurements import GAP, Point, book_or_gap_point, price_point
+from storer.measurements import AUDIT, GAP, Point, book_queue_point, price_point
 from storer.settings import StorerSettings
 from storer.stores.port import Store
 from storer.troubles import Troubles
@@ -85,7 +85,7 @@ async def run(
         _Storer, settings, broker, store, clock, replay, partial(delays, random), counters or Counters(), prefetch
     )
     interval = round(settings.store_book_interval * 1_000_000)
-    books = partial(book_or_gap_point, levels=settings.book_levels, interval=interval)
+    books = partial(book_queue_point, levels=settings.book_levels, interval=interval)
     async with asyncio.TaskGroup() as consumers:
         consumers.create_task(storer(BOOKS_STORER, BOOKS_TYPE, books).run(stop))
         consumers.create_task(storer(PRICES_STORER, PRICES_TYPE, price_point).run(stop))
@@ -200,7 +200,7 @@ class _Storer:
         if not self.replay:
             now = self.clock.wall()
             for point in stored:
-                if point.measurement != GAP:
+                if point.measurement not in {GAP, AUDIT}:
                     self.counters.latency[point.measurement].observe(now - point.time)
         self.counters.batches[self.queue] += bool(batch.points)
         self.counters.invalid_lines += invalid

@@ -1,4 +1,4 @@
-"""What is stored: the three measurements, and how a line of a message becomes a point of one of them."""
+"""What is stored: the measurements, and how a line of a message becomes a point of one of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,14 +6,17 @@ from functools import lru_cache
 from itertools import chain, repeat
 
 from fairprice.errors import InvalidLine
-from fairprice.messages import Book, Gap, Level, Price, decode_line, decode_wanted
+from fairprice.messages import Audit, Book, Gap, Level, Price, decode_line, decode_wanted
 
 FAIR_PRICE = "fair_price"
 ORDER_BOOK = "order_book"
 GAP = "gap"
+AUDIT = "audit"
 
 REVISION = {FAIR_PRICE: "update_id", ORDER_BOOK: "update_id", GAP: "to_update_id"}
-"""The field that tells which of two points with the same key is the later one, whatever order they come in."""
+"""The field that tells which of two points with the same key is the later one, whatever order they come in.
+
+A measurement without one keeps every field that any of them had: the points are several crawlers' accounts."""
 
 Value = float | int | str | None
 DecimalText = str | None
@@ -47,7 +50,7 @@ def price_point(line: bytes) -> Point:
     raise InvalidLine(line, "only price events have a place in a queue of prices")
 
 
-def book_or_gap_point(line: bytes, *, levels: int, interval: int) -> Point | None:
+def book_queue_point(line: bytes, *, levels: int, interval: int) -> Point | None:
     """Return the point of a line of a queue of books, None for what is not stored; raises `InvalidLine`.
 
     See `order_book_point` for `levels`, `is_sampled` for `interval`.
@@ -57,6 +60,8 @@ def book_or_gap_point(line: bytes, *, levels: int, interval: int) -> Point | Non
             return order_book_point(book, levels)
         case Gap() as gap:
             return gap_point(gap)
+        case Audit() as audit:
+            return audit_point(audit)
         case Price():
             raise InvalidLine(line, "a price event has no place in a queue of books")
         case _:
@@ -104,6 +109,20 @@ def gap_point(gap: Gap) -> Point:
         "reason": gap.reason,
     }
     return Point(GAP, gap.from_time, gap.venue, gap.symbol, fields)
+
+
+def audit_point(audit: Audit) -> Point:
+    """Return the point of one crawler's audit of a minute, at its begin.
+
+    A count that is zero is absent, so that what another crawler compared, or found wrong, is not hidden by it.
+    """
+    counts = {"tops": audit.tops, "wrong": audit.wrong, "levels": audit.levels, "levels_wrong": audit.levels_wrong}
+    fields: dict[str, Value] = {
+        "from_update_id": audit.from_update_id,
+        "to_update_id": audit.to_update_id,
+        **{name: float(count) for name, count in counts.items() if count},
+    }
+    return Point(AUDIT, audit.event_time, audit.venue, audit.symbol, fields)
 
 
 def _padded(rows: list[Level], levels: int) -> list[Sequence[DecimalText]]:

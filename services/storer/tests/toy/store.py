@@ -80,10 +80,10 @@ class JsonStore:
 def _keep(rows: dict[Key, Row], point: Point) -> None:
     """Let a point take the place of the one with its key, unless that one is a later revision."""
     key = (point.measurement, point.venue, point.symbol, point.time)
-    revision = REVISION[point.measurement]
-    if key not in rows or rows[key][revision] <= point.fields[revision]:
+    revision = REVISION.get(point.measurement)
+    if key not in rows or revision is None or rows[key][revision] <= point.fields[revision]:
         decimals = {name: text and float(text) for name, text in point.decimals.items()}
-        rows[key] = {**point.fields, **decimals}
+        rows[key] = {**rows.get(key, {}), **point.fields, **decimals}
 
 
 def _why_never(point: Point) -> str | None:

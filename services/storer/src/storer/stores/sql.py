@@ -41,15 +41,19 @@ def create_table(measurement: str, columns: Iterable[str], unless: str = "") -> 
 
 
 def upsert(measurement: str, fields: Iterable[str]) -> str:
-    """Return the statement that stores a row unless a later revision of it is there."""
+    """Return the statement that stores a row unless a later revision of it is there; other fields of it stay."""
     names = [quoted(field) for field in fields]
     columns = [*KEY, *names]
-    table, revision = quoted(measurement), quoted(REVISION[measurement])
+    table = quoted(measurement)
     places = ", ".join("?" for _ in columns)
     updates = ", ".join(f"{name} = excluded.{name}" for name in names)
+    unless = ""
+    if measurement in REVISION:
+        revision = quoted(REVISION[measurement])
+        unless = f" WHERE excluded.{revision} >= {table}.{revision}"
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places}) "  # noqa: S608  every name is quoted
-        f"ON CONFLICT ({', '.join(KEY)}) DO UPDATE SET {updates} WHERE excluded.{revision} >= {table}.{revision}"
+        f"ON CONFLICT ({', '.join(KEY)}) DO UPDATE SET {updates}{unless}"
     )
 
 
