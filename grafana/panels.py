@@ -39,6 +39,7 @@ from grafana_foundation_sdk.models.dashboard import (
     DashboardLinkType,
     DynamicConfigValue,
     FieldColorModeId,
+    Panel,
     Threshold,
     ThresholdsMode,
     TimeOption,
@@ -132,6 +133,8 @@ class InfluxQL(Dataquery, Builder[Dataquery]):
 
 
 Query = InfluxQL | PrometheusQuery
+Placed = Sequence[Builder[Panel]]
+"""Panels that have their size, from left to right and from the top."""
 
 
 def board(title: str, uid: str, description: str, time: str) -> Dashboard:

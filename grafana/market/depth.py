@@ -1,0 +1,116 @@
+"""What lies behind the price: depth, the side to which the book leans, and the other venues."""
+
+from grafana_foundation_sdk.builders.heatmap import HeatmapColorOptions, RowsHeatmapOptions, YAxisConfig
+from grafana_foundation_sdk.builders.heatmap import Panel as Heatmap
+from grafana_foundation_sdk.builders.timeseries import Panel as TimeSeries
+from grafana_foundation_sdk.models.common import GraphTransform
+from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, DynamicConfigValue
+from grafana_foundation_sdk.models.heatmap import HeatmapColorMode, HeatmapColorScale
+
+from grafana.market.queries import (
+    ASK,
+    BID,
+    BPS,
+    BY_TIME,
+    HOLE,
+    IN_RANGE,
+    LEVELS,
+    POINTS,
+    PRICE_DECIMALS,
+    TICKS,
+    over_time,
+)
+from grafana.panels import INTERVAL, PLAIN, PURPLE, SKY, InfluxQL, Placed, framed, lines, placed
+
+HEAT = "${__interval_ms} < 600000"
+HOURS = "No data: this is drawn from ticks, choose a range of at most 6 hours"
+
+
+def panels() -> Placed:
+    """Return the row's panels."""
+    return (
+        placed(_heat_map(), 16, 11), placed(_depth(), 8, 11),
+        placed(_estimates(), 8, 8), placed(_imbalance(), 8, 8), placed(_venues(), 8, 8),
+    )  # fmt: skip
+
+
+def _heat_map() -> Heatmap:
+    bids = [f'mean(bid_size_{level:02}) AS "-{level + 1}"' for level in reversed(range(LEVELS))]
+    asks = [f'mean(ask_size_{level:02}) AS "{level + 1}"' for level in range(LEVELS)]
+    panel = framed(
+        Heatmap(),
+        "Depth around the price",
+        "Size of each level of the book over time. Rows count from the price outwards: -1 is the best bid, 1 the best"
+        " ask. Bright is much. For ranges of at most a day.",
+        PLAIN,
+        InfluxQL(f"SELECT {', '.join(bids + asks)} FROM order_book WHERE {IN_RANGE} AND {HEAT} {BY_TIME} fill(none)"),
+    )
+    panel.max_data_points(240).interval("1s").no_value("No data: choose a range of at most a day")
+    panel.calculate(calculate=False).cell_gap(0)
+    colour = HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Viridis").steps(64).reverse(reverse=False)
+    panel.color(colour.scale(HeatmapColorScale.EXPONENTIAL).exponent(0.5).fill(SKY))
+    panel.y_axis(YAxisConfig().axis_label("asks above, bids below").unit("none").decimals(0))
+    panel.rows_frame(RowsHeatmapOptions().value("size"))
+    return panel.show_legend()
+
+
+def _depth() -> TimeSeries:
+    panel = lines(
+        "Depth within bands of the mid",
+        "Base quantity of all bids (above) and all asks (below) within so many basis points of the mid. A band that"
+        " reaches beyond the published levels has no value: raise FAIRPRICE_BOOK_LEVELS to see it.",
+        PLAIN,
+        *over_time("mean(/^depth_(bid|ask)_/)"),
+    )
+    panel.max_data_points(POINTS).span_nulls(HOLE).no_value(HOURS).fill_opacity(12)
+    for regex, pattern in (("mean_depth_(bid|ask)_(.+)bps", "$1s within $2 bps"), (r"(\d)_(\d+) bps", "$1.$2 bps")):
+        options = {"regex": regex, "renamePattern": pattern}
+        panel.with_transformation(DataTransformerConfig("renameByRegex", options=options))
+    panel.override_by_regexp("/^bid/", [_shades(BID)])
+    mirror = DynamicConfigValue("custom.transform", GraphTransform.NEGATIVE_Y)
+    return panel.override_by_regexp("/^ask/", [_shades(ASK), mirror])
+
+
+def _shades(colour: str) -> DynamicConfigValue:
+    return DynamicConfigValue("color", {"mode": "shades", "fixedColor": colour})
+
+
+def _estimates() -> TimeSeries:
+    def from_mid(estimate: str) -> InfluxQL:
+        difference = f"(mean({estimate}) - mean(mid)) * 10000 / mean(mid)"
+        return over_time(f'{difference} AS "{estimate.replace("_", " ")}"')[0]
+
+    panel = lines(
+        "How far the estimates lie from the mid",
+        "Above zero the estimate sees more pressure to buy than to sell. The weighted mid leans by the sizes at the"
+        " top, the impact mid by the depth behind it.",
+        BPS,
+        from_mid("weighted_mid"),
+        from_mid("impact_mid"),
+        colours={"weighted mid": SKY, "impact mid": PURPLE},
+    )
+    return panel.max_data_points(POINTS).span_nulls(HOLE).no_value(HOURS)
+
+
+def _imbalance() -> TimeSeries:
+    panel = lines(
+        "Imbalance at the top over time",
+        "Mean of (bid size - ask size) / (bid size + ask size) of the best prices: above zero bids weigh more.",
+        "none",
+        *over_time("mean(imbalance) AS imbalance"),
+        colours={"imbalance": SKY},
+    )
+    return panel.min(-1).max(1).max_data_points(POINTS).span_nulls(HOLE).no_value(HOURS)
+
+
+def _venues() -> TimeSeries:
+    mids = f"SELECT mean(mid) AS mid FROM fair_price WHERE symbol = '$symbol' AND $timeFilter AND {TICKS}"
+    panel = lines(
+        "The same symbol at every venue",
+        "The mid of $symbol wherever it is followed. What lies between two lines is the basis, which the gateway's page"
+        " tells in basis points.",
+        PLAIN,
+        InfluxQL(f"{mids} GROUP BY time({INTERVAL}), venue fill(null)", alias="$tag_venue"),
+        calcs=["lastNotNull"],
+    )
+    return panel.decimals(PRICE_DECIMALS).max_data_points(POINTS).span_nulls(HOLE).no_value(HOURS)
