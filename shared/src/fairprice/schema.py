@@ -1,7 +1,7 @@
 """`python -m fairprice.schema docs`: what is on the wire, for readers in other languages.
 
 Writes a JSON Schema (https://json-schema.org, 2020-12) of the lines of each type of message, and the tables of fields
-in `messages.md`. Types come from the events of `fairprice.messages`, meanings from here; a line fits its schema exactly
+in `messages.md`. Types come from the events of `fairprice.events`, meanings from here; a line fits its schema exactly
 when `decode_line` takes it.
 """
 
@@ -15,11 +15,10 @@ from typing import Any, get_args, get_type_hints
 
 import orjson
 
+from fairprice.fields import MAX_NAME, MAX_TEXT
 from fairprice.messages import (
     BOOKS_TYPE,
     CONFIGURED_VALUE,
-    MAX_NAME,
-    MAX_TEXT,
     PRICE_VALUES,
     PRICED,
     PRICES_TYPE,

@@ -1,0 +1,135 @@
+"""The events, and which values they hold.
+
+Prices and quantities that the exchange sent stay decimal strings; derived values are numbers. All times are integer
+microseconds since the epoch. Events are made once and never changed; they are not frozen only because that would double
+the cost of making and encoding them, thousands of times a second.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+Name = Annotated[str, "name"]
+"""1 to 64 characters without blanks."""
+Integer = Annotated[int, "integer"]
+"""From 0 to 2^63 - 1; times are microseconds since the epoch."""
+Decimal = Annotated[str, "decimal"]
+"""A number as the exchange wrote it, like `61000.01000000`."""
+Text = Annotated[str, "text"]
+"""At most a thousand characters, for people."""
+Level = list[str]
+"""`[price, quantity]`, decimal strings as the exchange sent them."""
+
+PRICE_VALUES = (
+    "bid", "ask", "bid_size", "ask_size", "spread", "spread_bps", "imbalance", "mid", "weighted_mid", "impact_mid",
+)  # fmt: skip
+"""Values beside `price` that are known; one that an older `Price` lacks is None."""
+
+PRICED = frozenset({"ok", "locked"})
+"""The statuses with a price."""
+
+CONFIGURED_VALUE = re.compile(
+    r"depth_(bid|ask)_[0-9]{1,20}(_[0-9]{1,20})?bps|impact_(bid|ask)_[0-9]{1,20}(_[0-9]{1,20})?"
+)
+"""Names of the values that settings add: base quantity within so many basis points of the mid, and the average
+fill price of a quote notional. A decimal point in the setting is written `_`."""
+
+
+@dataclass
+class Book:
+    """The best levels of an in-sync order book right after one diff.
+
+    `first_update_id` to `update_id` are the exchange's ids that this book adds to the one before it.
+    `previous_event_time` is the event time of that book, None for the first of a synchronisation.
+    `bids` and `asks` are best first. Between `floor` and `ceiling` every level is known; None means no bound.
+    `crawler` names the instance that saw it.
+    """
+
+    venue: Name
+    symbol: Name
+    first_update_id: Integer
+    update_id: Integer
+    event_time: Integer
+    previous_event_time: Integer | None
+    received_time: Integer
+    crawler: Name
+    bids: list[Level]
+    asks: list[Level]
+    floor: Decimal | None
+    ceiling: Decimal | None
+
+
+@dataclass
+class Gap:
+    """Update ids that no published book covers, from the last book before them to the first one after them."""
+
+    venue: Name
+    symbol: Name
+    from_update_id: Integer
+    to_update_id: Integer
+    from_time: Integer
+    to_time: Integer
+    reason: Name
+
+
+@dataclass
+class Price:
+    """The fair price of one book, or the reason why there is none.
+
+    `price` is the value of `estimator`, None exactly when `status` is not one of `PRICED`. `values` holds every number
+    beside it under the names of `PRICE_VALUES` and `CONFIGURED_VALUE`; None where the book does not determine it.
+    `priced_time` is None in a replay, whose clock means nothing.
+    """
+
+    venue: Name
+    symbol: Name
+    first_update_id: Integer
+    update_id: Integer
+    event_time: Integer
+    received_time: Integer
+    priced_time: Integer | None
+    estimator: Name
+    status: Name
+    price: float | None
+    values: Mapping[str, float | None]
+
+
+@dataclass
+class Status:
+    """What a crawler knows of a symbol beside its book, published when it changes and once a minute.
+
+    `event_time` is the crawler's clock. `exchange_status` is the exchange's own word (`TRADING`, `BREAK`) or
+    `UNLISTED`, `is_halted` what it means. `problem` is a sentence for a person, None while there is none.
+    """
+
+    venue: Name
+    symbol: Name
+    event_time: Integer
+    crawler: Name
+    exchange_status: Name
+    is_halted: bool
+    problem: Text | None
+
+
+@dataclass
+class Audit:
+    """What one crawler compared with the exchange's own account, for one symbol and minute of the exchange's time.
+
+    `event_time` is where the minute begins, the ids are those of the books published in it. `tops` were compared with
+    the ticker and `levels` with a fresh snapshot; so many of these were `wrong` and `levels_wrong`.
+    """
+
+    venue: Name
+    symbol: Name
+    event_time: Integer
+    crawler: Name
+    from_update_id: Integer
+    to_update_id: Integer
+    tops: Integer
+    wrong: Integer
+    levels: Integer
+    levels_wrong: Integer
+
+
+Event = Book | Gap | Price | Status | Audit
