@@ -67,6 +67,26 @@ def test_a_forgotten_symbol_takes_any_id():
     assert not merged.take("BTCUSDT", 1)
 
 
+def test_a_ticker_is_newer_than_the_last_one_of_its_symbol_or_it_is_not():
+    """The first of a symbol is left to decoding, which shows whether it can be read."""
+    merged = Merged()
+    assert not merged.is_newer("BTCUSDT", 7)
+    merged.take("BTCUSDT", 7)
+    assert not merged.is_newer("BTCUSDT", 6)
+    assert not merged.is_newer("BTCUSDT", 7)
+    assert merged.is_newer("BTCUSDT", 8)
+    assert not merged.is_newer("BTCUSDT", 8)
+    assert not merged.is_newer("ETHUSDT", 9)
+
+
+def test_a_newer_ticker_shows_that_ids_go_on():
+    merged = Merged()
+    merged.take("BTCUSDT", 1000)
+    for number in range(1, 100):
+        assert merged.is_repeat("BTCUSDT", number, float(number)), "a connection far behind, for ever"
+        assert merged.is_newer("BTCUSDT", 1000 + number)
+
+
 def lag(watch, now, newest, **connections):
     progress = {name: Progress(ids, 0.0, TIMEOUT) for name, ids in connections.items()}
     return watch.lagging(progress, newest, now)
@@ -225,6 +245,16 @@ def test_a_symbol_that_is_lively_again_is_watched_closely_again(market):
         market.turn(now, rest_id=10**6)
     assert market.questions[0] == 2010.0
     assert market.stalls == [2012.0]
+
+
+def test_a_symbol_that_there_is_nobody_to_ask_about_is_named_half_as_often_each_time():
+    watch, named = SilenceWatch(["A", "B"], TIMEOUT, longest=35.0), []
+    for now in times(140):
+        if unheard := watch.unheard({"B": Newest(1, now)}, now):
+            assert unheard == ["A"]
+            named.append(now)
+            watch.lengthen(unheard, now)
+    assert named == [10.0, 30.0, 65.0, 100.0, 135.0]
 
 
 def test_while_a_question_is_under_way_it_is_not_asked_again():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.instruments import CATALOGUE, instrument_of
+from simulator.instruments import CATALOGUE, Instrument, instrument_of
 from simulator.market import HISTORY_STEPS, STEP_US, Market
 
 START = 1_789_000_000_000_000
@@ -164,3 +164,13 @@ def test_any_other_symbol_gets_plausible_parameters_from_its_name(symbol):
     assert instrument == instrument_of(symbol)
     assert instrument.base + instrument.quote == symbol or not symbol.endswith(instrument.quote)
     assert lived(symbol, steps=20).levels
+
+
+def test_a_symbol_of_a_few_ticks_has_no_bid_at_or_below_zero():
+    instrument = Instrument("CENTUSDT", "CENT", "USDT", 40, 10_000, 10_000_000, 500, 1.0, levels=300)
+    market = Market(instrument, 1, START)
+    assert 0 < len(market.bids) <= 40 < len(market.asks)
+    for _ in range(500):
+        market.step()
+        assert market.bids[0] > 0
+        assert market.levels.keys() == {*market.bids, *market.asks}

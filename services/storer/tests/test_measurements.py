@@ -2,12 +2,22 @@
 
 from dataclasses import replace
 
+import exchange_data
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairprice.messages import PRICE_VALUES, Book, Gap, Price
-from storer.measurements import fair_price_point, gap_point, is_sampled, order_book_point
+from fairprice.errors import InvalidLine
+from fairprice.messages import PRICE_VALUES, Book, Gap, Price, Status, encode
+from storer.measurements import (
+    audit_point,
+    book_queue_point,
+    fair_price_point,
+    gap_point,
+    is_sampled,
+    order_book_point,
+    price_point,
+)
 
 SECOND = 1_000_000
 
@@ -57,6 +67,32 @@ def test_a_gap_is_stored_where_it_begins():
     point = gap_point(Gap("binance", "BTCUSDT", 8, 12, 3 * SECOND, 4 * SECOND + 500, "disconnect"))
     assert (point.measurement, point.time) == ("gap", 3 * SECOND)
     assert point.fields == {"from_update_id": 8, "to_update_id": 12, "duration_ms": 1000.5, "reason": "disconnect"}
+
+
+def test_a_line_of_a_queue_of_prices_is_a_price_or_refused():
+    assert price_point(encode(PRICE)) == fair_price_point(PRICE)
+    for line in (encode(BOOK), b"{}", b'{"type":"trade"}'):
+        with pytest.raises(InvalidLine):
+            price_point(line)
+
+
+def test_a_line_of_a_queue_of_books_is_a_book_a_gap_or_an_audit():
+    gap, audit = Gap("binance", "BTCUSDT", 8, 12, 3 * SECOND, 4 * SECOND, "disconnect"), exchange_data.audit(1)
+    assert book_queue_point(encode(BOOK), levels=2, interval=SECOND) == order_book_point(BOOK, 2)
+    assert book_queue_point(encode(gap), levels=2, interval=SECOND) == gap_point(gap)
+    assert book_queue_point(encode(audit), levels=2, interval=SECOND) == audit_point(audit)
+
+
+def test_in_a_queue_of_books_a_book_between_two_samples_and_the_word_of_a_crawler_are_passed_over():
+    status = Status("binance", "BTCUSDT", 9 * SECOND, "a", "TRADING", is_halted=False, problem=None)
+    assert book_queue_point(encode(BOOK), levels=2, interval=2 * SECOND) is None
+    assert book_queue_point(encode(status), levels=2, interval=SECOND) is None
+
+
+@pytest.mark.parametrize("line", [encode(PRICE), b"{}", b'{"type":"trade"}'])
+def test_anything_else_in_a_queue_of_books_is_refused(line):
+    with pytest.raises(InvalidLine):
+        book_queue_point(line, levels=2, interval=SECOND)
 
 
 @pytest.mark.parametrize(

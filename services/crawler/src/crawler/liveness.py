@@ -206,10 +206,12 @@ class SilenceWatch:
         for symbol, silence in self._symbols.items():
             if silence.expected is None:
                 continue
-            if symbol in newest and newest[symbol].update_id >= silence.expected:
-                self._settle(silence, now)
-            elif now >= silence.deadline:
-                self._settle(silence, now)
+            is_reached = symbol in newest and newest[symbol].update_id >= silence.expected
+            if not is_reached and now < silence.deadline:
+                continue
+            silence.rest_id, silence.expected = silence.expected, None
+            self._lengthen(silence, now)
+            if not is_reached:
                 stalled.append(symbol)
         return stalled
 
@@ -233,11 +235,6 @@ class SilenceWatch:
             silence.lively_since = now
         elif now - silence.lively_since >= silence.pause:
             silence.pause = self._timeout
-
-    def _settle(self, silence: _Silence, now: float) -> None:
-        if silence.expected is not None:
-            silence.rest_id, silence.expected = silence.expected, None
-        self._lengthen(silence, now)
 
     def _lengthen(self, silence: _Silence, now: float) -> None:
         silence.pause = min(self._longest, 2 * silence.pause)

@@ -170,6 +170,13 @@ def test_a_malformed_frame_is_refused_and_what_is_wrong_is_named(decoder, frame,
         assert len(str(refused.value)) < 400
 
 
+@pytest.mark.parametrize("kind", ["trade", "bookTicker", None, 5])
+def test_another_event_on_a_stream_of_diffs_is_told_with_its_symbol(decoder, kind):
+    with pytest.raises(InvalidMarketData, match="carries event") as refused:
+        decoder.decode(diff_frame(e=kind))
+    assert refused.value.symbol == "ETHUSDT"
+
+
 def test_frames_are_taken_after_a_malformed_one(decoder):
     with pytest.raises(InvalidMarketData):
         decoder.decode(diff_frame(b=[["NaN", "1.0"]]))

@@ -172,7 +172,7 @@ class Market:
             if not old:
                 insort(side, key)
             self.levels[key] = quantity
-        elif old:
+        else:
             del self.levels[key]
             del side[-1 if side[-1] == key else bisect_left(side, key)]
         self._log(key, old)
@@ -225,8 +225,7 @@ class Market:
         side = self.bids if lead > 0 else self.asks
         other = self.asks if lead > 0 else self.bids
         room = -side[-1] - other[-1] - 1
-        if room > 0:
-            self._set(side[-1] + (1 if room == 1 else self.random.choice((1, room))), self._touch_size(side))
+        self._set(side[-1] + (1 if room == 1 else self.random.choice((1, room))), self._touch_size(side))
 
     def _change(self) -> None:
         draw = self.random.random()
