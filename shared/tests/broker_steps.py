@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+import aiormq
 import pytest
 
 from fairprice.broker.port import Broker, Delivery, Message, Subscription
-from fairprice.topology import BOOKS
+from fairprice.topology import BOOKS, EXCHANGES
 
 SOON = 10.0
 """Seconds within which everything happens that has to."""
@@ -98,3 +99,18 @@ async def draining(broker: Broker, queue: str) -> AsyncIterator[list[int]]:
 async def is_empty(broker: Broker, queue: str) -> None:
     async with broker.subscribe(queue, 1000) as subscription:
         await never(subscription.receive(1000))
+
+
+@asynccontextmanager
+async def channel_to(url: str) -> AsyncIterator[aiormq.abc.AbstractChannel]:
+    async with aiormq.connect(url) as connection:
+        yield await connection.channel()
+
+
+async def remove_topology(url: str) -> None:
+    """Leave nothing of ours on a server."""
+    async with channel_to(url) as channel:
+        for exchange in EXCHANGES:
+            await channel.exchange_delete(exchange.name)
+            for queue in exchange.queues:
+                await channel.queue_delete(queue)

@@ -1,15 +1,15 @@
 """RabbitMQ keeps the contract of all brokers, in every version there is a server for, and a few promises of its own."""
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from random import Random
 
 import aiormq
 import pytest
 from broker_contract import BrokerContract
-from broker_steps import A_WHILE, SOON, fill, publish, settle_all, soon, take
-from rabbitmq_nodes import SERVERS, reached, running
+from broker_steps import A_WHILE, SOON, channel_to, fill, publish, remove_topology, settle_all, soon, take
+from rabbitmq_nodes import running
 from structlog.testing import capture_logs
 
 from fairprice.broker.amqp import AmqpBroker
@@ -22,25 +22,10 @@ from fairprice.topology import BOOKS, BOOKS_STORER, EXCHANGES, PRICES, PRICES_ST
 pytestmark = pytest.mark.rabbitmq
 
 
-@pytest.fixture(scope="session", params=SERVERS, ids=str)
-def server(request, tmp_path_factory):
-    with reached(request.param, tmp_path_factory) as server:
-        yield server
-
-
-@asynccontextmanager
-async def channel_to(url):
-    async with aiormq.connect(url) as connection:
-        yield await connection.channel()
-
-
 async def empty(url, exchanges, capacity):
     """Leave only bounded queues of these exchanges, without messages; everything else is the broker's to declare."""
+    await remove_topology(url)
     async with channel_to(url) as channel:
-        for exchange in EXCHANGES:
-            await channel.exchange_delete(exchange.name)
-            for queue in exchange.queues:
-                await channel.queue_delete(queue)
         for queue in {queue for exchange in exchanges for queue in exchange.queues}:
             policies = {"x-max-length": capacity, "x-overflow": "reject-publish", "x-delivery-limit": 1000}
             await channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum", **policies})

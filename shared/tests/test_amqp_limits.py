@@ -5,14 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import asynccontextmanager
 from functools import partial
 from random import Random
 
 import aiormq
 import pytest
-from broker_steps import is_empty, publish, settle_all, soon, take
-from rabbitmq_nodes import SERVERS, reached, running, until
+from broker_steps import channel_to, is_empty, publish, remove_topology, settle_all, soon, take
+from rabbitmq_nodes import running, until
 from structlog.testing import capture_logs
 
 from fairprice.broker.amqp import AmqpBroker
@@ -62,32 +61,12 @@ for line in sys.stdin:
 """For each line that it reads, a process that takes all and tells its number; made by a fork, which takes no time."""
 
 
-@pytest.fixture(scope="module", params=SERVERS, ids=str)
-def server(request, tmp_path_factory):
-    with reached(request.param, tmp_path_factory) as server:
-        yield server
-
-
-@asynccontextmanager
-async def channel_to(url):
-    async with aiormq.connect(url) as connection:
-        yield await connection.channel()
-
-
 @pytest.fixture
 async def url(server):
     """A broker that has nothing of ours, before and after."""
-    await empty(server.url)
+    await remove_topology(server.url)
     yield server.url
-    await empty(server.url)
-
-
-async def empty(url):
-    async with channel_to(url) as channel:
-        for exchange in EXCHANGES:
-            await channel.exchange_delete(exchange.name)
-            for queue in exchange.queues:
-                await channel.queue_delete(queue)
+    await remove_topology(server.url)
 
 
 def broker_of(url, use=None):

@@ -14,6 +14,11 @@ BOOKS_CONVERTER = "books.converter"
 BOOKS_STORER = "books.storer"
 PRICES_STORER = "prices.storer"
 
+QUEUE_BYTES = 1 << 30
+"""What a queue of a stream holds before it refuses: some 700,000 books."""
+
+LAST_RESORT_BYTES = 256 << 20
+"""The same for queues behind which there is no other."""
 
 DELIVERY_LIMIT = 1000
 """Deliveries of a message before it goes to the dead letters: a consumer may die that often with it in hand.

@@ -2,8 +2,8 @@
 
 Looking is passive; since RabbitMQ 4.3 it needs some right on what is looked at, so a service looks at what it uses.
 Declaring an existing object needs the right to configure it, so only what is missing is declared: with the definitions
-of rabbitmq/ imported, nothing ever is. What is declared carries as arguments what those give by policy, but for the
-bound of a queue, since neither can be added later: a queue cannot be declared again with other arguments.
+of rabbitmq/ imported, nothing ever is. What is declared carries as arguments what those give by policy, since a queue
+cannot be declared again with other ones.
 """
 
 import secrets
@@ -18,7 +18,14 @@ from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, ChannelPre
 from pamqp.common import FieldTable
 
 from fairprice.broker.amqp_message import PERSISTENT
-from fairprice.topology import DELIVERY_LIMIT, LAST_RESORT_DELIVERY_LIMIT, Exchange, Use
+from fairprice.topology import (
+    DELIVERY_LIMIT,
+    LAST_RESORT_BYTES,
+    LAST_RESORT_DELIVERY_LIMIT,
+    QUEUE_BYTES,
+    Exchange,
+    Use,
+)
 
 BARE: FieldTable = {"x-queue-type": "quorum"}
 """The arguments of the definitions' queues, whose limits are policies, and of Fairprice's first version, without."""
@@ -55,14 +62,15 @@ def queue_arguments(exchange: Exchange) -> FieldTable:
 
     What is delivered too often moves to the dead letters at least once, for which the queue has to refuse when full.
     """
+    bounded: FieldTable = {**BARE, "x-overflow": "reject-publish"}
     if not exchange.dead_letters:
-        return {**BARE, "x-delivery-limit": LAST_RESORT_DELIVERY_LIMIT}
+        return {**bounded, "x-max-length-bytes": LAST_RESORT_BYTES, "x-delivery-limit": LAST_RESORT_DELIVERY_LIMIT}
     return {
-        **BARE,
+        **bounded,
+        "x-max-length-bytes": QUEUE_BYTES,
         "x-delivery-limit": DELIVERY_LIMIT,
         "x-dead-letter-exchange": exchange.dead_letters,
         "x-dead-letter-strategy": "at-least-once",
-        "x-overflow": "reject-publish",
     }
 
 
