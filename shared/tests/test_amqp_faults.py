@@ -97,7 +97,8 @@ class Load:
             await deliveries[-1].ack(multiple=True)
             return True
 
-        await consume(partial(self.broker.subscribe, queue, 30), work, self._back_off, asyncio.Event(), SystemClock())
+        subscribe = partial(self.broker.subscribe, queue, 30)
+        await consume(subscribe, work, self._back_off, asyncio.Event(), SystemClock(), queue=queue)
 
     def _confirm(self, events):
         self.confirmed += len(events)

@@ -8,6 +8,7 @@ from itertools import chain, repeat
 import pytest
 from broker_steps import message
 from clocks import ManualClock
+from structlog.testing import capture_logs
 
 from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.retry import consume, publish_until_confirmed
@@ -63,7 +64,7 @@ async def test_a_lost_subscription_is_made_again_after_its_delay_on_the_clock_th
     async def work(_subscription):
         raise BrokerUnavailable("lost")
 
-    consuming = asyncio.create_task(consume(subscriptions.subscribe, work, lambda: repeat(5.0), stop, clock))
+    consuming = asyncio.create_task(consume(subscriptions.subscribe, work, lambda: repeat(5.0), stop, clock, queue="q"))
     made = []
     for seconds in (4.9, 0.1, 5.0):
         await clock.advance(seconds)
@@ -131,9 +132,28 @@ async def test_a_lost_subscription_is_left_and_made_again(error):
         return True
 
     with pytest.raises(ZeroDivisionError):
-        await consume(subscriptions.subscribe, work, Delays(), asyncio.Event(), SystemClock())
+        await consume(subscriptions.subscribe, work, Delays(), asyncio.Event(), SystemClock(), queue="q")
     assert seen == [1, 1, 2, 2, 3, 3, 4]
     assert subscriptions.ended == [1, 2, 3, 4]
+
+
+async def test_the_log_says_which_queue_is_lost_and_which_is_read_again():
+    outcomes = iter([False, True, None])
+
+    async def work(_subscription):
+        outcome = next(outcomes)
+        if outcome is None:
+            raise ZeroDivisionError
+        if not outcome:
+            raise BrokerUnavailable("lost")
+        return True
+
+    with capture_logs() as logs, pytest.raises(ZeroDivisionError):
+        await consume(Subscriptions().subscribe, work, Delays(), asyncio.Event(), SystemClock(), queue=PRICES_STORER)
+    assert [(line["event"], line["queue"]) for line in logs] == [
+        ("subscription lost, subscribing until it is there again", PRICES_STORER),
+        ("consuming again", PRICES_STORER),
+    ]
 
 
 async def test_pauses_grow_while_nothing_works_and_begin_anew_once_something_did():
@@ -149,7 +169,7 @@ async def test_pauses_grow_while_nothing_works_and_begin_anew_once_something_did
         return True
 
     with pytest.raises(ZeroDivisionError):
-        await consume(Subscriptions().subscribe, work, back_off, asyncio.Event(), SystemClock())
+        await consume(Subscriptions().subscribe, work, back_off, asyncio.Event(), SystemClock(), queue="q")
     assert back_off.taken == [3, 3]
 
 
@@ -168,7 +188,7 @@ async def test_subscribing_itself_is_tried_again_too():
         raise ZeroDivisionError(subscription)
 
     with pytest.raises(ZeroDivisionError, match="3"):
-        await consume(subscribe, work, Delays(), asyncio.Event(), SystemClock())
+        await consume(subscribe, work, Delays(), asyncio.Event(), SystemClock(), queue="q")
 
 
 async def test_cancelling_ends_the_work_and_leaves_the_subscription():
@@ -177,7 +197,9 @@ async def test_cancelling_ends_the_work_and_leaves_the_subscription():
     async def work(_subscription):
         await asyncio.sleep(10)
 
-    task = asyncio.create_task(consume(subscriptions.subscribe, work, Delays(), asyncio.Event(), SystemClock()))
+    task = asyncio.create_task(
+        consume(subscriptions.subscribe, work, Delays(), asyncio.Event(), SystemClock(), queue="q")
+    )
     await asyncio.sleep(0.01)
     task.cancel()
     await asyncio.wait({task}, timeout=1)
@@ -200,7 +222,7 @@ async def test_a_stop_lets_what_is_being_worked_on_end_and_takes_no_more():
     for number in range(3):
         await broker.publish(PRICES, message(number))
     consuming = asyncio.create_task(
-        consume(partial(broker.subscribe, PRICES_STORER, 10), work, Delays(), stop, SystemClock())
+        consume(partial(broker.subscribe, PRICES_STORER, 10), work, Delays(), stop, SystemClock(), queue="q")
     )
     await begun.wait()
     stop.set()
@@ -216,7 +238,7 @@ async def test_a_stop_ends_the_wait_for_a_message():
         return bool(await subscription.receive(1))
 
     subscribe = partial(MemoryBroker().subscribe, PRICES_STORER, 10)
-    consuming = asyncio.create_task(consume(subscribe, work, Delays(), stop, SystemClock()))
+    consuming = asyncio.create_task(consume(subscribe, work, Delays(), stop, SystemClock(), queue="q"))
     await asyncio.sleep(0.01)
     stop.set()
     await asyncio.wait_for(consuming, 1)
@@ -233,7 +255,7 @@ async def test_a_stop_does_not_wait_for_a_broker_that_is_away(where):
         raise BrokerUnavailable("away")
         yield
 
-    consuming = asyncio.create_task(consume(subscribe, None, lambda: repeat(10.0), stop, SystemClock()))
+    consuming = asyncio.create_task(consume(subscribe, None, lambda: repeat(10.0), stop, SystemClock(), queue="q"))
     await asyncio.sleep(0.01)
     stop.set()
     await asyncio.wait_for(consuming, 1)
@@ -255,7 +277,7 @@ async def test_a_subscription_lost_while_it_is_finished_is_not_made_again():
         await stop.wait()
         raise BrokerUnavailable("lost")
 
-    consuming = asyncio.create_task(consume(subscribe, work, lambda: repeat(0.0), stop, SystemClock()))
+    consuming = asyncio.create_task(consume(subscribe, work, lambda: repeat(0.0), stop, SystemClock(), queue="q"))
     await asyncio.sleep(0.01)
     stop.set()
     await asyncio.wait_for(consuming, 1)

@@ -65,7 +65,7 @@ async def run(
     async with asyncio.TaskGroup() as tasks:
         publishing = tasks.create_task(converter.outbox.run())
         subscribe = partial(broker.subscribe, BOOKS_CONVERTER, PREFETCH)
-        await consume(subscribe, converter.work, converter.back_off, stop, clock)
+        await consume(subscribe, converter.work, converter.back_off, stop, clock, queue=BOOKS_CONVERTER)
         publishing.cancel()
 
 

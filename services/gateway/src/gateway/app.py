@@ -179,4 +179,4 @@ async def _watch(
         await asyncio.sleep(0)
         return bool(deliveries)
 
-    await consume(partial(broker.tap, exchange, capacity), work, back_off, stop, clock)
+    await consume(partial(broker.tap, exchange, capacity), work, back_off, stop, clock, queue=f"tap of {exchange}")

@@ -111,7 +111,7 @@ class _Storer:
     async def run(self, stop: asyncio.Event) -> None:
         """Store what the queue brings."""
         subscribe = partial(self.broker.subscribe, self.queue, self.prefetch)
-        await consume(subscribe, self._turn, self.back_off, stop, self.clock)
+        await consume(subscribe, self._turn, self.back_off, stop, self.clock, queue=self.queue)
 
     async def _turn(self, subscription: Subscription) -> bool:
         """Settle a batch, which begins with what has collected since the last turn; return whether there was one."""

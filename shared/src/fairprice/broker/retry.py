@@ -75,13 +75,16 @@ async def consume(
     back_off: BackOff,
     stop: asyncio.Event,
     clock: Clock,
+    *,
+    queue: str,
 ) -> None:
     """Call `work` with a subscription again and again; subscribe again, after a pause, whenever the broker lost it.
 
     `work` returns whether anything was received. Once `stop` is set nothing more is taken from the queue, `work` is
-    given what was delivered before, and then this returns. Logs a loss and the recovery, nothing in between.
+    given what was delivered before, and then this returns. Logs a loss and the recovery with the name of the `queue`,
+    nothing in between.
     """
-    consumer = _Consumer(subscribe, work, back_off, clock)
+    consumer = _Consumer(subscribe, work, back_off, clock, queue)
     consuming, stopping = asyncio.create_task(consumer.run(stop)), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -106,12 +109,14 @@ class _Consumer:
         work: Callable[[Subscription], Awaitable[bool]],
         back_off: BackOff,
         clock: Clock,
+        queue: str,
     ) -> None:
         self.subscription: Subscription | None = None
         self._subscribe = subscribe
         self._work = work
         self._back_off = back_off
         self._clock = clock
+        self._log = log.bind(queue=queue)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work on one subscription after the other, until one is finished, or lost when it was to be finished."""
@@ -122,11 +127,11 @@ class _Consumer:
                 async with self._subscribed() as subscription:
                     while await self._work(subscription):
                         if failures:
-                            log.info("consuming again", failures=failures)
+                            self._log.info("consuming again", failures=failures)
                             pauses, failures = self._back_off(), 0
             except TransientError as error:
                 if not failures:
-                    log.warning("subscription lost, subscribing until it is there again", error=str(error))
+                    self._log.warning("subscription lost, subscribing until it is there again", error=str(error))
                 failures += 1
             else:
                 return
