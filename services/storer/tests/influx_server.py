@@ -132,10 +132,11 @@ class Org:
     def make_token(self, *actions: str, bucket: str = "ticks") -> str:
         return self.make_authorization(*actions, bucket=bucket)["token"]
 
-    def make_authorization(self, *actions: str, bucket: str = "ticks") -> Any:
+    def make_authorization(self, *actions: str, bucket: str = "ticks", description: str = "") -> Any:
         resource = {"type": "buckets", "id": self.bucket_id(bucket), "orgID": self.id}
         permissions = [{"action": action, "resource": resource} for action in actions]
-        return self.server.call("POST", "/api/v2/authorizations", {"orgID": self.id, "permissions": permissions})
+        wanted = {"orgID": self.id, "permissions": permissions, "description": description}
+        return self.server.call("POST", "/api/v2/authorizations", wanted)
 
     def rows(self, query: str, *, bucket: str = "ticks", token: str | None = None) -> list[dict[str, Any]]:
         """Return what an InfluxQL query finds, times in microseconds; a field without a value is left out."""

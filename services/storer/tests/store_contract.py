@@ -13,7 +13,9 @@ import pytest
 from exchange_data import START, audit, book, gap, price
 
 from storer.measurements import Point, audit_point, fair_price_point, gap_point, order_book_point
-from storer.stores.port import Store
+from storer.stores.port import Row, Store
+
+END = 2**63 - 1
 
 
 class Read(Protocol):
@@ -52,6 +54,10 @@ def half_a_character(number: int) -> Point:
 def an_impossible_time(number: int) -> Point:
     (point,) = points(number)
     return replace(point, time=2**63 + number)
+
+
+async def read(kept: Kept, measurement: str, fields: list[str], start: int = 0, stop: int = END) -> list[Row]:
+    return [row async for row in kept.store.rows(measurement, fields, "binance", "BTCUSDT", start, stop)]
 
 
 class StoreContract:
@@ -138,6 +144,42 @@ class StoreContract:
     async def test_a_ping_leaves_nothing_behind(self, kept: Kept):
         await kept.store.ping()
         assert kept.rows("fair_price") == []
+
+    async def test_rows_are_read_in_order_of_time_with_the_fields_that_were_asked_for(self, kept: Kept):
+        await kept.store.write([*points(3, 1, 2), *points(2, symbol="ETHUSDT"), *points(2, venue="binance-usdm")])
+        assert await read(kept, "fair_price", ["update_id", "price", "bid"]) == [
+            (START + number * 1000, number, number + 0.25, number) for number in (1, 2, 3)
+        ]
+
+    async def test_a_period_holds_its_first_moment_and_not_its_last(self, kept: Kept):
+        await kept.store.write(points(1, 2, 3))
+        found = await read(kept, "fair_price", ["update_id"], START + 1000, START + 3000)
+        assert [update_id for _, update_id in found] == [1, 2]
+
+    async def test_a_value_that_is_absent_is_none_and_ids_are_whole(self, kept: Kept):
+        point = Point("fair_price", START, "binance", "BTCUSDT", {"price": None, "update_id": 2**63 - 1})
+        await kept.store.write([point])
+        assert await read(kept, "fair_price", ["price", "update_id", "unheard_of"]) == [(START, None, 2**63 - 1, None)]
+
+    async def test_what_is_not_there_has_no_rows(self, kept: Kept):
+        assert await read(kept, "fair_price", ["update_id"]) == []
+        assert await kept.store.keys("fair_price", 0, END) == []
+        await kept.store.write(points(1))
+        assert await read(kept, "fair_price", ["unheard_of"]) in ([], [(START + 1000, None)])  # the port lets it
+
+    async def test_keys_are_those_that_have_points_in_the_period(self, kept: Kept):
+        strange = "Ä'PF\"EL,1=2"
+        await kept.store.write([*points(1, 2), *points(5, symbol=strange), *points(1, venue="binance-usdm")])
+        everything = [("binance", "BTCUSDT"), ("binance", strange), ("binance-usdm", "BTCUSDT")]
+        assert await kept.store.keys("fair_price", 0, END) == everything
+        assert await kept.store.keys("fair_price", START + 5000, END) == [("binance", strange)]
+        assert await kept.store.keys("fair_price", START + 5001, END) == []
+        found = [row async for row in kept.store.rows("fair_price", ["update_id"], "binance", strange, 0, END)]
+        assert found == [(START + 5000, 5)]
+
+    async def test_more_rows_than_a_page_come_each_once(self, kept: Kept):
+        await kept.store.write(points(*range(41_000)))
+        assert await read(kept, "fair_price", ["update_id"]) == [(START + n * 1000, n) for n in range(41_000)]
 
     async def test_batches_of_thousands_may_overlap(self, kept: Kept):
         prices, books = points(*range(3000)), [order_book_point(book(number), 4) for number in range(3000)]

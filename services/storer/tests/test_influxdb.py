@@ -2,7 +2,7 @@
 
 import math
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.influxdb
 
 @asynccontextmanager
 async def opened(org: Org, *, token: SecretStr | None = None, address: InfluxAddress | None = None, **options):
-    secret = SecretStr(org.make_token("write")) if token is None else token
+    secret = SecretStr(org.make_token("read", "write")) if token is None else token
     store = open_influxdb(address or org.address, secret, **options)
     requests = []
     write = store._api.write
@@ -249,3 +249,38 @@ async def test_a_token_file_that_vanished_is_said_to_be_so(org, tmp_path):
         file.unlink()
         with pytest.raises(StoreUnavailable, match=r"cannot read InfluxDB's token: .*No such file"):
             await store.write(points(1))
+
+
+@pytest.mark.parametrize(
+    ("token", "told"),
+    [
+        (lambda org: org.make_token("write"), "may not read it: `storer provision` gives"),
+        (lambda org: org.make_token("read", bucket="other"), "may not read it: `storer provision` gives"),
+        (lambda _org: "nonsense", "answered 401: .*; put a valid token into FAIRPRICE_STORE_TOKEN"),
+    ],
+)
+async def test_whoever_may_not_read_is_told_what_to_do(org, token, told):
+    org.make_bucket("other")
+    async with opened(org, token=SecretStr(token(org))) as store:
+        with pytest.raises(StoreUnavailable, match=told):
+            await store.keys("fair_price", 0, START)
+        with pytest.raises(StoreUnavailable, match=told):
+            await anext(store.rows("fair_price", ["price"], "binance", "BTCUSDT", 0, START))
+
+
+async def test_reading_goes_on_with_the_token_that_the_file_holds_now(org, tmp_path):
+    file = tmp_path / "token"
+    file.write_text(org.make_token("write"))
+    async with opened(org, token=FileSecret(file)) as store:
+        with pytest.raises(StoreUnavailable):
+            await store.keys("fair_price", 0, START)
+        file.write_text(org.make_token("read"))
+        assert await store.keys("fair_price", 0, START) == []
+
+
+async def test_a_server_that_is_gone_cannot_be_read():
+    async with AsyncExitStack() as stack:
+        store = open_influxdb(InfluxAddress("http://127.0.0.1:9", "o", "b"), SecretStr("t"))
+        stack.push_async_callback(store.close)
+        with pytest.raises(StoreUnavailable, match="cannot be reached"):
+            await store.keys("fair_price", 0, START)

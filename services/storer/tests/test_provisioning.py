@@ -85,7 +85,7 @@ THINGS = [
     "bucket ticks, keeps 168 h",
     "bucket bars, keeps everything",
     "task fair_price_1m, makes the bars",
-    'token "fairprice storer: write ticks"',
+    'token "fairprice storer: read and write ticks"',
     'token "fairprice grafana: read"',
 ]
 
@@ -125,7 +125,8 @@ def test_each_token_may_do_its_work_and_nothing_else(place):
     assert refused(call, "POST", "/api/v2/write", line, token=reader, **where) == 403
     assert [row["price"] for row in org.rows("SELECT price FROM fair_price", token=reader)] == [1.5]
     assert org.rows("SELECT * FROM fair_price_1m", bucket="bars", token=reader) == []
-    reply = call("GET", "/query", token=writer, db="ticks", q="SELECT price FROM fair_price")
+    assert [row["price"] for row in org.rows("SELECT price FROM fair_price", token=writer)] == [1.5]
+    reply = call("GET", "/query", token=writer, db="bars", q="SELECT * FROM fair_price_1m")
     assert "error" in json.dumps(reply)
     for token in (writer, reader):
         assert call("GET", "/api/v2/authorizations", token=token)["authorizations"] == []
@@ -161,7 +162,7 @@ def test_what_was_spoilt_is_mended(place):
         "bucket ticks, keeps everything": "changed",
         "bucket bars, keeps everything": "made",
         "task fair_price_1m, makes the bars": "changed",
-        'token "fairprice storer: write ticks"': "changed",
+        'token "fairprice storer: read and write ticks"': "changed",
         'token "fairprice grafana: read"': "changed",
         f"InfluxQL user {place.user}": "changed",
     }
@@ -183,6 +184,18 @@ def test_a_token_is_rotated_by_removing_its_file(place):
 
 
 @needs_influxdb
+def test_a_token_of_an_earlier_release_that_may_not_read_is_replaced(place):
+    org = place.org
+    old = org.make_authorization("write", description="fairprice storer: write ticks")
+    place.folder.mkdir()
+    (place.folder / "storer-token").write_text(old["token"])
+    assert place.provision()[THINGS[3]] == "changed"
+    assert org.rows("SELECT * FROM fair_price", token=place.secret("storer-token")) == []
+    known = org.server.call("GET", "/api/v2/authorizations", orgID=org.id)["authorizations"]
+    assert old["id"] not in {each["id"] for each in known}
+
+
+@needs_influxdb
 def test_a_secret_without_a_file_is_shown_once_and_works(place):
     org = place.org
     first, second = (
@@ -201,7 +214,7 @@ def test_two_organizations_on_one_server_do_not_disturb_each_other(place, tmp_pa
         neighbour = Place(other, tmp_path / "neighbour")
         place.provision()
         neighbour_outcomes = neighbour.provision()
-        assert neighbour_outcomes['token "fairprice storer: write ticks"'] == "made"
+        assert neighbour_outcomes['token "fairprice storer: read and write ticks"'] == "made"
         assert set(place.provision().values()) == {"unchanged"}
 
 

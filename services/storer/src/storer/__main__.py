@@ -106,7 +106,9 @@ def _parser() -> argparse.ArgumentParser:
         "that are missing. FAIRPRICE_STORE_TOKEN has to be the operator's. A secret without a file is shown once."
     )
     command = commands.add_parser("provision", help="make what InfluxDB has to have", description=description)
-    command.add_argument("--storer-token-file", type=Path, metavar="FILE", help="takes the token that may write ticks")
+    command.add_argument(
+        "--storer-token-file", type=Path, metavar="FILE", help="takes the token that may read and write ticks"
+    )
     command.add_argument("--grafana-token-file", type=Path, metavar="FILE", help="takes the token that may read")
     command.add_argument(
         "--grafana-password-file",

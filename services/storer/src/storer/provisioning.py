@@ -21,6 +21,11 @@ BARS = "bars"
 
 TASK = "fair_price_1m"
 
+STORER_TOKEN = "fairprice storer: read and write ticks"  # noqa: S105  its name
+
+_FORMER_NAMES = {STORER_TOKEN: {"fairprice storer: write ticks"}}
+"""What tokens were called by earlier releases: those are replaced."""
+
 _V2 = "/api/v2/authorizations"
 _V1 = "/private/legacy/authorizations"
 
@@ -82,9 +87,10 @@ class _Provisioning:
     async def run(self, retention_hours: int, to: Credentials) -> list[Step]:
         first = await self._bucket(self.ticks, retention_hours * 3600)
         steps = [first, await self._bucket(BARS, 0), await self._task()]
-        write = {("write", await self._bucket_id(self.ticks))}
+        ticks = await self._bucket_id(self.ticks)
+        write = {("read", ticks), ("write", ticks)}
         read = {("read", await self._bucket_id(name)) for name in (self.ticks, BARS)}
-        steps.append(await self._token("fairprice storer: write ticks", write, to.storer_token, self._may_write))
+        steps.append(await self._token(STORER_TOKEN, write, to.storer_token, self._may_read_and_write))
         steps.append(await self._token("fairprice grafana: read", read, to.grafana_token, self._may_read))
         steps.append(await self._user(to.grafana_user, read, to.grafana_password))
         return steps
@@ -124,7 +130,8 @@ class _Provisioning:
     async def _token(self, name: str, rights: Rights, file: Path | None, works: Works) -> Step:
         """See to a token, known by its description; what it is can be read from nowhere but the file."""
         thing = f'token "{name}"'
-        known = [each for each in await self._authorizations(_V2) if each["description"] == name]
+        names = {name, *_FORMER_NAMES.get(name, ())}
+        known = [each for each in await self._authorizations(_V2) if each["description"] in names]
         secret = secret_file.read(file)
         if _is_as_wanted(known, rights) and (not file or (secret and await works(f"Token {secret}"))):
             return Step(thing, "unchanged")
@@ -161,8 +168,9 @@ class _Provisioning:
         ]
         return {"orgID": self.org_id, "permissions": permissions, **names}
 
-    async def _may_write(self, authorization: str) -> bool:
-        return await self.api.may_write(self.org, self.ticks, authorization)
+    async def _may_read_and_write(self, authorization: str) -> bool:
+        may_write = await self.api.may_write(self.org, self.ticks, authorization)
+        return may_write and await self.api.may_read(self.ticks, authorization)
 
     async def _may_read(self, authorization: str) -> bool:
         return all([await self.api.may_read(bucket, authorization) for bucket in (self.ticks, BARS)])

@@ -5,7 +5,7 @@ The whole file is written anew with each batch, so it is for a few thousand rows
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,20 @@ class JsonStore:
     async def ping(self) -> None:
         """See `Store.ping`."""
         await self._worker.do(lambda: self._write(()))
+
+    async def keys(self, measurement: str, start: int, stop: int) -> list[tuple[str, str]]:
+        """See `Reader.keys`."""
+        inside = [key for key in self._rows if key[0] == measurement and start <= key[3] < stop]
+        return sorted({(venue, symbol) for _, venue, symbol, _ in inside})
+
+    async def rows(  # noqa: PLR0917  the port's order
+        self, measurement: str, fields: Sequence[str], venue: str, symbol: str, start: int, stop: int
+    ) -> AsyncIterator[tuple[Any, ...]]:
+        """See `Reader.rows`; they are in memory already."""
+        series = (measurement, venue, symbol)
+        for time in sorted(key[3] for key in self._rows if key[:3] == series and start <= key[3] < stop):
+            row = self._rows[*series, time]
+            yield (time, *(row.get(field) for field in fields))
 
     async def close(self) -> None:
         """See `Store.close`."""

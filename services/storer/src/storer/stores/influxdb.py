@@ -6,7 +6,7 @@ What each reply of the server means: https://docs.influxdata.com/influxdb/v2/wri
 import asyncio
 import gzip
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -20,7 +20,8 @@ from storer.influx_version import PERHAPS_3, another_version, named_major
 from storer.line_protocol import encode
 from storer.measurements import Point
 from storer.stores.address import InfluxAddress
-from storer.stores.port import Rejection
+from storer.stores.influxql import InfluxReader
+from storer.stores.port import Key, Rejection, Row
 
 MAX_BODY = 1024 * 1024
 """Bytes of lines in one request; more are no faster, and proxies and aiohttp dislike larger bodies."""
@@ -102,6 +103,7 @@ class InfluxStore:
         self._timeout = timeout
         self._max_body = max_body
         self._compress = compress
+        self._reader = InfluxReader(address, token, timeout)
         self._known_token: str | None = None
         self._is_version_known = False  # becomes false again when the server is lost: another may come back
         self._guards_ping = False
@@ -118,8 +120,19 @@ class InfluxStore:
         if refusal := await self._send(()):
             raise self._unavailable(refusal.reason)
 
+    async def keys(self, measurement: str, start: int, stop: int) -> list[Key]:
+        """See `Reader.keys`."""
+        return await self._reader.keys(measurement, start, stop)
+
+    def rows(  # noqa: PLR0917  the port's order
+        self, measurement: str, fields: Sequence[str], venue: str, symbol: str, start: int, stop: int
+    ) -> AsyncIterator[Row]:
+        """See `Reader.rows`."""
+        return self._reader.rows(measurement, fields, venue, symbol, start, stop)
+
     async def close(self) -> None:
         """See `Store.close`."""
+        await self._reader.close()
         await self._client.close()  # type: ignore[no-untyped-call]
 
     async def _settle(self, lines: Sequence[_Line]) -> list[Rejection]:

@@ -1,8 +1,8 @@
 """What the storer asks of a database."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from storer.measurements import Point
 
@@ -15,7 +15,32 @@ class Rejection:
     reason: str
 
 
-class Store(Protocol):
+Key = tuple[str, str]
+"""Venue and symbol."""
+
+Row = tuple[Any, ...]
+"""A point's time and the values of the fields that were asked for: ids as integers, None where it has no value."""
+
+
+class Reader(Protocol):
+    """A look at what a store keeps; all times in microseconds since the epoch.
+
+    Raises `StoreUnavailable` that says what to do, also where it is the right to read that is missing.
+    """
+
+    async def keys(self, measurement: str, start: int, stop: int) -> list[Key]:
+        """Return, in order, what has points in [start, stop); nothing where there is no such measurement."""
+
+    def rows(  # noqa: PLR0917  the port's order
+        self, measurement: str, fields: Sequence[str], venue: str, symbol: str, start: int, stop: int
+    ) -> AsyncIterator[Row]:
+        """Yield the points in [start, stop) in order of time; a point without any of the fields may be left out.
+
+        They are read in pages, so memory stays flat, and what is written meanwhile may be among them or not.
+        """
+
+
+class Store(Reader, Protocol):
     """A database that keeps points by key.
 
     `storer.app` calls it: one batch after the other from each of its two consumers, so two calls may overlap. A batch

@@ -7,7 +7,7 @@ can be written to for ever without an error, so each write looks whether the pat
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,9 @@ import structlog
 from fairprice.errors import StartupError, StoreUnavailable
 from fairprice.messages import Gap
 from storer.measurements import Point, gap_point
-from storer.stores.port import Rejection
+from storer.stores.port import Key, Rejection, Row
 from storer.stores.sql import KEY, Shape, by_shape, columns_of, create_table, quoted, row_of, upsert
+from storer.stores.sqlite_reader import SqliteReader
 from storer.stores.worker import Worker
 
 MAX_COLUMNS = 2000
@@ -92,6 +93,7 @@ class SqliteStore:
         self._worker = worker
         self._columns: dict[str, set[str]] = {}
         self._rows: Counter[str] = Counter()
+        self._reader = SqliteReader(path, worker, lambda: self._connection)
 
     async def write(self, points: Sequence[Point]) -> list[Rejection]:
         """See `Store.write`."""
@@ -100,6 +102,16 @@ class SqliteStore:
     async def ping(self) -> None:
         """See `Store.ping`."""
         await self._worker.do(partial(self._write, ()))
+
+    async def keys(self, measurement: str, start: int, stop: int) -> list[Key]:
+        """See `Reader.keys`."""
+        return await self._reader.keys(measurement, start, stop)
+
+    def rows(  # noqa: PLR0917  the port's order
+        self, measurement: str, fields: Sequence[str], venue: str, symbol: str, start: int, stop: int
+    ) -> AsyncIterator[Row]:
+        """See `Reader.rows`."""
+        return self._reader.rows(measurement, fields, venue, symbol, start, stop)
 
     async def close(self) -> None:
         """See `Store.close`."""
