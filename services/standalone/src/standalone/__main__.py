@@ -1,143 +1,16 @@
 """`python -m standalone`: a market, the order books, the fair prices, a database and a page, in one process."""
 
-import asyncio
 import os
+import signal
 import sys
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
-from functools import partial
-from random import Random
-
-import orjson
-import structlog
-
-from crawler.book.publication import Confirmed
-from crawler.proxy import proxies
-from fairprice import __version__
-from fairprice.errors import StartupError
-from fairprice.runtime import lifecycle
-from fairprice.runtime.clock import SystemClock
-from simulator import Exchange, Playback, PortInUse, RecordingError, SimulatorServer
-from standalone.app import Pipeline, Summary
-from standalone.settings import Options, Recorded, Settings, load
-from storer.stores.coverage import covered_until
-from storer.stores.sqlite import open_sqlite
-
-log = structlog.get_logger(__name__)
 
 
 def main() -> int:
     """Run the pipeline and return the exit code: 0 done and right, 1 something is wrong, 2 could not be done."""
-    options = Options.parse(sys.argv[1:])
-    return lifecycle.run(partial(_main, options, os.environ), unfinished="what was not stored is lost")
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # half a second of loading: Ctrl-C has nothing to drain, nor to trace
+    from standalone import program  # noqa: PLC0415  what takes that long
 
-
-async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Event) -> int:
-    playback = _playback(options)
-    recorded = Recorded(playback.dialect.name, playback.contents.symbols) if playback else None
-    settings = load(environ, options, recorded)
-    lifecycle.begin_log(settings.crawler.log_level, settings.crawler.log_format, "standalone", environ)
-    async with AsyncExitStack() as stack:
-        if not options.live:
-            server = SimulatorServer(
-                playback or _market(settings, options), close_when_played=options.once, at_present=True
-            )
-            settings = _pointed_at(settings, await _entered(stack, server))
-        store = await open_sqlite(options.database, origin=options.origin)
-        stack.push_async_callback(store.close)
-        pipeline = Pipeline(
-            settings,
-            store,
-            random=Random(),  # noqa: S311  jitter
-            clock=SystemClock(),
-            replay=playback is not None,
-            confirmed=await _confirmed(settings, options),
-            proxy=proxies(environ),
-            on_serving=partial(_greet, options, settings),
-        )
-        summary = await pipeline.run(stop)
-        return _finish(options, summary)  # before the store is closed, which a frozen disk may keep from ending
-
-
-def _playback(options: Options) -> Playback | None:
-    try:
-        return Playback(options.capture, speed=options.speed) if options.capture else None
-    except RecordingError as error:
-        raise StartupError(str(error)) from error
-
-
-def _market(settings: Settings, options: Options) -> Exchange:
-    crawler = settings.crawler
-    return Exchange(crawler.symbols, options.seed, venue=crawler.venue, start_us=SystemClock().wall())
-
-
-async def _entered(stack: AsyncExitStack, server: SimulatorServer) -> SimulatorServer:
-    try:
-        return await stack.enter_async_context(server)
-    except PortInUse as error:
-        raise StartupError(str(error)) from error
-
-
-def _pointed_at(settings: Settings, server: SimulatorServer) -> Settings:
-    """Return the settings with the simulator as the exchange."""
-    crawler = settings.crawler.model_copy(
-        update={"exchange_rest_url": server.rest_url, "exchange_stream_url": server.stream_url}
-    )
-    return Settings(crawler, settings.converter, settings.storer, settings.gateway)
-
-
-async def _confirmed(settings: Settings, options: Options) -> dict[str, Confirmed]:
-    """Return where the rows of an earlier run end; the broker's word is none here, since it ends with the process."""
-    if not options.live:
-        return {}
-    covered = await asyncio.to_thread(covered_until, options.database, settings.crawler.venue, settings.crawler.symbols)
-    return {symbol: Confirmed(*last) for symbol, last in covered.items()}
-
-
-def _greet(options: Options, settings: Settings, url: str) -> None:
-    recordings = " ".join(map(str, options.capture))
-    market = "the exchange itself" if options.live else recordings or "a made-up market (nothing leaves this machine)"
-    symbols, venue = ", ".join(settings.crawler.symbols), settings.crawler.venue
-    print(f"Fairprice {__version__} follows {symbols} of {venue}: {market}.", file=sys.stderr)
-    print(f"  page      {url}/", file=sys.stderr)
-    print(f"  JSON      {url}/api/prices", file=sys.stderr)
-    print(f"  database  {options.database}", file=sys.stderr)
-    print("Ctrl-C ends it.", file=sys.stderr, flush=True)
-
-
-def _finish(options: Options, summary: Summary) -> int:
-    for symbol in summary.without_books:
-        print(f"warning: no book could be made of {symbol}{_why(options)}", file=sys.stderr)
-    for symbol in summary.out_of_sync:
-        if symbol not in summary.without_books:
-            print(f"warning: the book of {symbol} was not in sync at the end", file=sys.stderr)
-    if summary.not_stored:
-        print(f"error: not stored, and lost: {summary.not_stored}", file=sys.stderr)
-    line = {
-        "books": summary.books,
-        "prices": summary.prices,
-        "gaps": summary.gaps,
-        "without_books": summary.without_books,
-        "out_of_sync": summary.out_of_sync,
-        "dead_letters": summary.dead_letters,
-        "seconds": summary.seconds,
-        "database": str(options.database),
-    }
-    if options.once:
-        print(orjson.dumps(line).decode())
-    else:
-        print(
-            f"Stored {summary.prices} prices of {summary.books} books and {summary.gaps} gaps "
-            f"in {summary.seconds:.0f} s in {options.database}.",
-            file=sys.stderr,
-            flush=True,
-        )
-    is_wrong = summary.dead_letters or summary.out_of_sync or summary.without_books or summary.prices != summary.books
-    return lifecycle.EXIT_INCOMPLETE if summary.not_stored or (options.once and is_wrong) else lifecycle.EXIT_OK
-
-
-def _why(options: Options) -> str:
-    return ": the recording holds no snapshot that its diffs continue" if options.once else " before the end"
+    return program.run(sys.argv[1:], os.environ)
 
 
 if __name__ == "__main__":
