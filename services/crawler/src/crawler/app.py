@@ -10,6 +10,7 @@ from types import MappingProxyType
 import aiohttp
 import structlog
 
+from crawler.book.depth_sync import COMPARE_SECONDS
 from crawler.book.feed import Feed, Output
 from crawler.book.market_data import Diff, Snapshot, Ticker
 from crawler.book.publication import Confirmed
@@ -39,6 +40,9 @@ TICK = 1.0
 
 LIST_INTERVAL = 300.0
 """Seconds between two lists of symbols."""
+
+SECONDS_A_COMPARISON = 5.0
+"""A book is compared with a fresh snapshot at most so often, over all symbols: that costs a tenth of the weight."""
 
 LAST_SNAPSHOTS_TIMEOUT = 10.0
 """Seconds to wait, when a recording has ended, for snapshots that may still make books of what waits."""
@@ -114,6 +118,7 @@ class Crawler:
                 await asyncio.gather(follow, return_exceptions=True)
                 for feed in self._feeds.values():
                     self._publish(feed.end())
+                self._publish_audits(at_end=True)
                 await self._outbox.drain()
                 for task in (stopped, *background):
                     task.cancel()
@@ -162,7 +167,12 @@ class Crawler:
             return feed(
                 verify=self._venue.verify, buffer_diffs=REPLAY_BUFFER_DIFFS, buffer_seconds=1e9, refreshes=False
             )
-        return feed(verify=self._venue.verify, confirmed=self._checkpoint.of(symbol))
+        pause = max(COMPARE_SECONDS, len(self._settings.symbols) * SECONDS_A_COMPARISON)
+        return feed(
+            verify=self._venue.verify,
+            confirmed=self._checkpoint.of(symbol),
+            compare_seconds=None if self._venue.snapshots_in_stream else pause,
+        )
 
     async def _follow(self, http: aiohttp.ClientSession) -> None:
         """List the symbols, then follow those that are listed until cancelled, or until a replay has ended."""
@@ -263,6 +273,11 @@ class Crawler:
                 case Fact():
                     self._report.log_fact(output)
 
+    def _publish_audits(self, *, at_end: bool = False) -> None:
+        for feed in self._feeds.values():
+            for audit in feed.take_audits(at_end=at_end):
+                self._outbox.put(audit)
+
     def _ask(self, request: SnapshotRequest) -> None:
         if self._venue.snapshots_in_stream:
             if self._streams:
@@ -276,6 +291,7 @@ class Crawler:
             now = self._clock.monotonic()
             for feed in self._feeds.values() if not self._replay else ():
                 self._publish(feed.tick(now))
+            self._publish_audits()
             for status in self._report.statuses():
                 self._outbox.put(status)
             await self._checkpoint.save()

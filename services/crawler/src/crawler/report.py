@@ -166,6 +166,8 @@ class Report:
             yield "crawler_resyncs_total", (*labels, reason), count
         for outcome, count in feed.sync.refreshes.items():
             yield "crawler_refreshes_total", (*labels, outcome), count
+        for outcome, count in feed.sync.levels.items():
+            yield "crawler_levels_total", (*labels, outcome), count
         yield "crawler_audits_total", (*labels, "match"), feed.audit.matches
         yield "crawler_audits_total", (*labels, "mismatch"), feed.audit.mismatches
 

@@ -856,7 +856,7 @@ def test_no_two_books_carry_the_same_event_time():
 def test_nothing_is_ordered_by_event_time():
     feed = feed_at(100)
     books = give(feed, diff(101, 101, time=START + 10**12), diff(102, 102, time=5), diff(103, 103))
-    assert [book.update_id for book in books] == [101, 102, 103]
+    assert [book.update_id for book in books if isinstance(book, Book)] == [101, 102, 103]
 
 
 # The reach of a snapshot and its refresh

@@ -47,6 +47,11 @@ METRICS = (
         "Snapshots for books in sync: taken, or contradicting",
         ("venue", "symbol", "outcome"),
     ),
+    Metric(
+        "crawler_levels_total",
+        "Levels of a book compared with a fresh snapshot of the same id",
+        ("venue", "symbol", "outcome"),
+    ),
     Metric("crawler_audits_total", "Comparisons of a book's top with its ticker", ("venue", "symbol", "outcome")),
     Metric("crawler_unaudited", "1 while the audit had nothing to compare with for a minute", ("venue", "symbol")),
     Metric("crawler_in_sync", "1 while the book is in sync", ("venue", "symbol")),

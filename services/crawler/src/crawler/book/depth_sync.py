@@ -14,7 +14,8 @@ that a diff adds:
 
 Behind a hole the book is kept: a diff that comes late, or by another connection, may still fill it. Else a snapshot
 takes the book's place. A snapshot reaches only so far from the price; long before the price gets there, another one is
-asked for in the background and takes over at the id where both are known.
+asked for in the background and takes over at the id where both are known. There the two are compared, every level; now
+and then one is asked for only to do that.
 """
 
 from bisect import bisect_left, insort_left
@@ -23,11 +24,12 @@ from collections.abc import Callable
 from math import inf
 from operator import attrgetter
 from typing import NamedTuple
+from zlib import crc32
 
 from crawler.book.market_data import Diff, Snapshot
 from crawler.book.order_book import OrderBook
-from crawler.book.reach import Reach, known_levels, reach_of
-from crawler.book.steps import Applied, Fact, SnapshotRequest, Step
+from crawler.book.reach import Reach, compare, reach_of
+from crawler.book.steps import Applied, Compared, Fact, SnapshotRequest, Step
 
 RESET_AFTER = 20
 RESET_TIME = 1_000_000
@@ -40,6 +42,9 @@ REFRESH_PAUSE = 10_000_000
 
 LAG_TIME = 1_000_000
 """Microseconds of the exchange's time that a stream may bring only what the snapshot holds before that is reported."""
+
+COMPARE_SECONDS = 600.0
+"""Seconds of the exchange's time between two comparisons of a book with a fresh snapshot, level by level."""
 
 STEADY_TIME = 10_000_000
 """Microseconds of the exchange's time after which a book is taken for sound: the next snapshot is a first attempt."""
@@ -57,8 +62,9 @@ class DepthSync:
     """The synchronisation of one symbol.
 
     `verify` compares the book with the proof of a diff. What waits for a snapshot spans at most `buffer_seconds` of the
-    exchange's time and `buffer_diffs`: a snapshot is never older. Without `refreshes` a book keeps the reach that it
-    has: snapshots are asked for to synchronise only.
+    exchange's time and `buffer_diffs`: a snapshot is never older. A book is compared with a fresh snapshot each
+    `compare_seconds` of the exchange's time (None: never), at a phase that differs from symbol to symbol. Without
+    `refreshes` a book keeps the reach that it has: snapshots are asked for to synchronise only.
     """
 
     def __init__(
@@ -70,10 +76,13 @@ class DepthSync:
         buffer_seconds: float = 60.0,
         buffer_diffs: int = 2000,
         refreshes: bool = True,
+        compare_seconds: float | None = COMPARE_SECONDS,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.resyncs: Counter[str] = Counter()
         self.refreshes: Counter[str] = Counter()
+        self.levels: Counter[str] = Counter()
+        """Levels compared with a fresh snapshot: those that matched, those that did not."""
         self.is_trading = True
         self.newest_id = 0
         self.newest_time = 0
@@ -83,6 +92,8 @@ class DepthSync:
         self._buffer_time = round(buffer_seconds * 1_000_000)
         self._buffer_diffs = buffer_diffs
         self._refreshes = refreshes
+        self._compare_time = round((compare_seconds or 0) * 1_000_000)
+        self._compare_phase = crc32(symbol.encode()) * self._compare_time >> 32
         self._book: OrderBook | None = None
         self._update_id = 0
         self._reach = Reach()
@@ -96,6 +107,7 @@ class DepthSync:
         self._is_last_snapshot = False
         self._refresh: Snapshot | None = None
         self._refreshed_time = 0
+        self._compared_in = 0
         self._since_request: deque[Waiting] = deque(maxlen=buffer_diffs)
         self._old_in_a_row = 0
         self._old_since = 0
@@ -274,6 +286,8 @@ class DepthSync:
                 self._is_first,
             )
         ]
+        if self._is_first:
+            self._compared_in = self._interval_of(diff.event_time)
         self._is_first = False
         if self._attempt and diff.event_time >= self._began + STEADY_TIME:
             self._attempt = 0
@@ -281,7 +295,11 @@ class DepthSync:
             self._remember(diff, received_time)
             if self._refresh:
                 steps += self._take_over(book, self._refresh)
-        elif self._refreshes and (best_bid < self._reach.low_mark or best_ask > self._reach.high_mark):
+        elif self._refreshes and (
+            best_bid < self._reach.low_mark
+            or best_ask > self._reach.high_mark
+            or self._interval_of(diff.event_time) != self._compared_in
+        ):
             steps += self._ask_for_refresh(diff.event_time)
         return steps
 
@@ -305,8 +323,12 @@ class DepthSync:
         self._refresh = snapshot
         return self._take_over(self._book, snapshot)
 
+    def _interval_of(self, event_time: int) -> int:
+        """Return the number of the interval between two comparisons that a time is in."""
+        return (event_time + self._compare_phase) // self._compare_time if self._compare_time else 0
+
     def _take_over(self, book: OrderBook, snapshot: Snapshot) -> list[Step]:
-        """Put a background snapshot in the book's place once the book has come to its id."""
+        """Put a background snapshot in the book's place once the book has come to its id, and compare the two."""
         if self._update_id < snapshot.update_id:
             return []
         fresh = OrderBook(snapshot.bids, snapshot.asks, levels=self._levels)
@@ -314,13 +336,18 @@ class DepthSync:
             if update_id > snapshot.update_id:
                 fresh.apply(diff.bids, diff.asks)
         reach = reach_of(snapshot, None)
-        is_same = known_levels(fresh, reach, self._reach) == known_levels(book, reach, self._reach)
+        levels, wrong = compare(book, fresh, self._reach, reach)
         fresh.extend(book, reach.floor, reach.ceiling)
         self._book = fresh
         self._reach = reach_of(snapshot, self._reach)
         self._forget_refresh()
-        self.refreshes["taken" if is_same else "contradiction"] += 1
-        return [] if is_same else [Fact(self._symbol, "contradiction", "a fresh snapshot shows other levels")]
+        self.refreshes["contradiction" if wrong else "taken"] += 1
+        self.levels["match"] += levels - wrong
+        self.levels["mismatch"] += wrong
+        self._compared_in = self._interval_of(self.newest_time)
+        compared = Compared(self._symbol, self.newest_time, self._update_id, levels, wrong)
+        detail = f"{wrong} of {levels} levels differ from a fresh snapshot of the same id"
+        return [compared, Fact(self._symbol, "contradiction", detail)] if wrong else [compared]
 
     def _forget_refresh(self) -> None:
         self._refresh = None

@@ -9,13 +9,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from crawler.book.audit import TopAudit, Verdict
-from crawler.book.depth_sync import DepthSync
+from crawler.book.depth_sync import COMPARE_SECONDS, DepthSync
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
+from crawler.book.minutes import Minutes
 from crawler.book.order_book import OrderBook
 from crawler.book.publication import Confirmed, Publication
-from crawler.book.steps import Applied, Fact, SnapshotRequest, Step
+from crawler.book.steps import Applied, Compared, Fact, SnapshotRequest, Step
 from fairprice.errors import InvalidMarketData
-from fairprice.messages import Book, Gap
+from fairprice.messages import Audit, Book, Gap
 
 MAX_HELD = 100
 """Books held back at most, whatever their times."""
@@ -30,7 +31,7 @@ class Feed:
     """The book of one symbol at one venue; `crawler` names this instance in the books.
 
     `confirmed` is where an earlier run ended; `levels` are published of each side. `verify`, `buffer_seconds`,
-    `buffer_diffs` and `refreshes` are those of `DepthSync`.
+    `buffer_diffs`, `refreshes` and `compare_seconds` are those of `DepthSync`.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Feed:
         buffer_seconds: float = 60.0,
         buffer_diffs: int = 2000,
         refreshes: bool = True,
+        compare_seconds: float | None = COMPARE_SECONDS,
         hold_seconds: float = 1.0,
     ) -> None:
         self.symbol = symbol
@@ -55,14 +57,16 @@ class Feed:
             buffer_seconds=buffer_seconds,
             buffer_diffs=buffer_diffs,
             refreshes=refreshes,
+            compare_seconds=compare_seconds,
         )
         self.audit = TopAudit()
         self.is_unaudited = False
         self._publication = Publication(venue, symbol, crawler, confirmed)
-        self._held: deque[Applied | Fact] = deque()
+        self._minutes = Minutes(venue, symbol, crawler)
+        self._held: deque[Applied | Fact | Compared] = deque()
         self._hold_time = round(hold_seconds * 1_000_000)
         self._hold_seconds = hold_seconds
-        self._held_since: tuple[Applied | Fact, float] | None = None
+        self._held_since: tuple[Applied | Fact | Compared, float] | None = None
         self._compared = 0
         self._compared_at: float | None = None
         self._books_then = 0
@@ -128,6 +132,10 @@ class Feed:
         """Return what is left to be published: books that are held, and the gap up to the last id that was seen."""
         return [*self._release_all(), *self._publication.end(self.sync.newest_id, self.sync.newest_time)]
 
+    def take_audits(self, *, at_end: bool = False) -> list[Audit]:
+        """Return what was compared in each minute that is over, and at the end in the one under way."""
+        return self._minutes.take(at_end=at_end)
+
     def _go_on(self, steps: list[Step]) -> list[Output]:
         outputs: list[Output] = []
         for step in steps:
@@ -153,6 +161,9 @@ class Feed:
             if isinstance(step, Fact):
                 self._note(step)
                 outputs.append(step)
+                continue
+            if isinstance(step, Compared):
+                self._minutes.add_levels(step.event_time, step.update_id, step.levels, step.wrong)
                 continue
             try:
                 verdict = self.audit.judge(step.diff.update_id, _top(step))
@@ -185,14 +196,17 @@ class Feed:
         outputs: list[Output] = []
         if self._publication.is_foreign(applied.diff.update_id, applied.diff.event_time):
             outputs.append(Fact(self.symbol, "foreign_state"))
-        outputs += self._publication.publish(applied, is_proven=is_proven)
-        return outputs
+        events = self._publication.publish(applied, is_proven=is_proven)
+        if events and isinstance(book := events[-1], Book):
+            self._minutes.add_top(book.event_time, book.first_update_id, book.update_id, is_proven=is_proven)
+        return outputs + events
 
     def _contradict(self, applied: Applied) -> list[Output]:
         """Give up a book whose top its ticker contradicts, with all that was built on it."""
         self._publication.reason = self._publication.reason or "audit"
         detail = f"the book's top at {applied.diff.update_id} is not the ticker's"
         outputs: list[Output] = [Fact(self.symbol, "contradiction", detail)]
+        self._minutes.add_wrong_top(applied.diff.event_time, applied.diff.update_id)
         while self._held:
             step = self._held[0]
             if isinstance(step, Applied) and step.is_first:

@@ -1,5 +1,6 @@
 """How far from the price a book is known: as far as the snapshot that it began with. Pure."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 from math import inf
 from typing import NamedTuple
@@ -22,12 +23,34 @@ class Reach(NamedTuple):
     high_mark: float = inf
 
 
-def known_levels(book: OrderBook, *reaches: Reach) -> tuple[list[Level], list[Level]]:
-    """Return the book's best levels as far as they lie within all reaches."""
-    bids, asks = book.best()
-    floor = max(Decimal(reach.floor or 0) for reach in reaches)
-    ceiling = min(Decimal(reach.ceiling or "Infinity") for reach in reaches)
-    return [bid for bid in bids if Decimal(bid[0]) >= floor], [ask for ask in asks if Decimal(ask[0]) <= ceiling]
+class Comparison(NamedTuple):
+    """How many levels two books of the same id have where both are known, and how many of these differ."""
+
+    levels: int
+    wrong: int
+
+
+def compare(book: OrderBook, other: OrderBook, reach: Reach, other_reach: Reach) -> Comparison:
+    """Compare two books level by level, as far as both are known."""
+    floor = max(Decimal(each.floor or 0) for each in (reach, other_reach))
+    ceiling = min(Decimal(each.ceiling or "Infinity") for each in (reach, other_reach))
+    sides = (
+        (_quantities(book.bids, floor, None), _quantities(other.bids, floor, None)),
+        (_quantities(book.asks, None, ceiling), _quantities(other.asks, None, ceiling)),
+    )
+    levels = sum(len(mine.keys() | theirs.keys()) for mine, theirs in sides)
+    wrong = sum(len({price for price, _ in mine.items() ^ theirs.items()}) for mine, theirs in sides)
+    return Comparison(levels, wrong)
+
+
+def _quantities(side: Iterable[Level], floor: Decimal | None, ceiling: Decimal | None) -> dict[Decimal, Decimal]:
+    """Return the quantity at each price of a side from `floor` to `ceiling`."""
+    numbers = ((Decimal(price), Decimal(quantity)) for price, quantity in side)
+    return {
+        price: quantity
+        for price, quantity in numbers
+        if (floor is None or price >= floor) and (ceiling is None or price <= ceiling)
+    }
 
 
 def reach_of(snapshot: Snapshot, before: Reach | None) -> Reach:

@@ -22,6 +22,16 @@ class Fact(NamedTuple):
     detail: str = ""
 
 
+class Compared(NamedTuple):
+    """How the book and a fresh snapshot of the same id agree: levels that both should have, and how many differ."""
+
+    symbol: str
+    event_time: int
+    update_id: int
+    levels: int
+    wrong: int
+
+
 class Applied(NamedTuple):
     """A diff that continued the book, and the book's best levels right after it, best first.
 
@@ -39,4 +49,4 @@ class Applied(NamedTuple):
     is_first: bool
 
 
-Step = Applied | SnapshotRequest | Fact
+Step = Applied | SnapshotRequest | Fact | Compared
