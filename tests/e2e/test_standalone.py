@@ -138,7 +138,7 @@ def test_the_settings_reach_the_rows(played, made_recording):
         (b"", "no market events"),
         (b"hello\n", "line 1: does not begin with a receive time"),
         (b'1 {"stream":"btcusdt@depth@100ms","data":{}}\n2 {"strea', "line 2: not valid JSON"),
-        (gzip.compress(b'1 {"stream":"btcusdt@depth@100ms","data":{}}\n' * 50)[:-20], "cut off here"),
+        (gzip.compress(b'1 {"stream":"btcusdt@depth@100ms","data":{}}\n' * 50, mtime=0)[:-20], "cut off here"),
     ],
 )
 def test_an_unreadable_recording_is_refused_with_its_line(standalone, tmp_path, content, said):
