@@ -9,6 +9,7 @@ from grafana.panels import (
     GREEN,
     GREY,
     ORANGE,
+    PURPLE,
     SKY,
     VERMILION,
     WARNING,
@@ -40,11 +41,18 @@ def _audits() -> TimeSeries:
     return lines(
         "Comparisons of books with the exchange a minute",
         "How often the top of a book was compared with the exchange's own best bid and ask. A match is right; several"
-        " mismatches in a row make a new synchronisation, so prices heal.",
+        " mismatches in a row make a new synchronisation, so prices heal. Now and then all levels are compared with a"
+        " fresh snapshot; one that differs is a defect.",
         "none",
         promql(each_minute("outcome", "crawler_audits"), "{{outcome}}"),
         promql(a_minute("crawler_refreshes", CONTRADICTIONS), "snapshots that contradict the book"),
-        colours={"match": GREEN, "mismatch": VERMILION, "snapshots that contradict the book": ORANGE},
+        promql(a_minute("crawler_levels", 'outcome="mismatch"'), "levels that differ"),
+        colours={
+            "match": GREEN,
+            "mismatch": VERMILION,
+            "levels that differ": PURPLE,
+            "snapshots that contradict the book": ORANGE,
+        },
     ).min(0)
 
 

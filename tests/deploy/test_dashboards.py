@@ -20,10 +20,10 @@ from pydantic import SecretStr
 
 from converter import pricing
 from converter.pricing import Pricer
-from fairprice.messages import CONFIGURED_VALUE, PRICE_VALUES, Book, Gap
+from fairprice.messages import CONFIGURED_VALUE, PRICE_VALUES, Audit, Book, Gap
 from fairprice.runtime.metrics import METRICS
 from gateway.states import STATUSES
-from storer.measurements import fair_price_point, gap_point, order_book_point
+from storer.measurements import audit_point, fair_price_point, gap_point, order_book_point
 from storer.stores.influxdb import open_influxdb
 
 ROOT = dashboards.ROOT
@@ -63,6 +63,7 @@ FIELDS = {
         f"{side}_{level:02}" for side in ("bid_price", "bid_size", "ask_price", "ask_size") for level in range(LEVELS)
     },
     "gap": {"from_update_id", "to_update_id", "duration_ms", "reason"},
+    "audit": {"from_update_id", "to_update_id", "tops", "wrong", "levels", "levels_wrong"},
     "fair_price_1m": {"open", "high", "low", "close", "spread", "count"},
 }
 
@@ -197,6 +198,8 @@ def test_the_fields_are_those_that_the_storer_writes():
     point = order_book_point(book, LEVELS)
     assert {*point.fields, *point.decimals} == FIELDS["order_book"] | {"update_id"}
     assert set(gap_point(gap).fields) == FIELDS["gap"]
+    audit = audit_point(Audit("binance", "BTCUSDT", 0, "one", 1, 2, tops=1, wrong=1, levels=1, levels_wrong=1))
+    assert set(audit.fields) == FIELDS["audit"]
 
 
 def market(minutes: int):
