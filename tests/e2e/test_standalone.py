@@ -182,11 +182,22 @@ def test_what_cannot_start_says_why_in_one_line(standalone, tmp_path, arguments,
     assert said in done.stderr
 
 
-def test_options_that_exclude_each_other_are_refused(standalone):
-    done = standalone("--once")
-
-    assert done.returncode == 2
-    assert "--once needs --capture" in done.stderr
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--once"], "--once needs --capture FILE: a market has no end"),
+        (["--speed", "2"], "--speed needs --capture FILE: a market lives at its own speed"),
+        (["--live", "--speed", "max"], "--speed needs --capture FILE"),
+        (["--live", "--seed", "1"], "--seed chooses a made-up market; leave it out with --live"),
+        (["--capture", "x", "--seed", "1"], "--seed chooses a made-up market; leave it out with --capture"),
+        (["--live", "--capture", "x"], "--live and --capture exclude each other"),
+    ],
+)
+def test_options_that_would_be_passed_over_are_refused(options, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        Options.parse(options)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_a_port_in_use_is_said_to_be_so(standalone, tmp_path):

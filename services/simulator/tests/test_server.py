@@ -142,7 +142,7 @@ async def started(*options):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_the_program_says_where_it_serves_and_ends_cleanly(http, number):
-    program = await started("--port", "0", "--symbols", "BTCUSDT,ETHUSDT", "--seed", "7")
+    program = await started("--port", "0", "--symbols", "btc/usdt, ETH-USDT", "--seed", "7")
     async with asyncio.timeout(10):
         line = (await program.stdout.readline()).decode()
         rest, stream, control = line.split()[1::2]
@@ -172,7 +172,8 @@ def test_bad_recordings_and_ports_end_with_2_and_a_sentence(tmp_path, capsys):
         ["--port", "x"],
         ["--port", "70000"],
         ["--symbols", ","],
-        ["--symbols", "A/B"],
+        ["--symbols", "BTC USDT"],
+        ["--symbols", "*USDT"],
         ["--speed", "0"],
         ["--time-scale", "-1"],
     ],
@@ -182,3 +183,19 @@ def test_bad_options_end_with_2_and_a_sentence(options, capsys):
         main(options)
     assert ended.value.code == 2
     assert f"argument {options[0]}: '{options[1]}' is not" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--speed", "2"], "--speed needs --capture FILE; a market is made faster by --time-scale"),
+        (["--capture", "x", "--symbols", "ETHUSDT"], "--symbols is of a market; leave it out with --capture"),
+        (["--capture", "x", "--seed", "1"], "--seed is of a market"),
+        (["--capture", "x", "--time-scale", "2"], "--time-scale is of a market"),
+    ],
+)
+def test_an_option_that_would_be_passed_over_is_an_error(options, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(options)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err

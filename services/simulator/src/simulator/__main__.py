@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import logging
 import platform
+import re
 import signal
 import sys
 import time
@@ -14,10 +15,13 @@ from pathlib import Path
 from simulator import DIALECTS, Exchange, Playback, PortInUse, RecordingError, SimulatorServer, __version__
 from simulator.dialects import SPOT
 
+DEFAULTS = {"symbols": ("BTCUSDT",), "seed": 1, "time_scale": 1.0, "speed": 1.0}
+"""Of the options that mean something for a market alone, or for a recording alone."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until SIGINT or SIGTERM; returns 2 for options, recordings or ports that cannot be used."""
-    options = _parser().parse_args(arguments)
+    options = _options(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         asyncio.run(_serve(options))
@@ -25,6 +29,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"simulator: {problem}", file=sys.stderr)
         return 2
     return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options; one that would be passed over is an error that says what to do."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    for option in ("symbols", "seed", "time_scale") if given.capture else ():
+        if option in given:
+            parser.error(f"--{option.replace('_', '-')} is of a market; leave it out with --capture")
+    if "speed" in given and not given.capture:
+        parser.error("--speed needs --capture FILE; a market is made faster by --time-scale")
+    return argparse.Namespace(**(DEFAULTS | vars(given)))
 
 
 async def _serve(options: argparse.Namespace) -> None:
@@ -61,10 +77,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--port", type=_port, default=9000, help="port to serve on, 0: any free one (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=1, help="seed of the market (default: %(default)s)")
-    parser.add_argument("--symbols", type=_symbols, default=("BTCUSDT",), help="comma-separated (default: BTCUSDT)")
+    parser.add_argument("--seed", type=int, default=argparse.SUPPRESS, help="seed of the market (default: 1)")
     parser.add_argument(
-        "--time-scale", type=_positive, default=1.0, help="how much faster than the wall clock a market lives"
+        "--symbols", type=_symbols, default=argparse.SUPPRESS, help="comma-separated (default: BTCUSDT)"
+    )
+    parser.add_argument(
+        "--time-scale",
+        type=_positive,
+        default=argparse.SUPPRESS,
+        help="how much faster than the wall clock a market lives",
     )
     parser.add_argument(
         "--venue", choices=tuple(DIALECTS), help=f"whose protocol it speaks (default: {SPOT.name}, or the recording's)"
@@ -76,13 +97,16 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         help="play these recordings, or those of a folder, instead of a market",
     )
-    parser.add_argument("--speed", type=_speed, default=1.0, help="of the recording: a factor, or 'max' (default: 1)")
+    parser.add_argument(
+        "--speed", type=_speed, default=argparse.SUPPRESS, help="of the recording: a factor, or 'max' (default: 1)"
+    )
     return parser
 
 
 def _symbols(text: str) -> tuple[str, ...]:
-    symbols = tuple(symbol.strip().upper() for symbol in text.split(",") if symbol.strip())
-    if not symbols or not all(symbol.isalnum() for symbol in symbols):
+    """Read symbols as people write them: `btcusdt`, `BTC/USDT` and `BTC-USDT` are `BTCUSDT`."""
+    symbols = tuple(re.sub("[/-]", "", symbol.strip().upper()) for symbol in text.split(",") if symbol.strip())
+    if not symbols or not all(re.fullmatch(r"\w{1,64}", symbol) for symbol in symbols):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of symbols like BTCUSDT,ETHUSDT")
     return symbols
 

@@ -20,18 +20,21 @@ DATABASES = {
 }
 """Where rows are stored unless the command line says otherwise, by their origin: they never mix."""
 
+_OF_A_RECORDING = {"once": "a market has no end", "speed": "a market lives at its own speed"}
+"""Options that mean something for a recording alone, each with the reason."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """The command line. `speed` is a factor, None for as fast as possible."""
 
     capture: tuple[Path, ...]
-    speed: float | None
     live: bool
-    once: bool
-    seed: int
     database: Path
     port: int | None
+    speed: float | None = 1.0
+    once: bool = False
+    seed: int = 1
 
     @property
     def origin(self) -> str:
@@ -42,17 +45,25 @@ class Options:
 
     @classmethod
     def parse(cls, arguments: Sequence[str]) -> "Options":
-        """Read the command line; prints help or a usage error and exits like argparse does."""
+        """Read the command line; prints help or a usage error and exits like argparse does.
+
+        An option that would be passed over is such an error.
+        """
         parser = _parser()
-        options = cls(**vars(parser.parse_args(arguments)))
-        options = replace(options, database=options.database or DATABASES[options.origin])
-        if options.once and not options.capture:
-            parser.error("--once needs --capture FILE: a market has no end")
+        given = vars(parser.parse_args(arguments))
+        options = cls(**given)
         if options.live and options.capture:
             parser.error(
                 "--live and --capture exclude each other: market data come from the exchange or from a recording"
             )
-        return options
+        for option, reason in _OF_A_RECORDING.items():
+            if option in given and not options.capture:
+                parser.error(f"--{option} needs --capture FILE: {reason}")
+        if "seed" in given and options.origin != "a made-up market":
+            parser.error(
+                f"--seed chooses a made-up market; leave it out with --{'live' if options.live else 'capture'}"
+            )
+        return replace(options, database=options.database or DATABASES[options.origin])
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +146,22 @@ def _parser() -> argparse.ArgumentParser:
         help="play these recordings in their order, or those of a folder, instead of a made-up market",
     )
     parser.add_argument(
-        "--speed", type=_speed, default=1.0, metavar="N|max", help="speed of the recording (default: 1, as recorded)"
+        "--speed",
+        type=_speed,
+        default=argparse.SUPPRESS,
+        metavar="N|max",
+        help="speed of the recording (default: 1, as recorded)",
     )
     parser.add_argument(
         "--live", action="store_true", help="follow the exchange itself, the one that FAIRPRICE_VENUE names"
     )
-    parser.add_argument("--once", action="store_true", help="end when the recording has been played and stored")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the made-up market (default: 1)")
+    parser.add_argument(
+        "--once",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="end when the recording has been played and stored",
+    )
+    parser.add_argument("--seed", type=int, default=argparse.SUPPRESS, help="seed of the made-up market (default: 1)")
     parser.add_argument(
         "--database",
         type=Path,
