@@ -142,14 +142,23 @@ async def test_the_least_late_diff_of_a_minute_tells_how_the_clocks_differ(crew,
     assert logged == []
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-async def test_a_clock_that_is_wrong_is_told_once_and_shown_until_it_is_right(crew, clock, logged, sign):
+@pytest.mark.parametrize(
+    ("sign", "told"),
+    [
+        (1, "data come late: the stream lags, or the crawler's clock is ahead of the exchange's"),
+        (-1, "the crawler's clock is behind the exchange's; set it right"),
+    ],
+)
+async def test_a_clock_that_is_wrong_is_told_once_and_shown_until_it_is_right(crew, clock, logged, sign, told):
+    """Only what comes before it was sent proves that; what comes late may be the way."""
     crew.synchronise(*SYMBOLS)
-    wrong = ("TRADING", False, "the exchange's clock and the crawler's differ")
+    wrong = ("TRADING", False, told)
     off = sign * (MAX_SKEW + 1)
     assert await minute(crew, clock, off, off + 10**6) == dict.fromkeys(SYMBOLS, wrong)
     await minute(crew, clock, off)
-    assert [(entry["log_level"], entry["seconds"]) for entry in logged] == [("error", -off / 10**6)]
+    assert [(entry["log_level"], entry["event"], entry["seconds"]) for entry in logged] == [
+        ("error", told, -off / 10**6)
+    ]
     assert await minute(crew, clock, 20_000) == dict.fromkeys(SYMBOLS, ("TRADING", False, None))
     await minute(crew, clock, off)
     assert len(logged) == 2

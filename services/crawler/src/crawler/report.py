@@ -23,6 +23,9 @@ SKEW_WINDOW = 60.0
 MAX_SKEW = 5_000_000
 """Microseconds between the exchange's clock and this machine's that are passed over."""
 
+CLOCK_BEHIND = "the crawler's clock is behind the exchange's; set it right"
+LATE = "data come late: the stream lags, or the crawler's clock is ahead of the exchange's"
+
 SHOWN_SYMBOLS = 10
 
 _TEXTS = {
@@ -63,7 +66,7 @@ class Report:
         self._skew: int | None = None
         self._skew_before: int | None = None
         self._skew_since = clock.monotonic()
-        self._is_skewed = False
+        self._skew_problem: str | None = None
         self._occasional = Occasional(clock)
 
     @property
@@ -178,8 +181,8 @@ class Report:
             problem = "the order book is not in sync"
         elif feed.is_unaudited:
             problem = "nothing to compare the order book with: no tickers"
-        elif self._is_skewed:
-            problem = "the exchange's clock and the crawler's differ"
+        else:
+            problem = self._skew_problem
         return Status(
             self._venue, symbol, self._clock.wall(), self._crawler, status.word or "TRADING",
             not status.is_trading, problem,
@@ -194,13 +197,12 @@ class Report:
             return
         self._skew_since = now
         self._skew_before, self._skew = self._skew, None
-        is_skewed = self._skew_before is not None and abs(self._skew_before) > MAX_SKEW
-        if is_skewed and not self._is_skewed and self._skew_before is not None:
-            log.error(
-                "the exchange's clock and this machine's differ; set this one right",
-                seconds=self._skew_before / 1_000_000,
-            )
-        self._is_skewed = is_skewed
+        before, self._skew_problem = self._skew_problem, None
+        if self._skew_before is None or abs(self._skew_before) <= MAX_SKEW:
+            return
+        self._skew_problem = CLOCK_BEHIND if self._skew_before > 0 else LATE
+        if not before:
+            log.error(self._skew_problem, seconds=self._skew_before / 1_000_000)
 
 
 def _content(status: Status) -> tuple[str, bool, str | None]:
