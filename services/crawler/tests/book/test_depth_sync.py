@@ -341,9 +341,10 @@ def test_a_book_that_has_lived_for_long_enough_begins_the_count_anew():
 # In sync
 
 
-def test_a_contiguous_diff_makes_a_book():
+def test_a_contiguous_diff_makes_a_book_and_is_no_hole():
     feed = feed_at(100)
-    [book] = give(feed, diff(101, 107, bids=[("100.5", "3")]))
+    [book] = give_all(feed, diff(101, 107, bids=[("100.5", "3")]))
+    assert (feed.sync.resyncs, feed.sync.counts["waited"]) == ({}, 1), "only the first one waited, for the snapshot"
     assert (book.first_update_id, book.update_id) == (101, 107)
     assert book.bids == [["100.5", "3"], ["100.0", "1"]]
 

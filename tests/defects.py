@@ -1,0 +1,174 @@
+"""Defects that somebody might make, and the tests that catch each: a suite that lets one pass proves nothing.
+
+`tests/faults/test_defects.py` puts each into a copy of the code and sees its tests fail. `README.md` has the table.
+"""
+
+from typing import NamedTuple
+
+SYNC = "services/crawler/src/crawler/book/depth_sync.py"
+BOOK = "services/crawler/src/crawler/book/order_book.py"
+PUBLICATION = "services/crawler/src/crawler/book/publication.py"
+GAPS = "shared/src/fairprice/gaps.py"
+
+SYNC_TESTS = "services/crawler/tests/book/test_depth_sync.py::"
+BOOK_TESTS = "services/crawler/tests/book/test_order_book.py::"
+GAP_TESTS = "shared/tests/test_gaps.py::"
+FAULTS = "tests/faults/test_books_survive_faults.py::"
+
+
+class Defect(NamedTuple):
+    """A wrong piece of code: `old`, which `file` holds once, becomes `new`; each of `tests` has to fail with it."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+DEFECTS = (
+    Defect(
+        "a diff is applied over a hole",
+        SYNC,
+        "if diff.first_update_id <= self._update_id + 1:",
+        "if True:",
+        (
+            SYNC_TESTS + "test_a_hole_gives_the_book_up_at_once_and_is_recorded_with_its_ids_and_times",
+            FAULTS + "test_a_dropped_diff_is_recorded_with_its_ids_and_times",
+        ),
+    ),
+    Defect(
+        "a diff that waits is applied over a hole",
+        SYNC,
+        "if diff.first_update_id > self._update_id + 1:",
+        "if False:",
+        (
+            SYNC_TESTS + "test_a_hole_within_the_buffered_diffs_never_makes_a_book",
+            SYNC_TESTS + "test_every_id_is_covered_exactly_once_and_every_book_is_true[1]",
+        ),
+    ),
+    Defect(
+        "the buffer is dropped when the snapshot comes",
+        SYNC,
+        "waiting, self._waiting = self._waiting, []",
+        "waiting, self._waiting = [], []",
+        (
+            SYNC_TESTS + "test_buffered_diffs_are_replayed_on_the_snapshot_with_the_times_they_were_received",
+            SYNC_TESTS + "test_every_id_is_covered_exactly_once_and_every_book_is_true[1]",
+        ),
+    ),
+    Defect(
+        "the sides are swapped",
+        BOOK,
+        "        self.bids.apply(bids)\n        self.asks.apply(asks)\n\n    def best",
+        "        self.bids.apply(asks)\n        self.asks.apply(bids)\n\n    def best",
+        (
+            BOOK_TESTS + "test_a_book_is_published_as_it_was_received",
+            SYNC_TESTS + "test_levels_are_removed_replaced_inserted_and_absent_ones_ignored",
+            FAULTS + "test_a_dropped_diff_is_recorded_with_its_ids_and_times",
+        ),
+    ),
+    Defect(
+        "a snapshot one id too old is used",
+        SYNC,
+        "if snapshot.update_id < self.first_at_hand - 1:",
+        "if snapshot.update_id < self.first_at_hand - 2:",
+        (SYNC_TESTS + "test_a_snapshot_older_than_the_buffer_is_asked_for_again_and_the_buffer_kept",),
+    ),
+    Defect(
+        "a snapshot right before the buffer is refused",
+        SYNC,
+        "if snapshot.update_id < self.first_at_hand - 1:",
+        "if snapshot.update_id < self.first_at_hand:",
+        (
+            SYNC_TESTS + "test_a_usable_snapshot_brings_sync_at_every_boundary",
+            SYNC_TESTS + "test_buffered_diffs_are_replayed_on_the_snapshot_with_the_times_they_were_received",
+        ),
+    ),
+    Defect(
+        "a hole of one id counts as contiguous",
+        SYNC,
+        "if diff.first_update_id <= self._update_id + 1:",
+        "if diff.first_update_id <= self._update_id + 2:",
+        (
+            SYNC_TESTS + "test_a_hole_gives_the_book_up_at_once_and_is_recorded_with_its_ids_and_times",
+            SYNC_TESTS + "test_every_id_is_covered_exactly_once_and_every_book_is_true[1]",
+        ),
+    ),
+    Defect(
+        "a contiguous diff counts as a hole",
+        SYNC,
+        "if diff.first_update_id <= self._update_id + 1:",
+        "if diff.first_update_id <= self._update_id:",
+        (
+            SYNC_TESTS + "test_a_contiguous_diff_makes_a_book_and_is_no_hole",
+            SYNC_TESTS + "test_a_crossed_or_locked_book_is_never_published",
+        ),
+    ),
+    Defect(
+        "a contiguous diff that waits counts as a hole",
+        SYNC,
+        "if diff.first_update_id > self._update_id + 1:",
+        "if diff.first_update_id > self._update_id:",
+        (
+            SYNC_TESTS + "test_buffered_diffs_are_replayed_on_the_snapshot_with_the_times_they_were_received",
+            FAULTS + "test_a_dropped_diff_is_recorded_with_its_ids_and_times",
+        ),
+    ),
+    Defect(
+        "a diff that ends at the snapshot's id is applied",
+        SYNC,
+        "if update_id <= self._update_id:\n                continue",
+        "if update_id < self._update_id:\n                continue",
+        (SYNC_TESTS + "test_a_usable_snapshot_brings_sync_at_every_boundary",),
+    ),
+    Defect(
+        "a size of zero is ignored",
+        BOOK,
+        '        """Set or remove levels."""\n',
+        '        """Set or remove levels."""\n        changes = [level for level in changes if level[1] > ZERO]\n',
+        (
+            BOOK_TESTS + "test_every_spelling_of_zero_removes_the_best_level_an_absent_one_and_one_of_a_snapshot",
+            SYNC_TESTS + "test_levels_are_removed_replaced_inserted_and_absent_ones_ignored",
+            FAULTS + "test_a_dropped_diff_is_recorded_with_its_ids_and_times",
+        ),
+    ),
+    Defect(
+        "a book claims the ids that are missing before it",
+        PUBLICATION,
+        "first = max(first, last.update_id + 1)",
+        "first = last.update_id + 1",
+        (
+            SYNC_TESTS + "test_a_hole_gives_the_book_up_at_once_and_is_recorded_with_its_ids_and_times",
+            FAULTS + "test_a_dropped_diff_is_recorded_with_its_ids_and_times",
+        ),
+    ),
+    Defect(
+        "a late diff that joins nothing fills the hole",
+        SYNC,
+        "return before < diff.update_id and diff.first_update_id < after and before + 1 < after",
+        "return True",
+        (SYNC_TESTS + "test_what_is_late_and_fills_nothing_is_ignored",),
+    ),
+    Defect(
+        "a row behind a hole fills it",
+        GAPS,
+        "missing += max(0, first - reached - 1)",
+        "missing += 0",
+        (GAP_TESTS + "test_the_edges_belong_to_the_gap",),
+    ),
+    Defect(
+        "a row that ends right before a gap fills its first id",
+        GAPS,
+        "missing, reached = 0, from_update_id - 1",
+        "missing, reached = 0, from_update_id",
+        (GAP_TESTS + "test_the_edges_belong_to_the_gap",),
+    ),
+    Defect(
+        "a gap that runs backwards is filled",
+        GAPS,
+        "return claimed(from_update_id, to_update_id)\n    missing",
+        "return 0\n    missing",
+        (GAP_TESTS + "test_a_gap_that_runs_backwards_is_never_filled",),
+    ),
+)
