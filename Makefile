@@ -14,7 +14,7 @@ COMPOSE := docker compose
 PROJECTS := $(COMPOSE) ls --quiet --filter name='^fairprice(-simulated)?$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo live services up up-simulated down passwords test test-fast test-servers test-containers recordings smoke check format bench bench-peers images dist version notes lock clean
+.PHONY: help install install-dev demo live services docker up up-simulated down passwords test test-fast test-servers test-containers recordings smoke check format bench bench-peers images dist version notes lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,16 +37,20 @@ up: ## everything in containers on Binance, with Grafana, Prometheus, RabbitMQ, 
 up-simulated: ## the same without internet: on a simulated market, with stored data of its own
 up-simulated: export COMPOSE_PROFILES = simulated
 up-simulated: COMPOSE += $(strip $(if $(wildcard .env),--env-file .env) --env-file deploy/simulated.env)
-up up-simulated:
+up up-simulated: docker
 	@$(COMPOSE) up --build --detach --wait --wait-timeout 300 || { \
 		for service in crawler converter storer gateway; do echo "$$service: $$($(COMPOSE) exec -T $$service ready 2>&1)"; done; \
 		echo "Not everything is up; what runs goes on trying. More tell: $(COMPOSE) ps -a; $(COMPOSE) logs SERVICE"; exit 1; }
 	@$(COMPOSE) run --rm passwords tell
 
-down: ## stop the containers; everything stored is kept
+docker:
+	@docker compose version >/dev/null 2>&1 || { echo "This needs Docker with its compose plugin: https://docs.docker.com/engine/install/"; exit 1; }
+	@docker info >/dev/null 2>&1 || { echo "No Docker engine answers: start it, or log in as a user who may use it"; exit 1; }
+
+down: docker ## stop the containers; everything stored is kept
 	@for project in $$($(PROJECTS) --all); do $(COMPOSE) --project-name $$project --profile '*' down; done
 
-passwords: ## where to log in to the containers, as whom and with what
+passwords: docker ## where to log in to the containers, as whom and with what
 	@project=$$($(PROJECTS) | tail -n 1); test "$$project" || { echo "Nothing is up. Start it with: make up"; exit 1; }; \
 		$(COMPOSE) --project-name $$project run --rm passwords
 
@@ -87,7 +91,7 @@ bench: install ## the benchmarks; needs a recording or makes frames itself
 bench-peers: install ## the same with the peers' libraries, in an environment of their own
 	@$(PYTHON) -m benchmarks.peers
 
-images: ## build the images of the services; IMAGES="crawler storer" builds some
+images: docker ## build the images of the services; IMAGES="crawler storer" builds some
 	@$(COMPOSE) --profile '*' build $(IMAGES)
 
 dist: install ## build the packages into dist
