@@ -6,13 +6,18 @@ import shutil
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 from ports import free_port
 
 DOCUMENT = Path(__file__).parents[3] / "docs/reverse-proxy.md"
 NAME = "prices.localhost"
 """Every machine's browser finds names below localhost on the machine itself."""
 
-PROGRAMS = {"nginx": shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin"), "Caddy": shutil.which("caddy")}
+PROGRAMS = {
+    "nginx": shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin"),
+    "Caddy": shutil.which("caddy"),
+    "Traefik": shutil.which("traefik"),
+}
 
 
 def documented(proxy):
@@ -41,7 +46,15 @@ def caddy(block, folder, port):
     return [PROGRAMS["Caddy"], "run", "--adapter", "caddyfile", "--config", config]
 
 
-COMMANDS = {"nginx": nginx, "Caddy": caddy}
+def traefik(block, folder, port):
+    """Return the command line of a Traefik whose routes are the block."""
+    routes = folder / "routes.yml"
+    routes.write_text(block)
+    entry = f"--entrypoints.web.address=127.0.0.1:{port}"
+    return [PROGRAMS["Traefik"], entry, f"--providers.file.filename={routes}", "--global.checknewversion=false"]
+
+
+COMMANDS = {"nginx": nginx, "Caddy": caddy, "Traefik": traefik}
 
 
 @asynccontextmanager
@@ -54,11 +67,22 @@ async def behind(proxy, gateway, folder, *, path="/fairprice/", change=str):
     process = await asyncio.create_subprocess_exec(*map(str, COMMANDS[proxy](block, folder, port)))
     try:
         await _until_open(port, process)
+        if proxy == "Traefik":  # which reads its routes after it has opened its port
+            await _until_redirected(f"http://127.0.0.1:{port}{path.rstrip('/')}")
         yield f"http://{NAME}:{port}{path}"
     finally:
         if process.returncode is None:
             process.terminate()
         await process.wait()
+
+
+async def _until_redirected(url):
+    async with asyncio.timeout(10), aiohttp.ClientSession(headers={"Host": NAME}) as http:
+        while True:
+            async with http.get(url, allow_redirects=False) as answer:
+                if answer.status != 404:
+                    return
+            await asyncio.sleep(0.05)
 
 
 async def _until_open(port, process):
