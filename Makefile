@@ -77,6 +77,7 @@ check: install-dev ## what CI runs: format, lint, types, import contracts, all t
 	@$(BIN)/ruff format --check --quiet . && echo "format: clean"
 	@$(BIN)/ruff check --quiet . && echo "lint: clean"
 	@$(BIN)/mypy $(MODULES:%=-p %)
+	@$(BIN)/mypy examples/*.py
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory test-servers

@@ -38,7 +38,7 @@ async def follow(limit: float, stop: asyncio.Event) -> int:
     back_off = partial(delays, Random())  # noqa: S311  jitter
     async with connected("wide-spread", settings, exchanges=TOPOLOGY) as broker:
         subscribe = partial(broker.subscribe, QUEUE, 20)
-        await consume(subscribe, partial(tell, limit), back_off, stop, SystemClock())
+        await consume(subscribe, partial(tell, limit), back_off, stop, SystemClock(), queue=QUEUE)
     return lifecycle.EXIT_OK
 
 

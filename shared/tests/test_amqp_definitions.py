@@ -34,6 +34,7 @@ from fairprice.topology import (
     PRICES_STORER,
     UNROUTED,
     USES,
+    Exchange,
     Use,
 )
 
@@ -98,7 +99,9 @@ def test_every_queue_is_bounded_refuses_when_full_and_lets_a_consumer_die_often(
     assert limits["delivery-limit"] >= 1000
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda exchange: exchange.name)
+@pytest.mark.parametrize(
+    "exchange", [*EXCHANGES, Exchange(PRICES, ("own.consumer",))], ids=lambda exchange: exchange.queues[0]
+)
 def test_queues_that_a_service_makes_itself_have_the_limits_of_the_definitions(exchange):
     arguments = queue_arguments(exchange)
     assert arguments.pop("x-queue-type") == "quorum"

@@ -18,7 +18,7 @@ QUEUE_BYTES = 1 << 30
 """What a queue of a stream holds before it refuses: some 700,000 books."""
 
 LAST_RESORT_BYTES = 256 << 20
-"""The same for queues behind which there is no other."""
+"""The same for queues behind which there is no other, and for those of a consumer of one's own."""
 
 DELIVERY_LIMIT = 1000
 """Deliveries of a message before it goes to the dead letters: a consumer may die that often with it in hand.
@@ -34,13 +34,15 @@ LAST_RESORT_DELIVERY_LIMIT = 100_000
 class Exchange:
     """A durable fanout exchange, the durable queues bound to it, and where its unroutable messages go.
 
-    `dead_letters` is the exchange for what was delivered from one of its queues too often.
+    `dead_letters` is the exchange for what was delivered from one of its queues too often. Full queues that `refuse`
+    hold up who publishes; others forget their oldest message, as those of a consumer of one's own should.
     """
 
     name: str
     queues: tuple[str, ...]
     alternate: str | None = None
     dead_letters: str | None = None
+    refuse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,10 @@ class Use:
 
 
 EXCHANGES = (
-    Exchange(BOOKS, (BOOKS_CONVERTER, BOOKS_STORER), alternate=UNROUTED, dead_letters=DEAD_LETTERS),
-    Exchange(PRICES, (PRICES_STORER,), alternate=UNROUTED, dead_letters=DEAD_LETTERS),
-    Exchange(DEAD_LETTERS, (DEAD_LETTERS,)),
-    Exchange(UNROUTED, (UNROUTED,)),
+    Exchange(BOOKS, (BOOKS_CONVERTER, BOOKS_STORER), alternate=UNROUTED, dead_letters=DEAD_LETTERS, refuse=True),
+    Exchange(PRICES, (PRICES_STORER,), alternate=UNROUTED, dead_letters=DEAD_LETTERS, refuse=True),
+    Exchange(DEAD_LETTERS, (DEAD_LETTERS,), refuse=True),
+    Exchange(UNROUTED, (UNROUTED,), refuse=True),
 )
 
 USES = {

@@ -62,7 +62,7 @@ def queue_arguments(exchange: Exchange) -> FieldTable:
 
     What is delivered too often moves to the dead letters at least once, for which the queue has to refuse when full.
     """
-    bounded: FieldTable = {**BARE, "x-overflow": "reject-publish"}
+    bounded: FieldTable = {**BARE, "x-overflow": "reject-publish" if exchange.refuse else "drop-head"}
     if not exchange.dead_letters:
         return {**bounded, "x-max-length-bytes": LAST_RESORT_BYTES, "x-delivery-limit": LAST_RESORT_DELIVERY_LIMIT}
     return {
