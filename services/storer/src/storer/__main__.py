@@ -1,13 +1,15 @@
-"""`python -m storer`: store over RabbitMQ; `check`: say whether it could; `provision`: make what InfluxDB needs."""
+"""`python -m storer`: store over RabbitMQ; `check`, `audit`, `provision`: see `--help`."""
 
 import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
+from shutil import get_terminal_size
 
 import aiohttp
 
@@ -17,13 +19,16 @@ from fairprice.runtime import lifecycle, version
 from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.health import describe, serve_health
 from storer.app import Counters, run
+from storer.audit.command import DESCRIPTION, Terminal, add_options, audit
 from storer.influx_api import InfluxApi
 from storer.provisioning import Credentials, provision
 from storer.settings import StorerSettings
 from storer.stores.address import InfluxAddress, SqliteAddress
 from storer.stores.influxdb import open_influxdb
-from storer.stores.port import Store
+from storer.stores.influxql import InfluxReader
+from storer.stores.port import Reader, Store
 from storer.stores.sqlite import open_sqlite
+from storer.stores.sqlite_reader import open_sqlite_reader
 
 PORT = 8003
 PATIENCE = aiohttp.ClientTimeout(total=30)
@@ -32,7 +37,7 @@ PATIENCE = aiohttp.ClientTimeout(total=30)
 def main() -> int:
     """Run the command line and return the exit code."""
     options = _parser().parse_args()
-    command = {"check": _check, "provision": _provision}.get(options.command, _run)
+    command = {"check": _check, "audit": _audit, "provision": _provision}.get(options.command, _run)
     return lifecycle.run(partial(command, options, os.environ))
 
 
@@ -81,6 +86,39 @@ async def _check(_options: argparse.Namespace, environ: Mapping[str, str], _stop
     return 1 if any(problems.values()) else lifecycle.EXIT_OK
 
 
+async def _audit(options: argparse.Namespace, environ: Mapping[str, str], stop: asyncio.Event) -> int:
+    settings = lifecycle.start(StorerSettings, environ, "storer", quiet=True)
+    colour = sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    terminal = Terminal(partial(print, flush=True), get_terminal_size().columns, colour=colour)
+    exit_code = lifecycle.EXIT_FATAL
+
+    async def work() -> None:
+        nonlocal exit_code
+        async with _reader(settings) as (reader, origin):
+            exit_code = await audit(reader, options, SystemClock().wall(), terminal, origin=origin)
+
+    await lifecycle.drain(work(), stop, 0)
+    return exit_code
+
+
+@asynccontextmanager
+async def _reader(settings: StorerSettings) -> AsyncIterator[tuple[Reader, str | None]]:
+    """Open the store that the settings name to read only; yield it and what its rows come from, if that is known."""
+    match settings.store_url:
+        case SqliteAddress(path):
+            file = await open_sqlite_reader(path)
+            try:
+                yield file, await file.origin()
+            finally:
+                await file.close()
+        case InfluxAddress() as address:
+            server = InfluxReader(address, settings.store_token, settings.store_timeout)
+            try:
+                yield server, None
+            finally:
+                await server.close()
+
+
 async def _provision(options: argparse.Namespace, environ: Mapping[str, str], _stop: asyncio.Event) -> int:
     settings = StorerSettings.load(environ)
     address = settings.store_url
@@ -101,6 +139,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version.describe("storer"))
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("check", help="say whether settings and servers are all right")
+    proof = commands.add_parser(
+        "audit", help="prove from the stored rows that nothing is missing", description=DESCRIPTION
+    )
+    add_options(proof)
     description = (
         "Makes in the InfluxDB of FAIRPRICE_STORE_URL the buckets, the task of the one-minute bars and the credentials "
         "that are missing. FAIRPRICE_STORE_TOKEN has to be the operator's. A secret without a file is shown once."

@@ -17,6 +17,7 @@ import structlog
 from fairprice.errors import StartupError, StoreUnavailable
 from fairprice.messages import Gap
 from storer.measurements import Point, gap_point
+from storer.stores.origin import OtherOrigin, mark
 from storer.stores.port import Key, Rejection, Row
 from storer.stores.sql import KEY, Shape, by_shape, columns_of, create_table, quoted, row_of, upsert
 from storer.stores.sqlite_reader import SqliteReader
@@ -41,9 +42,6 @@ _BAD_ROW = (
 )
 """What SQLite and its driver raise for a value that cannot be stored; other errors are about the database."""
 
-ORIGINS = {"an exchange": 0x46505201, "a recording": 0x46505202, "a made-up market": 0x46505203}
-"""What rows may come from, each with the `application_id` of its files: those of different origins never mix."""
-
 _NO_GAP = gap_point(Gap("", "", 0, 0, 0, 0, ""))
 """Like the rows of the one table that is there from the start: to whoever asks, no gap is an answer, not an error."""
 
@@ -55,7 +53,7 @@ async def open_sqlite(
 ) -> "SqliteStore":
     """Open the database at `path`, making it and its folders where they are missing.
 
-    `origin` is one of `ORIGINS`; where it is given, a file that bears none is marked with it.
+    `origin` is one of `origin.ORIGINS`; where it is given, a file that bears none is marked with it.
 
     `patience` is how many seconds to wait, here and in each write, while somebody else holds the database.
     `close_timeout` is how many seconds closing may take, in which a write that was begun ends.
@@ -232,10 +230,6 @@ class SqliteStore:
         return self._columns[measurement]
 
 
-class _OtherOrigin(sqlite3.Error):
-    """The file holds rows that do not belong with those that are to be stored."""
-
-
 def _connect(path: Path, patience: float, origin: str | None) -> _Database:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
@@ -244,23 +238,13 @@ def _connect(path: Path, patience: float, origin: str | None) -> _Database:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("BEGIN IMMEDIATE")
         if origin:
-            _mark(connection, origin)
+            mark(connection, origin)
         connection.execute(create_table(_NO_GAP.measurement, columns_of(_NO_GAP).values(), "IF NOT EXISTS"))
         connection.execute("COMMIT")
         return _Database(connection, _file_ids(path))
     except (OSError, sqlite3.Error):
         connection.close()
         raise
-
-
-def _mark(connection: sqlite3.Connection, origin: str) -> None:
-    """Mark the file with the origin of its rows; raises `_OtherOrigin` where it bears another mark."""
-    [found] = connection.execute("PRAGMA application_id").fetchone()
-    if not found:
-        connection.execute(f"PRAGMA application_id = {ORIGINS[origin]}")
-    elif found != ORIGINS[origin]:
-        other = next((name for name, mark in ORIGINS.items() if mark == found), "another program")
-        raise _OtherOrigin(f"it holds rows of {other}, among which rows of {origin} do not belong")
 
 
 def _file_id(path: Path) -> FileId:
@@ -292,7 +276,7 @@ def _explain(path: Path, error: Exception) -> str:
         return "it is a folder; name a file with --database"
     if isinstance(error, OSError):
         return f"{error.strerror} ({error.filename}); name another file with --database"
-    if isinstance(error, _OtherOrigin):
+    if isinstance(error, OtherOrigin):
         return f"{error}; name another file with --database"
     if "locked" in str(error):
         return "another program is writing to it; stop that one or name another file with --database"

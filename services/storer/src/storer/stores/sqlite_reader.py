@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from fairprice.errors import StartupError, StoreUnavailable
+from storer.stores.origin import origin_of
 from storer.stores.port import Key, Row
 from storer.stores.sql import quoted
 from storer.stores.worker import Worker
@@ -56,6 +57,10 @@ class SqliteReader:
             if len(page) < self._page:
                 return
             start = page[-1][0] + 1
+
+    async def origin(self) -> str | None:
+        """Return what the file's rows come from, one of `origin.ORIGINS`; None where it bears no mark."""
+        return await self._worker.do(lambda: origin_of(self._connect()))
 
     async def close(self) -> None:
         """Let the file go."""

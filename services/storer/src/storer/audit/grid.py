@@ -1,0 +1,60 @@
+"""The grid of verdicts for a terminal: a line a symbol and day, a character an hour. Pure."""
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+
+from fairprice.coverage import HOUR, Verdict
+from storer.audit.account import HourOf
+from storer.stores.port import Key
+
+MARKS = {
+    Verdict.VERIFIED: ("=", "verified", "32"),
+    Verdict.UNVERIFIED: ("?", "not verified", "33"),
+    Verdict.HOLE: ("o", "hole, recorded", "36"),
+    Verdict.SUSPECT: ("!", "suspect", "35"),
+    Verdict.UNRECORDED_HOLE: ("X", "hole, not recorded", "1;31"),
+}
+"""Of each verdict the character, which tells everything without a colour, its meaning, and the terminal's colour."""
+
+NOTHING = "."
+
+_TIED = "\xa0"
+
+_DAY = 24 * HOUR
+
+
+def grid(hours: Mapping[Key, Iterable[HourOf]], *, width: int, colour: bool) -> Iterator[str]:
+    """Yield the lines of a grid that is at most `width` columns wide, a few more than thirty at least."""
+    names = {key: " ".join(key) for key in hours}
+    label = max(map(len, names.values()), default=0)
+    fits = label + 2 + len("11-28  ") + 24 <= width
+    yield f"{'hours, UTC':{label + 9 if fits else 9}}{'0     6     12    18':24}".rstrip()
+    for key, of_key in hours.items():
+        if not fits:
+            yield names[key]
+        name = names[key] if fits else ""
+        for day, line in _days(of_key, colour=colour):
+            yield f"{name:{label if fits else 0}}  {day}  {line}"
+            name = ""
+    yield from (line.replace(_TIED, " ") for line in textwrap.wrap(_legend(), max(width, 33)))
+
+
+def paint(verdict: Verdict, text: str, *, colour: bool) -> str:
+    """Return the text in the colour of the verdict."""
+    return f"\x1b[{MARKS[verdict][2]}m{text}\x1b[0m" if colour else text
+
+
+def _days(hours: Iterable[HourOf], *, colour: bool) -> Iterator[tuple[str, str]]:
+    days: dict[int, list[str]] = {}
+    for hour in hours:
+        day, position = hour.time // _DAY, hour.time % _DAY // HOUR
+        cells = days.setdefault(day, [NOTHING] * 24)
+        cells[position] = paint(hour.verdict, MARKS[hour.verdict][0], colour=colour)
+    for day, cells in sorted(days.items()):
+        yield datetime.fromtimestamp(day * _DAY / 1e6, UTC).strftime("%m-%d"), "".join(cells)
+
+
+def _legend() -> str:
+    entries = [*(f"{mark} {meaning}" for mark, meaning, _ in MARKS.values()), f"{NOTHING} nothing stored"]
+    return "; ".join(entry.replace(" ", _TIED) for entry in entries)

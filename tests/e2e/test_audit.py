@@ -1,0 +1,76 @@
+"""What the whole pipeline stored is proven by the stored rows alone, and one row less is found."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from types import SimpleNamespace
+
+import pytest
+from test_played_recordings import book, diff, diffs, written
+
+
+def audit(database, *options):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FAIRPRICE_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "storer", "audit", "--since", "all", "--json", *options],
+        env=clean | {"FAIRPRICE_STORE_URL": f"sqlite:///{database}"},
+        capture_output=True, text=True, timeout=50, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+    (symbol,) = json.loads(done.stdout)["symbols"]
+    verdicts = [hour["verdict"] for hour in symbol["hours"]]
+    found = {kind: count for kind, count in symbol["findings"].items() if count}
+    return SimpleNamespace(code=done.returncode, verdicts=verdicts, found=found, symbol=symbol)
+
+
+def change(database, statement):
+    with closing(sqlite3.connect(database)) as connection, connection:
+        assert connection.execute(statement).rowcount == 1
+
+
+@pytest.fixture
+def played(standalone, tmp_path):
+    def play(*paths):
+        database = tmp_path / "played.db"
+        done = standalone("--capture", *paths, "--speed", "max", "--once", "--database", database)
+        assert done.returncode == 0, done.stderr
+        return database, json.loads(done.stdout.splitlines()[-1])
+
+    return play
+
+
+def test_a_recording_is_verified_and_a_row_less_or_a_bid_changed_is_found(played, recording):
+    database, summary = played(recording.path)
+    sound = audit(database, "--strict")
+    assert (sound.code, sound.found, set(sound.verdicts)) == (0, {}, {"verified"})
+    assert sound.symbol["rows"] == summary["prices"]
+    assert sound.symbol["tops"] == summary["books"]
+    assert sound.symbol["sampled_books"] > 10
+
+    middle = "(SELECT time FROM fair_price ORDER BY time LIMIT 1 OFFSET 100)"
+    change(database, f"UPDATE fair_price SET bid = bid + 0.01 WHERE time = {middle}")
+    changed = audit(database)
+    assert (changed.code, changed.found) == (1, {"contradicting_row": 1})
+    change(database, f"DELETE FROM fair_price WHERE time = {middle}")
+    less = audit(database)
+    assert (less.code, less.found) == (1, {"unrecorded_hole": 1})
+    assert "unrecorded_hole" in less.verdicts
+
+
+def test_a_hole_in_a_recording_is_a_recorded_one(played, tmp_path):
+    lines = [book(9), *diffs(10, 30), *diffs(41, 50), book(50), *diffs(51, 60)]
+    database, summary = played(written(tmp_path / "holed.ndjson", lines))
+    assert summary["gaps"] == 1
+    found = audit(database)
+    assert (found.code, found.found, found.verdicts) == (0, {"recorded_hole": 1}, ["hole"])
+    assert [gap["open_ids"] for gap in found.symbol["gaps"]] == [found.symbol["particulars"][0]["count"]]
+    assert audit(database, "--strict").code == 1
+
+
+def test_books_without_a_ticker_are_never_called_verified(played, tmp_path):
+    database, _ = played(written(tmp_path / "without.ndjson", [book(9), *diffs(10, 30), diff(31)]))
+    found = audit(database)
+    assert (found.code, found.found, found.verdicts) == (0, {}, ["unverified"])
