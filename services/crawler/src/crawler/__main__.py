@@ -59,7 +59,7 @@ async def _check(_options: argparse.Namespace, environ: Mapping[str, str], _stop
 
 async def _exchange_problem(settings: CrawlerSettings, environ: Mapping[str, str]) -> str | None:
     url, _ = settings.urls()
-    board = SymbolBoard(settings.symbols)
+    board = SymbolBoard(settings.selection())
     async with session(url, proxies(environ)(url)) as http:
         rest = settings.the_venue().rest(http, url, clock=SystemClock(), share=settings.address_share)
         try:

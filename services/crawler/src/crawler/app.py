@@ -23,7 +23,7 @@ from crawler.snapshots import NoneLeft, SnapshotQueue
 from crawler.state import StateFile
 from crawler.stream_events import Disconnected, StreamEvent, Suspected, Unreadable
 from crawler.streams import Streams
-from crawler.symbols import SymbolBoard
+from crawler.symbols import Changes, SymbolBoard
 from crawler.venues.port import Rest
 from fairprice.broker.outbox import CAPACITY_BYTES, Outbox
 from fairprice.broker.port import Broker
@@ -90,8 +90,10 @@ class Crawler:
         self._rest_proxy = proxy(self._rest_url)
         file = StateFile.claim(settings.state_dir, self._venue.name) if settings.state_dir else None
         self._checkpoint = Checkpoint(file, confirmed)
-        self._board = SymbolBoard(settings.symbols)
-        self._feeds = {symbol: self._feed(symbol, name) for symbol in settings.symbols}
+        self._name = name
+        selection = settings.selection()
+        self._board = SymbolBoard(selection)
+        self._feeds = {symbol: self._feed(symbol) for symbol in selection.names}
         self._outbox = self._make_outbox(broker, name, capacity_bytes)
         self._report = Report(self._venue.name, name, self._feeds, self._board, clock)
         self._rest: Rest | None = None
@@ -118,7 +120,7 @@ class Crawler:
                 await asyncio.gather(follow, return_exceptions=True)
                 for feed in self._feeds.values():
                     self._publish(feed.end())
-                self._publish_audits(at_end=True)
+                self._publish_audits(self._feeds.values(), at_end=True)
                 await self._outbox.drain()
                 for task in (stopped, *background):
                     task.cancel()
@@ -161,13 +163,14 @@ class Crawler:
             capacity_bytes=capacity_bytes,
         )
 
-    def _feed(self, symbol: str, name: str) -> Feed:
-        feed = partial(Feed, self._venue.name, symbol, name, levels=self._settings.book_levels)
+    def _feed(self, symbol: str) -> Feed:
+        feed = partial(Feed, self._venue.name, symbol, self._name, levels=self._settings.book_levels)
         if self._replay:
             return feed(
                 verify=self._venue.verify, buffer_diffs=REPLAY_BUFFER_DIFFS, buffer_seconds=1e9, refreshes=False
             )
-        pause = max(COMPARE_SECONDS, len(self._settings.symbols) * SECONDS_A_COMPARISON)
+        symbols = len(self._board.followed) or len(self._board.unfollowed)
+        pause = max(COMPARE_SECONDS, symbols * SECONDS_A_COMPARISON)
         return feed(
             verify=self._venue.verify,
             confirmed=self._checkpoint.of(symbol),
@@ -178,14 +181,14 @@ class Crawler:
         """List the symbols, then follow those that are listed until cancelled, or until a replay has ended."""
         share = self._settings.address_share
         rest = self._rest = self._venue.rest(http, self._rest_url, clock=self._clock, share=share)
-        symbols = await self._begin(rest)
+        self._change_feeds(await self._begin(rest))
         self._snapshots = SnapshotQueue(
             rest, self._settings.snapshot_levels, self._on_snapshot, clock=self._clock, random=self._random
         )
         self._streams = Streams(
             self._venue,
             self._stream_url,
-            symbols,
+            self._board.followed,
             sink=self._on_event,
             pause=self._outbox,
             clock=self._clock,
@@ -207,8 +210,8 @@ class Crawler:
             for task in background:
                 task.cancel()
 
-    async def _begin(self, rest: Rest) -> tuple[str, ...]:
-        """Return the symbols that the exchange lists, as soon as it answers."""
+    async def _begin(self, rest: Rest) -> Changes:
+        """Return the symbols to follow as soon as the exchange answers."""
         for failures, delay in enumerate(delays(self._random)):
             try:
                 return self._board.begin(await rest.symbols(), self._rest_url)
@@ -222,11 +225,26 @@ class Crawler:
         while True:
             await self._clock.sleep(self._list_interval)
             try:
-                self._board.update(await rest.symbols())
+                changes = self._board.update(await rest.symbols())
             except TransientError as error:
                 log.warning("cannot list the symbols, what is known of them is kept", error=str(error))
             else:
+                self._change_feeds(changes)
                 self._apply_board()
+
+    def _change_feeds(self, changes: Changes) -> None:
+        """Follow the symbols that are new and let others go, without touching the rest."""
+        for symbol in changes.removed:
+            feed = self._feeds.pop(symbol)
+            self._publish(feed.end())
+            self._publish_audits([feed], at_end=True)
+            self._report.forget(symbol)
+        for symbol in (*self._board.followed, *self._board.unfollowed):
+            if symbol not in self._feeds:
+                self._feeds[symbol] = self._feed(symbol)
+        if self._streams and (changes.added or changes.removed):
+            self._report.count_changes(changes)
+            self._streams.follow(self._board.followed)
 
     def _apply_board(self) -> None:
         for symbol, feed in self._feeds.items():
@@ -273,8 +291,8 @@ class Crawler:
                 case Fact():
                     self._report.log_fact(output)
 
-    def _publish_audits(self, *, at_end: bool = False) -> None:
-        for feed in self._feeds.values():
+    def _publish_audits(self, feeds: Iterable[Feed], *, at_end: bool = False) -> None:
+        for feed in feeds:
             for audit in feed.take_audits(at_end=at_end):
                 self._outbox.put(audit)
 
@@ -291,13 +309,13 @@ class Crawler:
             now = self._clock.monotonic()
             for feed in self._feeds.values() if not self._replay else ():
                 self._publish(feed.tick(now))
-            self._publish_audits()
+            self._publish_audits(self._feeds.values())
             for status in self._report.statuses():
                 self._outbox.put(status)
             await self._checkpoint.save()
 
     def _check_stream(self) -> str | None:
-        if not self._streams or not self._streams.open:
+        if not self._streams or (self._board.followed and not self._streams.open):
             return f"not connected to {self._stream_url}"
         missing = self._streams.uncovered
         return f"no connection carries {some(missing)}" if missing else None

@@ -1,5 +1,7 @@
 """Symbols whose streams fit on one connection, the connections that carry them, and what these have brought."""
 
+from collections.abc import Iterable
+
 from crawler.link import Link
 from crawler.liveness import LagWatch, Newest, Progress, SilenceWatch
 from crawler.venues.port import Venue
@@ -20,6 +22,12 @@ class Group:
     def complete(self) -> list[Link]:
         """The connections that have all that they asked for."""
         return [link for link in self.links if link.is_complete]
+
+    def follow(self, symbols: Iterable[str], now: float) -> None:
+        """Be a group of these symbols from now on."""
+        self.symbols = self.lag.symbols = tuple(symbols)
+        self.silence.follow(self.symbols, now)
+        self.newest = {symbol: self.newest[symbol] for symbol in self.symbols if symbol in self.newest}
 
     def hear(self, link: Link, symbol: str, update_id: int, now: float) -> None:
         """Note that a connection has brought this id, whether another one did before or not."""
@@ -58,8 +66,13 @@ class Group:
         self.silence.restart(now, forget=True)
 
 
+def room(venue: Venue, symbols: Iterable[str]) -> int:
+    """Return how many such symbols fit on one connection."""
+    widest = max((len(venue.streams(symbol)) for symbol in symbols), default=1)
+    return max(1, venue.limits.streams // widest)
+
+
 def split(venue: Venue, symbols: tuple[str, ...]) -> list[tuple[str, ...]]:
     """Spread symbols evenly over as many connections as their streams need."""
-    widest = max((len(venue.streams(symbol)) for symbol in symbols), default=1)
-    count = -(-len(symbols) // max(1, venue.limits.streams // widest))
+    count = -(-len(symbols) // room(venue, symbols))
     return [symbols[start::count] for start in range(count)]

@@ -37,7 +37,7 @@ class Intake:
         self.repeats = 0
         self.frame = b""
         """The last one that came: that of the event which is pushed."""
-        self._peek, self._decode = decoder.peek, decoder.decode
+        self.use(decoder)
         self._group_of = group_of
         self._sink = sink
         self._push = push
@@ -59,6 +59,10 @@ class Intake:
                 self._take(link, frame, head)
         except Exception as error:  # noqa: BLE001  it has to reach the caller of `run`, not the event loop
             self._fail(error)
+
+    def use(self, decoder: Decoder) -> None:
+        """Read what comes from now on by this decoder: the symbols are others."""
+        self._peek, self._decode = decoder.peek, decoder.decode
 
     def forget(self, symbols: Iterable[str], *, diffs: bool = True) -> None:
         """Take any id next, of tickers and, by default, of diffs."""

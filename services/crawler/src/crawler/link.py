@@ -61,6 +61,7 @@ class Link:
         self._websocket: Websocket | None = None
         self._asked: dict[object, float] = {}
         self._has_asked_all = False
+        self._questions = 0
         self._has_ponged = True
         self._is_paused = False
         self.symbols = symbols
@@ -88,6 +89,14 @@ class Link:
         self._websocket = websocket
         if self._is_paused:
             websocket.pause()
+
+    async def add(self, symbols: tuple[str, ...]) -> None:
+        """Subscribe to more symbols once what was asked for at first is granted; a refusal ends the link."""
+        await self.settled.wait()
+        if not self.over.is_set():
+            self.symbols += symbols
+            await self._subscribe(symbols)
+            await self._await_replies()
 
     async def live(self, max_age: float) -> None:
         """Subscribe and ping until the link is over; make it due at its maximal age."""
@@ -156,18 +165,25 @@ class Link:
             self._owner.receive_end(self)
 
     async def _subscribe_and_ping(self) -> None:
-        for number, names in enumerate(self._batches(), 1):
-            if number > 1:
-                await self._clock.sleep(1 / (self._venue.limits.messages * MESSAGES_PART))
-            self._asked[number] = self._clock.monotonic()
-            self._send(self._venue.subscription(names, number))
-            self._judge_replies()
+        await self._subscribe(self.symbols)
         self._has_asked_all = True
         self._complete()
+        await self._await_replies()
+        await self._ping_on(self._venue.ping_interval)
+
+    async def _subscribe(self, symbols: tuple[str, ...]) -> None:
+        for names in self._batches(symbols):
+            if self._questions:
+                await self._clock.sleep(1 / (self._venue.limits.messages * MESSAGES_PART))
+            self._questions += 1
+            self._asked[self._questions] = self._clock.monotonic()
+            self._send(self._venue.subscription(names, self._questions))
+            self._judge_replies()
+
+    async def _await_replies(self) -> None:
         while self._asked and not self.over.is_set():
             await self._clock.sleep(CHECK_INTERVAL)
             self._judge_replies()
-        await self._ping_on(self._venue.ping_interval)
 
     async def _ping_on(self, interval: float) -> None:
         while not self.over.is_set():
@@ -186,8 +202,8 @@ class Link:
         if self._websocket:
             self._websocket.send(text)
 
-    def _batches(self) -> Iterator[Sequence[str]]:
-        names = [name for symbol in self.symbols for name in self._venue.streams(symbol)]
+    def _batches(self, symbols: tuple[str, ...]) -> Iterator[Sequence[str]]:
+        names = [name for symbol in symbols for name in self._venue.streams(symbol)]
         size = self._venue.limits.names
         for start in range(0, len(names), size):
             yield names[start : start + size]

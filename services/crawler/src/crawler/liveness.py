@@ -105,7 +105,7 @@ class LagWatch(Generic[Connection]):
     """Finds connections that do not bring what another one with the same streams brought."""
 
     def __init__(self, symbols: Iterable[str]) -> None:
-        self._symbols = tuple(symbols)
+        self.symbols = tuple(symbols)
         self._missing: dict[tuple[Connection, str], Newest] = {}
 
     def lagging(
@@ -118,7 +118,7 @@ class LagWatch(Generic[Connection]):
         before, self._missing = self._missing, {}
         late: dict[Connection, list[str]] = {}
         for connection, progress in connections.items():
-            for symbol in self._symbols:
+            for symbol in self.symbols:
                 for missing in (before.get((connection, symbol)), newest.get(symbol)):
                     if missing and progress.misses(symbol, missing):
                         self._missing[connection, symbol] = missing
@@ -167,6 +167,10 @@ class SilenceWatch:
         self._since = 0.0
         self._symbols = {symbol: _Silence(timeout) for symbol in symbols}
 
+    def follow(self, symbols: Iterable[str], now: float) -> None:
+        """Watch these symbols, and no others, from now on."""
+        self._symbols = {symbol: self._symbols.get(symbol) or _Silence(self._timeout, now) for symbol in symbols}
+
     def unheard(self, newest: Mapping[str, Newest], now: float) -> list[str]:
         """Return the symbols to ask for, those first that have been without a sign for longest."""
         due = []
@@ -187,7 +191,9 @@ class SilenceWatch:
 
         The first answer of a symbol that was never heard proves nothing: it is asked for again soon.
         """
-        silence = self._symbols[symbol]
+        silence = self._symbols.get(symbol)
+        if silence is None:
+            return  # let go meanwhile
         silence.is_asked = False
         known = max(silence.rest_id, newest.update_id if newest else -1)
         if update_id is None:

@@ -8,7 +8,7 @@ import structlog
 from crawler.book.feed import Feed
 from crawler.book.steps import Fact
 from crawler.stream_events import Unreadable
-from crawler.symbols import SymbolBoard
+from crawler.symbols import Changes, SymbolBoard
 from fairprice.messages import Book, Gap, Status
 from fairprice.runtime.clock import Clock
 from fairprice.runtime.metrics import Histogram, Sample
@@ -60,6 +60,7 @@ class Report:
         self._unreadable = 0
         self._gap_counts: Counter[tuple[str, str]] = Counter()
         self._missing: Counter[str] = Counter()
+        self._changes: Counter[str] = Counter()
         self._latency = Histogram()
         self._statuses: dict[str, Status] = {}
         self._repeated_at = clock.monotonic()
@@ -85,6 +86,22 @@ class Report:
     def without_books(self) -> tuple[str, ...]:
         """Symbols that no book was made of yet."""
         return tuple(symbol for symbol, feed in self._feeds.items() if not feed.books)
+
+    def forget(self, symbol: str) -> None:
+        """Report a symbol no longer: it is not followed any more."""
+        self._missing.pop(symbol, None)
+        self._statuses.pop(symbol, None)
+        for key in [key for key in self._gap_counts if key[0] == symbol]:
+            del self._gap_counts[key]
+
+    def count_changes(self, changes: Changes) -> None:
+        """Count symbols that are followed, or let go, since the start, and log which."""
+        self._changes["followed"] += len(changes.added)
+        self._changes["let_go"] += len(changes.removed)
+        if changes.added:
+            log.info("symbols are followed that were not listed before", symbols=some(changes.added))
+        if changes.removed:
+            log.warning("symbols are let go that are not listed any more", symbols=some(changes.removed))
 
     def problem(self) -> str | None:
         """Return in words which symbols are not in sync."""
@@ -150,6 +167,9 @@ class Report:
         yield "crawler_latency_seconds", (venue,), self._latency
         if (skew := self._least_late()) is not None:
             yield "crawler_clock_skew_seconds", (venue,), skew / 1_000_000
+        yield "crawler_symbols", (venue,), len(self._board.followed)
+        for change, count in self._changes.items():
+            yield "crawler_symbol_changes_total", (venue, change), count
         for (symbol, reason), count in self._gap_counts.items():
             yield "crawler_gaps_total", (venue, symbol, reason), count
         for symbol, feed in self._feeds.items():

@@ -1,12 +1,24 @@
 """The crawler's settings."""
 
+import re
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from crawler.selection import Selection, Shard
 from crawler.venues.port import Venue
 from crawler.venues.table import VENUES
 from fairprice.runtime.settings import Duration, ServiceSettings, Symbols
+
+
+def _shard(value: object) -> object:
+    if not isinstance(value, str) or not value.strip():
+        return value or Shard()
+    match = re.fullmatch(r"(\d{1,4})\s*/\s*(\d{1,4})", value.strip())
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError(f"write a share like 2/4, the second of four, not {value!r:.80}")
+    return Shard(int(match[1]), int(match[2]))
 
 
 class CrawlerSettings(ServiceSettings):
@@ -14,7 +26,12 @@ class CrawlerSettings(ServiceSettings):
 
     venue: str = Field(next(iter(VENUES)), description=f"the exchange: {' or '.join(VENUES)}; addresses follow from it")
     book_levels: int = Field(20, ge=1, le=400, description="levels a side in a book event")
-    symbols: Symbols = Field(("BTCUSDT",), description="symbols to follow, comma-separated")
+    symbols: Symbols = Field(
+        ("BTCUSDT",), description="symbols to follow, comma-separated; also patterns: `*USDT`, `!*UPUSDT` (not these)"
+    )
+    shard: Annotated[Shard, BeforeValidator(_shard)] = Field(
+        Shard(), description="`2/4`: of these symbols the second of four stable shares; empty: all"
+    )
     exchange_rest_url: str = Field("", description="where snapshots come from; empty: the venue's own host")
     exchange_stream_url: str = Field("", description="where diffs come from; empty: the venue's own host")
     address_share: float = Field(
@@ -47,6 +64,10 @@ class CrawlerSettings(ServiceSettings):
             own = {"exchange_rest_url": venue.rest_url, "exchange_stream_url": venue.stream_url}
             venue.normal_urls(*(own | {str(info.field_name): url}).values())
         return url
+
+    def selection(self) -> Selection:
+        """Return which symbols `symbols` and `shard` choose."""
+        return Selection(self.symbols, self.shard)
 
     def the_venue(self) -> Venue:
         """Return the venue that `venue` names."""

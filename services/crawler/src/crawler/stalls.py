@@ -47,7 +47,7 @@ class StallWatch:
         clock: Clock,
         probes_at_once: int,
     ) -> None:
-        self._groups = tuple(groups)
+        self._groups = groups
         self._probe = probe
         self._suspect = suspect
         self._clock = clock

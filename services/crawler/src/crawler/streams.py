@@ -12,7 +12,7 @@ from typing import Protocol
 import structlog
 
 from crawler.allowance import Allowance
-from crawler.group import Group, split
+from crawler.group import Group, room, split
 from crawler.intake import Intake
 from crawler.link import Link, OpenWebsocket
 from crawler.proxy import ProxyFor
@@ -90,11 +90,12 @@ class Streams:
         self._open_websocket = open_websocket
         self._address = venue.stream_address(url)
         self._proxy = proxy(self._address)
-        self._groups = [
-            Group(part, silence_watch(part, silence_timeout, has_probe=probe is not None))
-            for part in split(venue, tuple(symbols))
-        ]
-        self._group_of = {symbol: group for group in self._groups for symbol in group.symbols}
+        self._has_probe = probe is not None
+        self._groups: list[Group] = []
+        self._group_of: dict[str, Group] = {}
+        self._keepers: dict[Group, list[asyncio.Task[None]]] = {}
+        for part in split(venue, tuple(symbols)):
+            self._make_group(part)
         self._intake = Intake(
             venue.decoder(self._group_of), self._group_of, sink=sink, push=self._push, fail=self._fail, clock=clock
         )
@@ -150,6 +151,24 @@ class Streams:
             self._intake.forget(group.symbols, diffs=False)
             group.renew(reason)
 
+    def follow(self, symbols: Iterable[str]) -> None:
+        """Carry these symbols from now on, and no others; what is carried already goes on undisturbed.
+
+        Who is new goes where there is room, on the connections that stand. Who is let go is not asked for any more.
+        """
+        wanted = dict.fromkeys(symbols)
+        added = [symbol for symbol in wanted if symbol not in self._group_of]
+        removed = [symbol for symbol in self._group_of if symbol not in wanted]
+        self._let_go(removed)
+        for group in list(self._groups):
+            free = max(0, room(self._venue, added) - len(group.symbols))
+            self._extend(group, tuple(added[:free]))
+            del added[:free]
+        for part in split(self._venue, tuple(added)) if added else ():
+            self._keep_group(self._make_group(part))
+        self._intake.forget(removed)
+        self._intake.use(self._venue.decoder(self._group_of))
+
     def set_quiet(self, symbols: Iterable[str]) -> None:
         """Take the symbols that do not trade now: nobody misses them."""
         self._stalls.quiet = frozenset(symbols)
@@ -158,7 +177,7 @@ class Streams:
 
     def receive_complete(self, link: Link) -> None:
         """See `Owner.receive_complete`."""
-        group = self._group_of[link.symbols[0]]
+        group = self._group_with(link)
         if group.complete == [link]:
             group.restart(link.since)
         link.carries = True
@@ -166,7 +185,7 @@ class Streams:
 
     def receive_end(self, link: Link) -> None:
         """See `Owner.receive_end`."""
-        group = self._group_of[link.symbols[0]]
+        group = self._group_with(link)
         group.links.remove(link)
         if link.carries and not any(other.carries for other in group.links):
             group.lose(self._clock.monotonic())
@@ -200,27 +219,62 @@ class Streams:
     def _links(self) -> list[Link]:
         return [link for group in self._groups for link in group.links]
 
+    def _group_with(self, link: Link) -> Group:
+        return next(group for group in self._groups if link in group.links)
+
+    # Who is followed
+
+    def _make_group(self, symbols: tuple[str, ...]) -> Group:
+        group = Group(symbols, silence_watch(symbols, self._silence_timeout, has_probe=self._has_probe))
+        self._groups.append(group)
+        self._group_of |= dict.fromkeys(symbols, group)
+        return group
+
+    def _extend(self, group: Group, symbols: tuple[str, ...]) -> None:
+        if symbols:
+            group.follow((*group.symbols, *symbols), self._clock.monotonic())
+            self._group_of |= dict.fromkeys(symbols, group)
+            for link in group.links:
+                self._tasks.create_task(link.add(symbols))
+
+    def _let_go(self, symbols: Iterable[str]) -> None:
+        """Forget symbols; a group that has none left ends."""
+        for symbol in symbols:
+            group = self._group_of.pop(symbol)
+            group.follow((each for each in group.symbols if each != symbol), self._clock.monotonic())
+        for group in [group for group in self._groups if not group.symbols]:
+            for keeper in self._keepers.pop(group):
+                keeper.cancel()
+            for link in list(group.links):
+                link.end("its symbols are not followed any more")
+            self._groups.remove(group)
+
     # Who keeps the connections
 
     async def _keep_all(self) -> None:
         async with asyncio.TaskGroup() as self._tasks:
-            age = self._venue.max_age * AGE_PART
-            places = self._groups * self._connections
-            keepers = [
-                self._tasks.create_task(self._keep(group, age * number / len(places), age))
-                for number, group in enumerate(places, 1)
-            ]
-            background = [self._tasks.create_task(self._await_failure())]
-            if self._reconnect:
-                background.append(self._tasks.create_task(self._stalls.run(lambda: self._is_paused)))
-            await asyncio.wait(keepers)
+            for number, group in enumerate(self._groups):
+                self._keep_group(group, number / len(self._groups))
+            watch = self._tasks.create_task(self._stalls.run(lambda: self._is_paused)) if self._reconnect else None
+            ended = self._tasks.create_task(self._until_all_have_ended())
+            await asyncio.wait({ended, self._failure}, return_when=asyncio.FIRST_COMPLETED)
             if self._failure.done():
                 await self._failure
-            for task in background:
-                task.cancel()
+            if watch:
+                watch.cancel()
 
-    async def _await_failure(self) -> None:
-        await self._failure
+    async def _until_all_have_ended(self) -> None:
+        """Wait until the exchange has closed all connections; for ever where they are opened again."""
+        while keepers := [keeper for kept in self._keepers.values() for keeper in kept if not keeper.done()]:
+            await asyncio.wait(keepers)
+        if self._reconnect:
+            await asyncio.wait({self._failure})
+
+    def _keep_group(self, group: Group, phase: float = 0.0) -> None:
+        """Keep the connections of a group, which grow old one after the other; `phase` tells groups apart."""
+        age = self._venue.max_age * AGE_PART
+        ages = (age * (number + 1 - phase) / self._connections for number in range(self._connections))
+        self._keepers[group] = [self._tasks.create_task(self._keep(group, first, age)) for first in ages]
 
     async def _keep(self, group: Group, first_age: float, age: float) -> None:
         """Keep one place of a group: open a connection, replace it when it is due, open it again when it is lost."""

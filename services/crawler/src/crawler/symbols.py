@@ -1,9 +1,11 @@
-"""Whether the exchange lists the symbols that are followed and whether they trade, as of its last list."""
+"""Which symbols are followed, and what the exchange says of each, as of its last list."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import structlog
 
+from crawler.selection import Selection
 from crawler.venues.port import SymbolStatus
 from fairprice.errors import StartupError
 
@@ -15,41 +17,63 @@ UNKNOWN_YET = SymbolStatus(is_trading=True, word="")
 log = structlog.get_logger(__name__)
 
 
-class SymbolBoard:
-    """The status of each symbol of the settings, as of the last list.
+class Changes(NamedTuple):
+    """Symbols to be followed from now on, and those to let go."""
 
-    What is not on the first list has no stream: it stays unlisted until the crawler is started again.
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+class SymbolBoard:
+    """The status of each symbol that is followed or named, as of the last list.
+
+    One that two lists in a row lack is let go: a single list may be incomplete. What was named stays on the board, as
+    unlisted, and is followed when it is listed (again).
     """
 
-    def __init__(self, symbols: Iterable[str]) -> None:
-        self._left_out: set[str] = set()
-        self._statuses = dict.fromkeys(symbols, UNKNOWN_YET)
+    def __init__(self, selection: Selection) -> None:
+        self._selection = selection
+        self._statuses = dict.fromkeys(selection.names, UNKNOWN_YET)
+        self._followed: dict[str, None] = {}
 
     def __getitem__(self, symbol: str) -> SymbolStatus:
         return self._statuses[symbol]
 
-    def begin(self, listed: Mapping[str, SymbolStatus], url: str) -> tuple[str, ...]:
-        """Take the first list and return the symbols that are on it; raises `StartupError` when none is."""
-        self.update(listed)
-        followed = tuple(symbol for symbol, status in self._statuses.items() if status != UNLISTED)
-        if not followed:
-            raise StartupError(
-                f"{url} lists none of {', '.join(self._statuses)}; correct FAIRPRICE_SYMBOLS (like BTCUSDT)"
-            )
-        self._left_out = set(self._statuses) - set(followed)
-        return followed
+    @property
+    def followed(self) -> tuple[str, ...]:
+        """The symbols that are followed."""
+        return tuple(self._followed)
 
-    def update(self, listed: Mapping[str, SymbolStatus]) -> None:
-        """Take a later list; each change is logged."""
-        for symbol in self._left_out & set(listed):
-            log.warning("the exchange lists this symbol now; start the crawler again to follow it", symbol=symbol)
-        for symbol, before in self._statuses.items():
-            if symbol in self._left_out:
-                continue
-            status = listed.get(symbol, UNLISTED)
-            if status != before:
-                self._statuses[symbol] = status
-                _log_change(symbol, before, status)
+    @property
+    def unfollowed(self) -> tuple[str, ...]:
+        """The symbols that were named and are not listed."""
+        return tuple(symbol for symbol in self._statuses if symbol not in self._followed)
+
+    def begin(self, listed: Mapping[str, SymbolStatus], url: str) -> Changes:
+        """Take the first list; raises `StartupError` when nothing on it was meant."""
+        changes = self.update(listed)
+        if not changes.added and listed.keys().isdisjoint(self._selection.without_shard().choose(listed)):
+            raise StartupError(f"{url} lists none of {self._selection}; correct FAIRPRICE_SYMBOLS (like BTCUSDT)")
+        if not changes.added:
+            log.warning("no symbol is of this share (FAIRPRICE_SHARD): there is nothing to do until one is listed")
+        return changes
+
+    def update(self, listed: Mapping[str, SymbolStatus]) -> Changes:
+        """Take a list; each change is logged."""
+        chosen = self._selection.choose(listed, self._followed)
+        removed = tuple(each for each in self._followed if each not in listed and self._statuses[each] == UNLISTED)
+        for symbol in dict.fromkeys((*self._statuses, *chosen)):
+            before, now = self._statuses.get(symbol, UNKNOWN_YET), listed.get(symbol, UNLISTED)
+            self._statuses[symbol] = now
+            if now != before:
+                _log_change(symbol, before, now)
+        added = tuple(each for each in chosen if each in listed and each not in self._followed)
+        self._followed |= dict.fromkeys(added)
+        for symbol in removed:
+            del self._followed[symbol]
+            if symbol not in self._selection.names:
+                del self._statuses[symbol]
+        return Changes(added, removed)
 
     def not_trading(self) -> list[str]:
         """Return the symbols that do not trade."""
@@ -61,8 +85,10 @@ class SymbolBoard:
 
 
 def _log_change(symbol: str, before: SymbolStatus, now: SymbolStatus) -> None:
-    if now == UNLISTED:
+    if now == UNLISTED and before == UNKNOWN_YET:
         log.error("the exchange does not list this symbol; correct FAIRPRICE_SYMBOLS", symbol=symbol)
+    elif now == UNLISTED:
+        log.warning("the exchange does not list this symbol any more", symbol=symbol)
     elif not now.is_trading:
         log.warning("the exchange says that this symbol does not trade", symbol=symbol, status=now.word)
     elif before != UNKNOWN_YET:

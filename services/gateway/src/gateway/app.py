@@ -66,7 +66,11 @@ async def run(
     what `checks` find, too. Raises `StartupError` when the address cannot be had.
     """
     limits = Limits(
-        settings.history_minutes, settings.stale_after, forgotten_after=forgotten_after, new_run_after=new_run_after
+        settings.history_minutes,
+        settings.stale_after,
+        max_symbols=settings.max_symbols,
+        forgotten_after=forgotten_after,
+        new_run_after=new_run_after,
     )
     market = Market(limits, [Key(*each) for each in expected])
     gateway = Gateway(settings, market, Audience(max_listeners), checks, clock, beat=beat)

@@ -39,7 +39,7 @@ class Limits:
     followed_for: float = KEPT
     """A symbol of which nothing was heard for so long, while its venue was heard, is not followed any more."""
     forgotten_after: float = FORGOTTEN_AFTER
-    max_symbols: int = 500
+    max_symbols: int = 2000
     max_gaps: int = 200
 
 

@@ -27,4 +27,5 @@ class GatewaySettings(HttpSettings):
         (), description="further host names under which the page is reached, like prices.example.org; no others answer"
     )
     history_minutes: int = Field(15, ge=1, le=240, description="minutes of prices kept in memory for the chart")
+    max_symbols: int = Field(2000, ge=1, le=10_000, description="symbols shown; those that come later are not")
     stale_after: Annotated[Duration, Field(gt=0)] = Field(5.0, description="age from which a price is not trusted")

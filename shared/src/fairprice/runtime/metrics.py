@@ -52,6 +52,8 @@ METRICS = (
         "Levels of a book compared with a fresh snapshot of the same id",
         ("venue", "symbol", "outcome"),
     ),
+    Metric("crawler_symbols", "Symbols that are followed", ("venue",)),
+    Metric("crawler_symbol_changes_total", "Symbols followed or let go while running", ("venue", "change")),
     Metric("crawler_audits_total", "Comparisons of a book's top with its ticker", ("venue", "symbol", "outcome")),
     Metric("crawler_unaudited", "1 while the audit had nothing to compare with for a minute", ("venue", "symbol")),
     Metric("crawler_in_sync", "1 while the book is in sync", ("venue", "symbol")),

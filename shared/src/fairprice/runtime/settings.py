@@ -41,6 +41,8 @@ VARIABLES = (
     "FAIRPRICE_IMPACT_NOTIONALS",
     "FAIRPRICE_LOG_FORMAT",
     "FAIRPRICE_LOG_LEVEL",
+    "FAIRPRICE_MAX_SYMBOLS",
+    "FAIRPRICE_SHARD",
     "FAIRPRICE_SILENCE_TIMEOUT",
     "FAIRPRICE_SNAPSHOT_LEVELS",
     "FAIRPRICE_STALE_AFTER",
@@ -93,15 +95,13 @@ def _bounded(number: Decimal) -> Decimal:
 def _symbol(text: object) -> str:
     """Return a symbol in the exchange's writing: `btcusdt`, `BTC/USDT` and `BTC-USDT` are `BTCUSDT`.
 
-    An underscore stays, for it tells a dated contract from others: `BTCUSDT_260327`.
+    An underscore stays, for it tells a dated contract from others: `BTCUSDT_260327`. Patterns keep their `*`, `?`, `!`.
     """
     symbol = re.sub("[/-]", "", str(text).strip().upper())
-    if set(symbol) & set("*!?"):
-        raise ValueError(f"write each symbol out, like BTCUSDT; patterns like {text!r:.80} are not understood")
     if any(each.isspace() for each in symbol):
         raise ValueError(f"separate symbols by commas, like BTCUSDT,ETHUSDT; {text!r:.80} holds a blank")
-    if not re.fullmatch(r"\w{1,64}", symbol):
-        raise ValueError(f"write symbols like BTCUSDT, BTC/USDT or BTC-USDT, not {text!r:.80}")
+    if not re.fullmatch(r"!?[\w*?]{1,64}", symbol):
+        raise ValueError(f"write symbols like BTCUSDT, BTC/USDT or BTC-USDT, patterns like *USDT, not {text!r:.80}")
     return symbol
 
 
@@ -111,11 +111,13 @@ def _symbols(value: object) -> object:
         return value
     if not parts:
         raise ValueError("write at least one symbol, like BTCUSDT")
+    if all(str(part).startswith("!") for part in parts):
+        raise ValueError("write what to follow, like *USDT, before what not to, like !*UPUSDT")
     return tuple(dict.fromkeys(map(_symbol, parts)))
 
 
 Symbols = Annotated[tuple[str, ...], BeforeValidator(_symbols)]
-"""Symbols in the exchange's writing, each once; may be written as people do, separated by commas."""
+"""Symbols in the exchange's writing, and patterns, each once; may be written as people do, separated by commas."""
 Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
 """Seconds; written like `500ms`, `1s`, `5m`, `2h`."""
 Decimals = Annotated[tuple[Annotated[Decimal, Field(gt=0), AfterValidator(_bounded)], ...], BeforeValidator(_split)]
