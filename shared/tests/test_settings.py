@@ -186,7 +186,7 @@ def test_what_a_symbol_is_read_as_is_said():
 
 
 def test_what_cannot_be_read_is_no_remark_but_an_error_of_its_own_service():
-    assert remarks({"FAIRPRICE_SYMBOLS": "btcusdt,*USDT"}) == []
+    assert remarks({"FAIRPRICE_SYMBOLS": "btcusdt,BTC!USDT"}) == []
 
 
 def test_decimals_keep_what_was_written():

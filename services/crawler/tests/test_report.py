@@ -9,6 +9,7 @@ from crawler.book.feed import Feed
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
 from crawler.book.steps import Fact
 from crawler.report import MAX_SKEW, SKEW_WINDOW, STATUS_INTERVAL, Report
+from crawler.selection import Selection
 from crawler.stream_events import Unreadable
 from crawler.symbols import SymbolBoard
 from crawler.venues.port import SymbolStatus
@@ -36,7 +37,7 @@ class Crew:
     def __init__(self, clock, symbols=SYMBOLS):
         self.clock = clock
         self.feeds = {symbol: Feed("venue", symbol, "one", levels=20) for symbol in symbols}
-        self.board = SymbolBoard(symbols)
+        self.board = SymbolBoard(Selection(symbols))
         self.board.begin(dict.fromkeys(symbols, TRADING), "")
         self.report = Report("venue", "one", self.feeds, self.board, clock)
 
@@ -83,7 +84,45 @@ def test_a_symbol_that_does_not_trade_is_no_problem(crew):
 
 def test_of_many_symbols_a_few_are_named(clock):
     problem = Crew(clock, [f"S{number}" for number in range(25)]).report.problem()
-    assert problem == "not in sync: S0, S1, S2, S3, S4, S5, S6, S7, S8, S9 and 15 more"
+    assert problem == "0 of 25 in sync; not in sync: S0, S1, S2, S3, S4, S5, S6, S7, S8, S9 and 15 more"
+
+
+async def test_how_far_many_symbols_have_come_is_told_with_the_time_that_is_left(clock, logged):
+    crew = Crew(clock, [f"S{number}" for number in range(30)])
+
+    def lines():
+        list(crew.report.statuses())
+        found = [entry["event"] for entry in logged if "in sync" in entry["event"]]
+        logged.clear()
+        return found
+
+    assert lines() == ["0 of 30 in sync"]
+    for number in range(10):
+        await clock.advance(1.0)
+        crew.synchronise(f"S{number}")
+        assert lines() == (["10 of 30 in sync, about 20 s left"] if number == 9 else [])
+    assert crew.report.problem().startswith("10 of 30 in sync, about 20 s left; not in sync: S10, ")
+    await clock.advance(1.0)
+    crew.synchronise(*crew.feeds)
+    assert lines() == ["all 30 symbols in sync"]
+    assert crew.report.problem() is None
+    crew.feeds["S0"].sync.lose("crossed")
+    assert (lines(), crew.report.problem()) == ([], "not in sync: S0")
+
+
+def test_what_is_let_go_is_told_no_more(crew, logged):
+    crew.report.count(gap("ETHUSDT"))
+    list(crew.report.statuses())
+    for _ in range(2):
+        changes = crew.board.update({"BTCUSDT": TRADING})
+    del crew.feeds["ETHUSDT"]
+    crew.report.forget("ETHUSDT")
+    crew.report.count_changes(changes)
+    assert changes == ((), ("ETHUSDT",))
+    assert not [labels for _, labels in crew.samples() if "ETHUSDT" in labels]
+    assert crew.samples()["crawler_symbol_changes_total", ("venue", "let_go")] == 1
+    assert crew.samples()["crawler_symbols", ("venue",)] == 1
+    assert [entry["symbols"] for entry in logged if "let go" in entry["event"]] == ["ETHUSDT"]
 
 
 # Statuses

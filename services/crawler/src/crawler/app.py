@@ -41,6 +41,9 @@ TICK = 1.0
 LIST_INTERVAL = 300.0
 """Seconds between two lists of symbols."""
 
+MANY_SYMBOLS = 40
+"""With more symbols their books begin with shallow snapshots, the most traded first, and deep ones follow."""
+
 SECONDS_A_COMPARISON = 5.0
 """A book is compared with a fresh snapshot at most so often, over all symbols: that costs a tenth of the weight."""
 
@@ -169,13 +172,23 @@ class Crawler:
             return feed(
                 verify=self._venue.verify, buffer_diffs=REPLAY_BUFFER_DIFFS, buffer_seconds=1e9, refreshes=False
             )
-        symbols = len(self._board.followed) or len(self._board.unfollowed)
-        pause = max(COMPARE_SECONDS, symbols * SECONDS_A_COMPARISON)
+        pause = max(COMPARE_SECONDS, self._symbols * SECONDS_A_COMPARISON)
         return feed(
             verify=self._venue.verify,
             confirmed=self._checkpoint.of(symbol),
             compare_seconds=None if self._venue.snapshots_in_stream else pause,
+            shallow_first=self._has_many and not self._venue.snapshots_in_stream,
         )
+
+    @property
+    def _symbols(self) -> int:
+        """How many symbols there are to follow, as far as that is known."""
+        return len(self._board.followed) or len(self._board.unfollowed)
+
+    @property
+    def _has_many(self) -> bool:
+        """Whether deep snapshots of all symbols would take more than a fraction of a minute's weight."""
+        return not self._replay and self._symbols > MANY_SYMBOLS
 
     async def _follow(self, http: aiohttp.ClientSession) -> None:
         """List the symbols, then follow those that are listed until cancelled, or until a replay has ended."""
@@ -183,7 +196,12 @@ class Crawler:
         rest = self._rest = self._venue.rest(http, self._rest_url, clock=self._clock, share=share)
         self._change_feeds(await self._begin(rest))
         self._snapshots = SnapshotQueue(
-            rest, self._settings.snapshot_levels, self._on_snapshot, clock=self._clock, random=self._random
+            rest,
+            self._settings.snapshot_levels,
+            self._on_snapshot,
+            clock=self._clock,
+            random=self._random,
+            rank=await self._rank(rest),
         )
         self._streams = Streams(
             self._venue,
@@ -220,6 +238,18 @@ class Crawler:
                     log.warning("cannot reach the exchange, trying until it answers", error=str(error))
                 await self._clock.sleep(delay)
         raise AssertionError("delays have no end")
+
+    async def _rank(self, rest: Rest) -> dict[str, int]:
+        """Return the place of each symbol, the most traded first; nothing where it hardly matters or cannot be had."""
+        if not self._has_many:
+            return {}
+        try:
+            turnovers = await rest.turnovers()
+        except TransientError as error:
+            log.warning("cannot tell which symbols are traded most, snapshots come in any order", error=str(error))
+            return {}
+        most_traded = sorted(self._board.followed, key=lambda symbol: turnovers.get(symbol, 0.0), reverse=True)
+        return {symbol: place for place, symbol in enumerate(most_traded)}
 
     async def _list_regularly(self, rest: Rest) -> None:
         while True:
@@ -315,7 +345,7 @@ class Crawler:
             await self._checkpoint.save()
 
     def _check_stream(self) -> str | None:
-        if not self._streams or (self._board.followed and not self._streams.open):
+        if not self._streams or (self._streams.uncovered and not self._streams.open):
             return f"not connected to {self._stream_url}"
         missing = self._streams.uncovered
         return f"no connection carries {some(missing)}" if missing else None

@@ -7,6 +7,7 @@ import structlog
 
 from crawler.book.feed import Feed
 from crawler.book.steps import Fact
+from crawler.progress import Progress
 from crawler.stream_events import Unreadable
 from crawler.symbols import Changes, SymbolBoard
 from fairprice.messages import Book, Gap, Status
@@ -63,6 +64,7 @@ class Report:
         self._changes: Counter[str] = Counter()
         self._latency = Histogram()
         self._statuses: dict[str, Status] = {}
+        self._progress = Progress()
         self._repeated_at = clock.monotonic()
         self._skew: int | None = None
         self._skew_before: int | None = None
@@ -81,6 +83,10 @@ class Report:
         return tuple(
             symbol for symbol, feed in self._feeds.items() if not feed.in_sync and self._board[symbol].is_trading
         )
+
+    @property
+    def _trading(self) -> int:
+        return sum(self._board[symbol].is_trading for symbol in self._feeds)
 
     @property
     def without_books(self) -> tuple[str, ...]:
@@ -104,9 +110,11 @@ class Report:
             log.warning("symbols are let go that are not listed any more", symbols=some(changes.removed))
 
     def problem(self) -> str | None:
-        """Return in words which symbols are not in sync."""
+        """Return in words which symbols are not in sync, and of many how far they are."""
         waiting = self.out_of_sync
-        return f"not in sync: {some(waiting)}" if waiting else None
+        if not waiting:
+            return None
+        return f"{self._progress.describe(len(waiting), self._trading)}not in sync: {some(waiting)}"
 
     def count_diff(self, event_time: int, now: int) -> None:
         """Count a diff; of all the least late one tells how the two clocks differ, in microseconds."""
@@ -148,6 +156,8 @@ class Report:
         """Yield what is to be told of symbols: on change, and now and then."""
         now = self._clock.monotonic()
         self._watch_skew(now)
+        if line := self._progress.watch(len(self.out_of_sync), self._trading, now):
+            log.info(line)
         repeat = now - self._repeated_at >= STATUS_INTERVAL
         if repeat:
             self._repeated_at = now

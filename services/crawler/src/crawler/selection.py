@@ -24,10 +24,13 @@ class Shard(NamedTuple):
         return max(range(1, self.shares + 1), key=lambda number: _score(symbol, number)) == self.number
 
 
+ALL = Shard()
+
+
 class Selection:
     """Names, patterns with `*` and `?`, and patterns behind `!` that take out what other patterns match."""
 
-    def __init__(self, texts: Iterable[str], shard: Shard = Shard()) -> None:  # noqa: B008  never changed
+    def __init__(self, texts: Iterable[str], shard: Shard = ALL) -> None:
         parts = self._texts = tuple(texts)
         self._shard = shard
         self._wanted = _matcher(each for each in parts if is_pattern(each) and each[0] != "!")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from crawler.selection import Selection, Shard
+from crawler.selection import ALL, Selection, Shard
 from crawler.venues.port import Venue
 from crawler.venues.table import VENUES
 from fairprice.runtime.settings import Duration, ServiceSettings, Symbols
@@ -14,7 +14,7 @@ from fairprice.runtime.settings import Duration, ServiceSettings, Symbols
 
 def _shard(value: object) -> object:
     if not isinstance(value, str) or not value.strip():
-        return value or Shard()
+        return value or ALL
     match = re.fullmatch(r"(\d{1,4})\s*/\s*(\d{1,4})", value.strip())
     if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise ValueError(f"write a share like 2/4, the second of four, not {value!r:.80}")
@@ -30,7 +30,7 @@ class CrawlerSettings(ServiceSettings):
         ("BTCUSDT",), description="symbols to follow, comma-separated; also patterns: `*USDT`, `!*UPUSDT` (not these)"
     )
     shard: Annotated[Shard, BeforeValidator(_shard)] = Field(
-        Shard(), description="`2/4`: of these symbols the second of four stable shares; empty: all"
+        ALL, description="`2/4`: of these symbols the second of four stable shares; empty: all"
     )
     exchange_rest_url: str = Field("", description="where snapshots come from; empty: the venue's own host")
     exchange_stream_url: str = Field("", description="where diffs come from; empty: the venue's own host")

@@ -1,10 +1,11 @@
 """Fetches the snapshots that synchronisations ask for: a few at a time, the hopeless behind the others."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
 from operator import attrgetter
 from random import Random
+from types import MappingProxyType
 from typing import NamedTuple
 
 import structlog
@@ -14,6 +15,9 @@ from crawler.book.steps import SnapshotRequest
 from crawler.venues.port import Rest
 from fairprice.errors import InvalidMarketData, NoSnapshotLeft, TransientError
 from fairprice.runtime.clock import Clock
+
+SHALLOW_LEVELS = 100
+"""Levels a side of a shallow snapshot: as many as the lowest weight buys."""
 
 OLDEST_TURN = 4
 """One of so many requests is the one that has been due for longest, however often it was repeated."""
@@ -34,6 +38,7 @@ class _Entry(NamedTuple):
     """A request that waits until `due`, monotonic seconds; see `SnapshotQueue` for who goes first."""
 
     attempts: int
+    rank: int
     due: float
     number: int
     request: SnapshotRequest
@@ -41,6 +46,9 @@ class _Entry(NamedTuple):
 
 class SnapshotQueue:
     """Requests by the time when they are due; `sink` takes each answer.
+
+    A shallow request goes before every other one, since a book waits for it. Of new ones those go first that `rank`
+    names first: the most traded.
 
     A request that is repeated lets new ones go first, three times of four: were what is due served by its time,
     hundreds of symbols that fail would use up all that the address may ask; had it no turn of its own, hundreds of
@@ -60,6 +68,7 @@ class SnapshotQueue:
         at_once: int = 4,
         first_delay: float = 0.5,
         longest_delay: float = 60.0,
+        rank: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self.fetched = 0
         self.failed = 0
@@ -71,6 +80,7 @@ class SnapshotQueue:
         self._slots = asyncio.Semaphore(at_once)
         self._first_delay = first_delay
         self._longest_delay = longest_delay
+        self._rank = rank
         self._numbers = count()
         self._entries: list[_Entry] = []
         self._changed = asyncio.Event()
@@ -99,7 +109,8 @@ class SnapshotQueue:
 
     def _push(self, request: SnapshotRequest, attempts: int) -> None:
         due = self._clock.monotonic() + self._delay(attempts)
-        self._entries.append(_Entry(attempts, due, next(self._numbers), request))
+        rank = self._rank.get(request.symbol, len(self._rank))
+        self._entries.append(_Entry(attempts, rank, due, next(self._numbers), request))
         self._changed.set()
 
     def _delay(self, attempts: int) -> float:
@@ -112,7 +123,8 @@ class SnapshotQueue:
         while True:
             self._changed.clear()
             now = self._clock.monotonic()
-            if ready := [entry for entry in self._entries if entry.due <= now]:
+            ready = [entry for entry in self._entries if entry.due <= now]
+            if ready := [entry for entry in ready if entry.request.shallow] or ready:
                 self._turn = (self._turn + 1) % OLDEST_TURN
                 entry = min(ready) if self._turn else min(ready, key=attrgetter("due", "number"))
                 self._entries.remove(entry)
@@ -134,7 +146,8 @@ class SnapshotQueue:
     async def _fetch(self, entry: _Entry) -> None:
         symbol = entry.request.symbol
         try:
-            answer: Snapshot | NoneLeft = await self._rest.snapshot(symbol, self._levels)
+            levels = min(self._levels, SHALLOW_LEVELS) if entry.request.shallow else self._levels
+            answer: Snapshot | NoneLeft = await self._rest.snapshot(symbol, levels)
         except NoSnapshotLeft:
             answer = NoneLeft(symbol)
         except (TransientError, InvalidMarketData) as error:

@@ -47,6 +47,7 @@ class Dialect:
     depth_limits: tuple[int, ...]
     default_depth: int
     info_weight: int
+    turnovers_weight: int
     has_filters: bool
     statuses: tuple[str, ...]
     halted: str
@@ -77,6 +78,7 @@ SPOT = Dialect(
     depth_limits=(),
     default_depth=100,
     info_weight=20,
+    turnovers_weight=80,
     has_filters=True,
     statuses=("TRADING", "END_OF_DAY", "HALT", "BREAK", "CANCEL_ONLY"),
     halted="BREAK",
@@ -97,6 +99,7 @@ USDM = Dialect(
     depth_limits=(5, 10, 20, 50, 100, 500, 1000),
     default_depth=500,
     info_weight=1,
+    turnovers_weight=40,
     has_filters=False,
     statuses=("TRADING", "PENDING_TRADING", "PRE_SETTLE", "SETTLING", "CLOSE"),
     halted="SETTLING",

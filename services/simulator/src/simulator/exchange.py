@@ -18,6 +18,10 @@ START_US = 1_789_000_000_000_000
 """Where the virtual clock begins by default."""
 
 
+UNLISTED = "UNLISTED"
+"""The status of a symbol that is on the list no more."""
+
+
 class Exchange:
     """Several seeded markets on one virtual clock, in microseconds since the epoch.
 
@@ -40,14 +44,7 @@ class Exchange:
         self.board = Board()
         self.now_us = start_us
         self.seed = seed
-        self._feeds = {
-            symbol: Feed(
-                Market(self._instrument(symbol), seed, start_us),
-                send_unchanged_windows=self.knobs.send_unchanged_windows,
-                dialect=self.dialect,
-            )
-            for symbol in dict.fromkeys(symbols)
-        }
+        self._feeds = {symbol: self._make_feed(symbol) for symbol in dict.fromkeys(symbols)}
         self._start_us = start_us
         self._lags_us = cycle([int(lag * 1000) for lag in self.knobs.snapshot_lags_ms] or [0])
         self._usual_streams = frozenset(stream for feed in self._feeds.values() for stream in feed.usual_streams())
@@ -55,8 +52,9 @@ class Exchange:
 
     @property
     def instruments(self) -> tuple[Instrument, ...]:
-        """What is traded here."""
-        return tuple(feed.market.instrument for feed in self._feeds.values())
+        """What is listed here."""
+        listed = (feed.market.instrument for feed in self._feeds.values())
+        return tuple(instrument for instrument in listed if instrument.status != UNLISTED)
 
     def edge(self) -> Edge:
         """The edge of one more connection."""
@@ -93,11 +91,15 @@ class Exchange:
     def set_status(self, symbol: str, status: str) -> None:
         """Changes a symbol's status from now on; it moves, and frames of it are sent, only while it is TRADING.
 
+        A symbol that is not traded here is listed from now on; `UNLISTED` takes one off the list.
+
         Raises:
-            LookupError: the symbol is not traded here, or the venue knows no such status; the message says what is.
+            LookupError: the venue knows no such status, or the symbol that is to go is not traded here.
         """
-        if status not in self.dialect.statuses:
-            raise LookupError(f"{status} is no status; these are: {', '.join(self.dialect.statuses)}")
+        if status not in (*self.dialect.statuses, UNLISTED):
+            raise LookupError(f"{status} is no status; these are: {', '.join((*self.dialect.statuses, UNLISTED))}")
+        if symbol not in self._feeds and status != UNLISTED:
+            self._feeds[symbol] = self._make_feed(symbol)
         market = self._feed(symbol).market
         market.instrument = replace(market.instrument, status=status)
 
@@ -129,6 +131,10 @@ class Exchange:
             return feed.book_at(self._snapshot_id(symbol), limit).snapshot(limit, shift, times)
 
         return snapshot_reply(self.board, symbol, self.now_us, body)
+
+    def _make_feed(self, symbol: str) -> Feed:
+        market = Market(self._instrument(symbol), self.seed, self.now_us)
+        return Feed(market, send_unchanged_windows=self.knobs.send_unchanged_windows, dialect=self.dialect)
 
     def _instrument(self, symbol: str) -> Instrument:
         instrument = instrument_of(symbol)

@@ -64,7 +64,8 @@ class DepthSync:
     `verify` compares the book with the proof of a diff. What waits for a snapshot spans at most `buffer_seconds` of the
     exchange's time and `buffer_diffs`: a snapshot is never older. A book is compared with a fresh snapshot each
     `compare_seconds` of the exchange's time (None: never), at a phase that differs from symbol to symbol. Without
-    `refreshes` a book keeps the reach that it has: snapshots are asked for to synchronise only.
+    `refreshes` a book keeps the reach that it has: snapshots are asked for to synchronise only. With `shallow_first` a
+    book begins with a shallow snapshot and is refreshed by a deep one: of many symbols all are in sync sooner.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class DepthSync:
         buffer_diffs: int = 2000,
         refreshes: bool = True,
         compare_seconds: float | None = COMPARE_SECONDS,
+        shallow_first: bool = False,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.resyncs: Counter[str] = Counter()
@@ -108,6 +110,8 @@ class DepthSync:
         self._refresh: Snapshot | None = None
         self._refreshed_time = 0
         self._compared_in = 0
+        self._shallow_first = shallow_first
+        self._asked_shallow = self._is_shallow = False
         self._since_request: deque[Waiting] = deque(maxlen=buffer_diffs)
         self._old_in_a_row = 0
         self._old_since = 0
@@ -158,6 +162,7 @@ class DepthSync:
         self._book = OrderBook(snapshot.bids, snapshot.asks, levels=self._levels)
         self._update_id = snapshot.update_id
         self._reach = reach_of(snapshot, None)
+        self._is_shallow = self._asked_shallow
         self._is_first = True
         self._began = self.newest_time
         self._forget_refresh()
@@ -253,7 +258,8 @@ class DepthSync:
         self._asked = True
         self._since_request.clear()
         attempt, self._attempt = self._attempt, self._attempt + 1
-        return [SnapshotRequest(self._symbol, attempt)]
+        self._asked_shallow = self._shallow_first and not self.in_sync
+        return [SnapshotRequest(self._symbol, attempt, self._asked_shallow)]
 
     def _refuse(self, why: str) -> list[Step]:
         """Do without a snapshot that is of no use, and ask for another if one is needed."""
@@ -296,7 +302,8 @@ class DepthSync:
             if self._refresh:
                 steps += self._take_over(book, self._refresh)
         elif self._refreshes and (
-            best_bid < self._reach.low_mark
+            self._is_shallow
+            or best_bid < self._reach.low_mark
             or best_ask > self._reach.high_mark
             or self._interval_of(diff.event_time) != self._compared_in
         ):
@@ -345,6 +352,7 @@ class DepthSync:
         self.levels["match"] += levels - wrong
         self.levels["mismatch"] += wrong
         self._compared_in = self._interval_of(self.newest_time)
+        self._is_shallow = self._is_shallow and self._asked_shallow
         compared = Compared(self._symbol, self.newest_time, self._update_id, levels, wrong)
         detail = f"{wrong} of {levels} levels differ from a fresh snapshot of the same id"
         return [compared, Fact(self._symbol, "contradiction", detail)] if wrong else [compared]

@@ -31,7 +31,7 @@ class Feed:
     """The book of one symbol at one venue; `crawler` names this instance in the books.
 
     `confirmed` is where an earlier run ended; `levels` are published of each side. `verify`, `buffer_seconds`,
-    `buffer_diffs`, `refreshes` and `compare_seconds` are those of `DepthSync`.
+    `buffer_diffs`, `refreshes`, `compare_seconds` and `shallow_first` are those of `DepthSync`.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Feed:
         buffer_diffs: int = 2000,
         refreshes: bool = True,
         compare_seconds: float | None = COMPARE_SECONDS,
+        shallow_first: bool = False,
         hold_seconds: float = 1.0,
     ) -> None:
         self.symbol = symbol
@@ -58,6 +59,7 @@ class Feed:
             buffer_diffs=buffer_diffs,
             refreshes=refreshes,
             compare_seconds=compare_seconds,
+            shallow_first=shallow_first,
         )
         self.audit = TopAudit()
         self.is_unaudited = False

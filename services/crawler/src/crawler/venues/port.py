@@ -86,6 +86,9 @@ class Rest(Protocol):
     async def symbols(self) -> Mapping[str, SymbolStatus]:
         """Return every symbol that the exchange lists, and take over the limits that it tells."""
 
+    async def turnovers(self) -> Mapping[str, float]:
+        """Return of each symbol what was traded in the last 24 hours, in the quote currency, to rank them by."""
+
     async def snapshot(self, symbol: str, levels: int) -> Snapshot:
         """Return a snapshot of at most `levels` a side.
 

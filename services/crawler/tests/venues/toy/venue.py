@@ -72,6 +72,9 @@ class ToyRest:
             raise ExchangeUnavailable(f"{self._url}/pairs: {error!r}") from error
         return {name: SymbolStatus(word == "open", word) for name, word in pairs.items()}
 
+    async def turnovers(self) -> Mapping[str, float]:
+        return {}
+
     async def snapshot(self, symbol: str, levels: int) -> Snapshot:
         raise NoSnapshotLeft("snapshots come in the stream")
 

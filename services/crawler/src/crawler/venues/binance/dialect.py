@@ -24,6 +24,8 @@ class Dialect:
     symbols_path: str
     symbols_parameters: Mapping[str, str]
     symbols_weight: int
+    turnovers_path: str
+    turnovers_weight: int
 
     def depth(self, levels: int) -> tuple[int, int]:
         """Return the number of levels to ask for to get so many, or as many as there can be, and its weight."""

@@ -72,6 +72,16 @@ class BinanceRest:
             self._weight.limit = limit
         return dict(_symbol(entry) for entry in listed if type(entry) is dict and type(entry.get("symbol")) is str)
 
+    async def turnovers(self) -> Mapping[str, float]:
+        """See `Rest.turnovers`."""
+        dialect = self._dialect
+        await self._wait(dialect.turnovers_weight)
+        body = await self._get(dialect.turnovers_path, {}, self._symbols_timeout)
+        try:
+            return {entry["symbol"]: float(entry["quoteVolume"]) for entry in orjson.loads(body)}
+        except (ValueError, TypeError, KeyError) as error:
+            raise ExchangeUnavailable(f"{self._url}{dialect.turnovers_path} tells no turnovers: {error!r}") from error
+
     async def snapshot(self, symbol: str, levels: int) -> Snapshot:
         """See `Rest.snapshot`."""
         snapshot, _ = await self.snapshot_body(symbol, levels)

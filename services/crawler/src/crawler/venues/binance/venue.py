@@ -30,6 +30,8 @@ SPOT = Dialect(
     symbols_path="/api/v3/exchangeInfo",
     symbols_parameters={"showPermissionSets": "false"},
     symbols_weight=20,
+    turnovers_path="/api/v3/ticker/24hr",
+    turnovers_weight=80,
 )
 
 

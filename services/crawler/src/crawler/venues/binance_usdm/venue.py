@@ -20,6 +20,8 @@ USDM = Dialect(
     symbols_path="/fapi/v1/exchangeInfo",
     symbols_parameters={},
     symbols_weight=1,
+    turnovers_path="/fapi/v1/ticker/24hr",
+    turnovers_weight=40,
 )
 
 
