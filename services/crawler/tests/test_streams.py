@@ -840,6 +840,113 @@ async def test_after_an_outage_a_quiet_symbol_is_no_stall(exchange):
         assert not desk.of(Suspected)
 
 
+# Symbols that come and go
+
+
+async def test_a_symbol_that_comes_is_asked_for_on_the_connections_that_stand(exchange):
+    desk = Desk(exchange)
+    async with running(desk):
+        desk.streams.follow(["A", "B"])
+        await exchange.clock.advance(1.0)
+        assert [socket.names for socket in exchange.sockets] == [["A@diff", "A@tick", "B@diff", "B@tick"]] * 2
+        exchange.say("diff B 1 2")
+        exchange.say("diff A 1 7")
+        assert [(event.symbol, event.update_id) for event in desk.of(Diff)] == [("B", 2), ("A", 7)]
+        assert (desk.streams.open, desk.streams.reconnects, desk.streams.uncovered) == (2, 0, ())
+
+
+async def test_a_symbol_that_comes_while_a_connection_is_being_made_is_on_it_too(exchange):
+    desk = Desk(exchange)
+    async with running(desk):
+        exchange.replies = False
+        exchange.open_sockets[0].hang_up()
+        await exchange.clock.advance(5.0)
+        desk.streams.follow(["A", "B"])
+        exchange.replies = True
+        for socket in exchange.open_sockets:
+            socket.say("ok 1")
+        await exchange.clock.advance(5.0)
+        assert [socket.names for socket in exchange.open_sockets] == [["A@diff", "A@tick", "B@diff", "B@tick"]] * 2
+
+
+async def test_a_symbol_that_comes_is_on_every_later_connection_from_the_start(exchange):
+    desk = Desk(exchange)
+    async with running(desk):
+        desk.streams.follow(["A", "B"])
+        await exchange.clock.advance(20.0)
+        exchange.open_sockets[0].hang_up()
+        await exchange.clock.advance(20.0)
+        assert exchange.sockets[-1].names == ["A@diff", "A@tick", "B@diff", "B@tick"]
+
+
+async def test_a_refusal_of_one_more_symbol_ends_the_connection_that_is_made_again_with_all(exchange):
+    desk = Desk(exchange)
+    async with running(desk):
+        exchange.replies = False
+        desk.streams.follow(["A", "B"])
+        await exchange.clock.advance(1.0)
+        first, second = exchange.open_sockets
+        first.say("no 2")
+        second.say("ok 2")
+        exchange.replies = True
+        await exchange.clock.advance(20.0)
+        assert not first.is_open
+        assert second.is_open
+        assert exchange.sockets[-1].names == ["A@diff", "A@tick", "B@diff", "B@tick"]
+
+
+async def test_what_does_not_fit_on_the_connections_that_stand_gets_its_own(exchange):
+    desk = Desk(exchange, ["A", "B"], venue=ToyVenue(streams=6))
+    async with running(desk):
+        desk.streams.follow(["A", "B", "C", "D", "E"])
+        await exchange.clock.advance(5.0)
+        symbols = [sorted({name[0] for name in socket.names}) for socket in exchange.open_sockets]
+        assert sorted(symbols) == [["A", "B", "C"], ["A", "B", "C"], ["D", "E"], ["D", "E"]]
+        assert desk.streams.open == 4
+        assert desk.streams.uncovered == ()
+
+
+async def test_one_that_is_let_go_is_not_missed_and_the_others_go_on(exchange):
+    desk = Desk(exchange, ["A", "B"], probe=answering(9))
+    async with running(desk):
+        desk.streams.follow(["A"])
+        await every(exchange.clock, 60, 1.0, lambda number: exchange.say(f"diff A {number} {number}"))
+        assert desk.streams._stalls._probe.asked == []
+        assert len(exchange.sockets) == 2
+        exchange.open_sockets[0].hang_up()
+        await exchange.clock.advance(20.0)
+        assert exchange.sockets[-1].names == ["A@diff", "A@tick"]
+
+
+async def test_a_group_without_symbols_ends_and_the_run_goes_on(exchange):
+    desk = Desk(exchange)
+    async with running(desk):
+        desk.streams.follow([])
+        await exchange.clock.advance(60.0)
+        assert exchange.open_sockets == []
+        assert desk.of(Disconnected) == []
+        desk.streams.follow(["B"])
+        await exchange.clock.advance(1.0)
+        assert [socket.names for socket in exchange.open_sockets] == [["B@diff", "B@tick"]] * 2
+
+
+async def test_an_answer_about_one_that_was_let_go_meanwhile_is_passed_over(exchange):
+    asked = asyncio.Event()
+
+    async def probe(symbol):
+        asked.set()
+        await exchange.clock.sleep(5.0)
+        return 5
+
+    desk = Desk(exchange, ["A", "B"], probe=probe)
+    async with running(desk):
+        await every(exchange.clock, 12, 1.0, lambda number: exchange.say(f"diff A {number} {number}"))
+        assert asked.is_set()
+        desk.streams.follow(["A"])
+        await every(exchange.clock, 10, 1.0, lambda number: exchange.say(f"diff A {number} {number + 20}"))
+        assert desk.streams.open == 2
+
+
 async def test_a_real_server_that_carries_1024_streams_a_connection_grants_all_of_six_hundred_symbols():
     refused = 0
 

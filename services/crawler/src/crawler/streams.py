@@ -187,7 +187,7 @@ class Streams:
         """See `Owner.receive_end`."""
         group = self._group_with(link)
         group.links.remove(link)
-        if link.carries and not any(other.carries for other in group.links):
+        if link.carries and group.symbols and not any(other.carries for other in group.links):
             group.lose(self._clock.monotonic())
             self._intake.forget(group.symbols)
             try:
