@@ -108,6 +108,12 @@ class Habits:
     """How late what it sends leaves it, while REST shows the moment."""
     streams: int = 1024
     has_tickers: bool = True
+    unlisted: set[str] = field(default_factory=set)
+    """Symbols that are missing on the list, and do not move."""
+    moves_in: int = 1
+    """Of so many windows each market moves in one, not all in the same."""
+    weight: int = 6000
+    """What REST requests may weigh in a minute; what is more is answered 429."""
     deep_changes: int = 0
     """Levels far from the top that change in each window."""
 
@@ -130,6 +136,12 @@ class HostileExchange:
         self.connections = 0
         self.snapshots: list[str] = []
         """The symbols of which a snapshot was asked for, answered or not."""
+        self.limits: list[int] = []
+        """How many levels were asked for each time."""
+        self.breaches = 0
+        """Requests beyond the weight."""
+        self._used: deque[tuple[float, int]] = deque()
+        self._windows = 0
         self._wall = wall
         self._monotonic = monotonic
         self._open: dict[web.WebSocketResponse, tuple[set[str], float]] = {}
@@ -144,6 +156,7 @@ class HostileExchange:
             [
                 web.get("/api/v3/exchangeInfo", self._list),
                 web.get("/api/v3/depth", self._depth),
+                web.get("/api/v3/ticker/24hr", self._turnovers),
                 web.get("/stream", self._serve),
             ]
         )
@@ -162,10 +175,12 @@ class HostileExchange:
     async def live(self, windows: int = 1) -> int:
         """Let so many windows happen at once, send what is due, and return the number of frames sent."""
         for _ in range(windows):
+            self._windows += 1
             frames = [
                 (symbol, frame)
-                for symbol, market in self.markets.items()
-                if symbol not in self.quiet
+                for number, (symbol, market) in enumerate(self.markets.items())
+                if (number + self._windows) % self.habits.moves_in == 0
+                if symbol not in self.quiet and symbol not in self.habits.unlisted
                 for frame in market.window(self._wall(), self.habits.deep_changes)
                 if self.habits.has_tickers or b"@bookTicker" not in frame
             ]
@@ -205,14 +220,33 @@ class HostileExchange:
                 await socket.close(code=1001)
 
     async def _list(self, _request: web.Request) -> web.Response:
+        self._charge(20)
         if self.habits.is_rest_away:
             raise web.HTTPBadGateway
-        return _json({"rateLimits": [], "symbols": [{"symbol": name, "status": "TRADING"} for name in self.markets]})
+        listed = [{"symbol": name, "status": "TRADING"} for name in self.markets if name not in self.habits.unlisted]
+        return _json({"rateLimits": [], "symbols": listed})
+
+    async def _turnovers(self, _request: web.Request) -> web.Response:
+        """The later in the list, the more is traded."""
+        self._charge(80)
+        return _json([{"symbol": name, "quoteVolume": f"{place}.5"} for place, name in enumerate(self.markets)])
+
+    def _charge(self, weight: int) -> None:
+        """Raise `HTTPTooManyRequests` for what is beyond the weight of the last minute."""
+        now = self._monotonic()
+        while self._used and self._used[0][0] <= now - 60:
+            self._used.popleft()
+        self._used.append((now, weight))
+        if sum(used for _, used in self._used) > self.habits.weight:
+            self.breaches += 1
+            raise web.HTTPTooManyRequests
 
     async def _depth(self, request: web.Request) -> web.Response:
         symbol, limit = request.query["symbol"], int(request.query["limit"])
+        self._charge(next(weight for most, weight in ((100, 5), (500, 25), (1000, 50), (5000, 250)) if limit <= most))
         if limit > 5:
             self.snapshots.append(symbol)
+            self.limits.append(limit)
         if self.habits.is_rest_away or symbol in self.habits.failing:
             raise web.HTTPBadGateway
         return _json(self.markets[symbol].snapshot(limit))

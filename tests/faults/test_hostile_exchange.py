@@ -12,6 +12,7 @@ from random import Random
 
 from crawler.app import Crawler
 from crawler.proxy import Proxy
+from crawler.selection import Shard
 from crawler.settings import CrawlerSettings
 from fairprice import topology
 from fairprice.broker.memory import MemoryBroker
@@ -91,13 +92,14 @@ class Trial:
 
 
 @asynccontextmanager
-async def trial(symbols, *, quiet=(), proxy=lambda _address: None, **settings):
+async def trial(symbols, *, follow=None, quiet=(), unlisted=(), proxy=lambda _address: None, **settings):
     clock = ManualClock()
     exchange = HostileExchange(symbols, wall=clock.wall, monotonic=clock.monotonic, quiet=quiet)
+    exchange.habits.unlisted = set(unlisted)
     async with exchange:
         broker = MemoryBroker(exchanges=(topology.Exchange(topology.BOOKS, (topology.BOOKS_STORER,)),))
         options = {
-            "symbols": tuple(symbols), "exchange_rest_url": exchange.rest_url, "snapshot_levels": 100,
+            "symbols": follow or tuple(symbols), "exchange_rest_url": exchange.rest_url, "snapshot_levels": 100,
             "exchange_stream_url": exchange.stream_url, "state_dir": None,
         } | settings  # fmt: skip
         crawler = Crawler(CrawlerSettings(**options), broker, name="one", random=Random(1), clock=clock, proxy=proxy)
@@ -301,3 +303,47 @@ async def test_a_proxy_hangs_and_works_later():
 def resident_bytes():
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize()
+
+
+async def test_of_many_symbols_all_begin_shallow_the_most_traded_first_and_deep_snapshots_follow_within_the_weight():
+    symbols = [f"S{number}USDT" for number in range(150)]
+    async with trial(symbols, snapshot_levels=1000) as it:
+        shallow = await it.until(it.is_current)
+        assert it.exchange.limits[:150] == [100] * 150
+        places = [symbols.index(symbol) for symbol in it.exchange.snapshots[:150]]
+        assert sum(places[:50]) > 2 * sum(places[-50:]), "of this exchange the last on the list are traded most"
+        it.exchange.habits.moves_in = 10
+        deep = await it.until(lambda: it.exchange.limits.count(1000) >= 150, window=1.0)
+        assert it.exchange.breaches == 0
+        print(f"150 symbols: all in sync after {shallow:.1f} s, with 1,000 levels after {deep:.0f} s more")
+        assert not it.gaps
+
+
+async def test_symbols_that_come_and_go_while_running_touch_no_other_one():
+    async with trial(["AAAUSDT", "BBBUSDT", "CCCUSDT"], unlisted=["CCCUSDT"], follow=("*USDT", "!B*")) as it:
+        await it.until(lambda: it.is_current(["AAAUSDT"]))
+        assert it.covered.keys() == {"AAAUSDT"}
+        it.exchange.habits.unlisted = set()
+        await it.until(lambda: it.is_current(["AAAUSDT", "CCCUSDT"]), window=1.0)
+        assert (it.exchange.connections, it.gaps) == (2, [])
+        it.exchange.habits.unlisted = {"AAAUSDT"}
+        await it.until(lambda: it.statuses["AAAUSDT"].exchange_status == "UNLISTED", window=1.0)
+        await it.until(lambda: not it.samples("crawler_books_total")[1:], window=1.0)
+        assert [symbol for symbol, _ in it.samples("crawler_books_total")] == ["CCCUSDT"]
+        assert it.is_current(["CCCUSDT"])
+        it.exchange.habits.unlisted = set()
+        await it.until(lambda: len(it.samples("crawler_books_total")) == 2 and it.is_current(["AAAUSDT"]), window=1.0)
+        assert it.exchange.connections == 2
+        [gap] = it.gaps
+        assert (gap.symbol, gap.reason) == ("AAAUSDT", "restart"), "it was traded again before the list was read"
+
+
+async def test_shares_of_one_address_follow_each_symbol_once():
+    symbols = [f"S{number}USDT" for number in range(9)]
+    followed = []
+    for number in (1, 2, 3):
+        async with trial(symbols, follow=("*",), shard=f"{number}/3") as it:
+            share = [symbol for symbol in symbols if Shard(number, 3).owns(symbol)]
+            await it.until(lambda it=it, share=share: it.is_current(share))
+            followed += it.covered
+    assert sorted(followed) == symbols

@@ -195,18 +195,19 @@ class Crawler:
         share = self._settings.address_share
         rest = self._rest = self._venue.rest(http, self._rest_url, clock=self._clock, share=share)
         self._change_feeds(await self._begin(rest))
+        rank = await self._rank(rest)
         self._snapshots = SnapshotQueue(
             rest,
             self._settings.snapshot_levels,
             self._on_snapshot,
             clock=self._clock,
             random=self._random,
-            rank=await self._rank(rest),
+            rank=rank,
         )
         self._streams = Streams(
             self._venue,
             self._stream_url,
-            self._board.followed,
+            rank or self._board.followed,
             sink=self._on_event,
             pause=self._outbox,
             clock=self._clock,
