@@ -48,3 +48,12 @@ def test_a_limit_may_change_on_the_way():
     assert allowance.delay(10, 0.0) == 0.0
     allowance.limit = 20
     assert allowance.delay(10, 1.0) == pytest.approx(0.0)
+
+
+def test_a_use_that_expires_just_now_by_rounding_lets_nothing_more_go_than_there_is_room_for():
+    """0.3 is later than 60.3 - 60 and yet 0.3 + 60 - 60.3 is nothing: as floats go."""
+    allowance = Allowance(100, margin=1.0, window=60.0)
+    allowance.take(50, 0.3)
+    allowance.take(50, 0.5)
+    assert allowance.delay(50, 60.3) == 0
+    assert allowance.delay(50, 60.3) > 0

@@ -35,7 +35,7 @@ class Allowance:
 
         What is more than the whole allowance goes alone.
         """
-        while self._used and self._used[0][0] <= now - self._window:
+        while self._used and self._used[0][0] + self._window <= now:  # as below, or a rounded 0 would let all go
             self._used.popleft()
         if self._used and sum(used for _, used in self._used) + amount > self.allowed:
             return self._used[0][0] + self._window - now
