@@ -170,6 +170,7 @@ def test_a_recording_without_a_usable_snapshot_is_told_apart_from_success(
         ((), {"FAIRPRICE_VENUE": "kraken"}, "FAIRPRICE_VENUE: write one of binance, binance-usdm"),
         ((), {"FAIRPRICE_BOOK_LEVELS": "0"}, "FAIRPRICE_BOOK_LEVELS"),
         ((), {"FAIRPRICE_SYMBOLS": "BTC USDT"}, "FAIRPRICE_SYMBOLS"),
+        ((), {"FAIRPRICE_SYMBOLS": "*USDT"}, "FAIRPRICE_SYMBOLS: *USDT chooses among what an exchange lists (--live)"),
         (("--capture", "nowhere.gz"), {}, "nowhere.gz: cannot be read: No such file"),
         (("--database", "/proc"), {}, "cannot store in /proc"),
     ],

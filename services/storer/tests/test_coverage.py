@@ -24,11 +24,11 @@ async def covered(tmp_path):
     """Stores points, and tells how far they cover each symbol."""
     path = tmp_path / "x.db"
 
-    async def covered(*points, symbols=("BTCUSDT",), venue="binance"):
+    async def covered(*points, venue="binance"):
         store = await open_sqlite(path)
         await store.write(points)
         await store.close()
-        return covered_until(path, venue, symbols)
+        return covered_until(path, venue)
 
     return covered
 
@@ -64,9 +64,7 @@ async def test_only_the_newest_rows_are_looked_at(covered):
 
 async def test_each_symbol_and_venue_for_itself(covered):
     points = price(1, 5, 10), price(7, 7, 10, "ETHUSDT"), price(9, 9, 20, venue="binance-usdm")
-    assert await covered(*points, symbols=("BTCUSDT", "ETHUSDT", "NEWUSDT")) == {
-        "BTCUSDT": (5, 10), "ETHUSDT": (7, 10),
-    }  # fmt: skip
+    assert await covered(*points) == {"BTCUSDT": (5, 10), "ETHUSDT": (7, 10)}
     assert await covered(venue="binance-usdm") == {"BTCUSDT": (9, 20)}
 
 

@@ -89,7 +89,7 @@ async def _confirmed(settings: Settings, options: Options) -> dict[str, Confirme
     """Return where the rows of an earlier run end; the broker's word is none here, since it ends with the process."""
     if not options.live:
         return {}
-    covered = await asyncio.to_thread(covered_until, options.database, settings.crawler.venue, settings.crawler.symbols)
+    covered = await asyncio.to_thread(covered_until, options.database, settings.crawler.venue)
     return {symbol: Confirmed(*last) for symbol, last in covered.items()}
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converter.settings import ConverterSettings
+from crawler.selection import is_pattern
 from crawler.settings import CrawlerSettings
 from fairprice.errors import SettingsError
 from fairprice.runtime import version
@@ -98,6 +99,11 @@ def load(environ: Mapping[str, str], options: Options, recorded: Recorded | None
     )
     if recorded:
         _check(environ, settings, recorded)
+    if not options.live and (patterns := list(filter(is_pattern, settings.crawler.symbols))):
+        raise SettingsError(
+            f"FAIRPRICE_SYMBOLS: {', '.join(patterns)} chooses among what an exchange lists (--live); "
+            "name each symbol of a made-up market or a recording"
+        )
     return settings
 
 

@@ -1,7 +1,7 @@
 """How far the rows of a SQLite database tell everything, so that whoever stored them knows where to go on."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -17,8 +17,8 @@ _COVERED = """
 """
 
 
-def covered_until(path: Path, venue: str, symbols: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Return of each symbol that has prices the last id behind which no row is missing, and its event time.
+def covered_until(path: Path, venue: str) -> dict[str, tuple[int, int]]:
+    """Return of each symbol of a venue that has prices the last id behind which no row is missing, and its event time.
 
     A price or a gap covers its ids. Waits for the disk.
     """
@@ -31,9 +31,17 @@ def covered_until(path: Path, venue: str, symbols: Iterable[str]) -> dict[str, t
             symbol: _last_joined(
                 connection.execute(query, {"venue": venue, "symbol": symbol, "since": newest - LOOKED_AT})
             )
-            for symbol in symbols
+            for symbol in _symbols(connection, venue)
             if (newest := _newest(connection, venue, symbol)) is not None
         }
+
+
+def _symbols(connection: sqlite3.Connection, venue: str) -> Iterator[str]:
+    """Yield the symbols that have prices; each costs one look at the key, however many rows there are."""
+    query = "SELECT min(symbol) FROM fair_price WHERE venue = ? AND symbol > ?"
+    symbol: str | None = ""
+    while (symbol := connection.execute(query, (venue, symbol)).fetchone()[0]) is not None:
+        yield symbol
 
 
 def _newest(connection: sqlite3.Connection, venue: str, symbol: str) -> int | None:
