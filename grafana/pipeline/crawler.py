@@ -33,7 +33,7 @@ def panels() -> Placed:
     return (
         placed(_audits(), 8, 8), placed(_unaudited(), 8, 8), placed(_skew(), 8, 8),
         placed(_diffs(), 8, 8), placed(_snapshots(), 8, 8), placed(_connections(), 8, 8),
-        placed(_frames(), 8, 8), placed(_missing(), 8, 8), placed(_weight(), 8, 8),
+        placed(_frames(), 6, 8), placed(_missing(), 6, 8), placed(_weight(), 6, 8), placed(_symbols(), 6, 8),
     )  # fmt: skip
 
 
@@ -110,6 +110,18 @@ def _connections() -> TimeSeries:
         " while a connection is replaced.",
         "none",
         promql(f"sum by (venue) ({chosen('crawler_connections')})", "{{venue}}"),
+        calcs=["lastNotNull"],
+    ).min(0)
+
+
+def _symbols() -> TimeSeries:
+    return lines(
+        "Symbols followed",
+        "All that FAIRPRICE_SYMBOLS chooses and the exchange lists, over all crawlers. Those that it lists later are"
+        " followed within five minutes, those that it takes off its list are let go.",
+        "none",
+        promql(f"sum by (venue) ({chosen('crawler_symbols')})", "{{venue}}"),
+        promql(each_minute("change", "crawler_symbol_changes"), "{{change}}"),
         calcs=["lastNotNull"],
     ).min(0)
 
