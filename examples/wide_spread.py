@@ -37,6 +37,7 @@ async def follow(limit: float, stop: asyncio.Event) -> int:
     logging.configure(settings.log_level, settings.log_format, "wide-spread")
     back_off = partial(delays, Random())  # noqa: S311  jitter
     async with connected("wide-spread", settings, exchanges=TOPOLOGY) as broker:
+        log.info("reading", queue=QUEUE, from_bps=limit)
         subscribe = partial(broker.subscribe, QUEUE, 20)
         await consume(subscribe, partial(tell, limit), back_off, stop, SystemClock(), queue=QUEUE)
     return lifecycle.EXIT_OK
