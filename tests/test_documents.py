@@ -20,7 +20,9 @@ FIELDS = {PREFIX + name.upper(): (model, name) for model in SETTINGS for name in
 
 
 def documented() -> dict[str, tuple[str, str]]:
-    rows = re.findall(r"^\| `(FAIRPRICE_\w+)` \| (?:`([^`]+)` )?\| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(FAIRPRICE_\w+)` \| (?:`([^`]+)` )?\| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
     return {name: (default, meaning) for name, default, meaning in rows}
 
 
