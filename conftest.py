@@ -6,7 +6,13 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
-from recordings import Recording, parameters
+
+pytest.register_assert_rewrite(
+    "broker_contract", "broker_steps", "brokers", "compose_stack", "databases", "exchange_data", "influx_server",
+    "ledger", "pipeline", "processes", "proxies", "store_contract", "venue_contract", "waiting",
+)  # fmt: skip  # here, since a conftest beside them may come when another has imported them
+
+from recordings import Recording, parameters  # noqa: E402
 
 NO_SKIPS = "FAIRPRICE_TEST_NO_SKIPS"
 """Set in CI: whatever a test needs is there, so one that skips is broken."""

@@ -1,15 +1,9 @@
-"""Lets the test modules of this folder share others, and gives them each RabbitMQ that there is."""
+"""Gives the tests of this folder each RabbitMQ that there is."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-pytest.register_assert_rewrite("broker_contract", "broker_steps")
-
-from rabbitmq_nodes import SERVERS, Given, Node, reached  # noqa: E402
+from rabbitmq_nodes import SERVERS, Given, Node, reached
 
 
 @pytest.fixture(scope="session", params=SERVERS, ids=str)

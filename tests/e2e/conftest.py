@@ -1,22 +1,15 @@
-"""Lets these tests share modules, and gives them real servers: private ones where the programs are on PATH."""
+"""Gives these tests real servers: private ones where the programs are on PATH."""
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-sys.path += [str(HERE), str(HERE.parent), str(ROOT / "shared" / "tests"), str(ROOT / "services" / "storer" / "tests")]
-pytest.register_assert_rewrite("brokers", "databases", "ledger", "pipeline", "processes", "waiting")
-
-from brokers import Broker, PrivateBroker, given_broker, is_rabbitmq_on_path  # noqa: E402
-from databases import PrivateDatabase, given_database, is_influxd_on_path  # noqa: E402
-from influx_server import Server  # noqa: E402
-from pipeline import Pipeline  # noqa: E402
-from rabbitmq_nodes import PROGRAMS as RABBITMQ_PROGRAMS  # noqa: E402
-from rabbitmq_nodes import Nothing, Programs  # noqa: E402
+from brokers import Broker, PrivateBroker, given_broker, is_rabbitmq_on_path
+from databases import PrivateDatabase, given_database, is_influxd_on_path
+from influx_server import Server
+from pipeline import Pipeline
+from rabbitmq_nodes import PROGRAMS as RABBITMQ_PROGRAMS
+from rabbitmq_nodes import Nothing, Programs
 
 PROGRAMS = "private servers, which it stops and kills: put rabbitmq-server and influxd on PATH"
 ADDRESSES = (

@@ -1,10 +1,8 @@
 """A gateway on a free port over an embedded broker, with a clock that stands still unless told."""
 
 import asyncio
-import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 
 import aiohttp
@@ -21,10 +19,6 @@ from fairprice.topology import Exchange
 from gateway.app import run
 from gateway.settings import GatewaySettings
 from gateway.stream import BEAT
-
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parents[2] / "shared" / "tests")]  # what the test modules of this folder share
-pytest.register_assert_rewrite("proxies")
 
 START = 1_723_075_200_000_000
 """Event time of a recording of 2024, far from any clock."""

@@ -1,16 +1,10 @@
-"""Lets the test modules of this folder import what they share, and gives them an InfluxDB where there is one."""
+"""Gives the tests of this folder an InfluxDB where there is one."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parents[2] / "shared" / "tests")]
-pytest.register_assert_rewrite("influx_server", "exchange_data", "store_contract")
-
-from influx_server import ABSENT, UNKILLABLE, Org, PrivateServer, Server, named_server, new_org, programs  # noqa: E402
+from influx_server import ABSENT, UNKILLABLE, Org, PrivateServer, Server, named_server, new_org, programs
 
 
 @pytest.fixture(scope="session", params=programs() or [None], ids=lambda program: Path(program or "given").name)
