@@ -10,11 +10,14 @@ PYTEST := $(BIN)/python -m pytest -q
 SERVERS := (rabbitmq or influxdb)
 LOCAL := not rabbitmq and not influxdb and not compose
 
+# Hundreds of processes are started by the tests: none has to compile its modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 COMPOSE := docker compose
 PROJECTS := $(COMPOSE) ls --quiet --filter name='^fairprice(-simulated)?$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo live services docker up up-simulated down passwords test test-fast test-servers test-containers recordings smoke check format bench bench-peers images dist version notes lock clean
+.PHONY: help install install-dev demo live services docker up up-simulated down passwords test test-fast test-rounds test-servers test-containers recordings smoke check format bench bench-peers images dist version notes lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,10 +58,13 @@ passwords: docker ## where to log in to the containers, as whom and with what
 		$(COMPOSE) --project-name $$project run --rm passwords
 
 test: install-dev ## every test that needs no server, on all cores
-	@$(PYTEST) -n auto --dist worksteal -m '$(LOCAL)'
+	@$(PYTEST) -n auto --dist worksteal -m '$(LOCAL) and not rounds'
+
+test-rounds: install-dev ## the same on more input: more seeds, variants and examples
+	@$(PYTEST) -n auto --dist worksteal -m '$(LOCAL) and (rounds or hypothesis)' --hypothesis-profile many
 
 test-fast: install-dev ## of these the pure ones and those in one process
-	@$(PYTEST) -n auto --dist worksteal -m '$(LOCAL) and not slow'
+	@$(PYTEST) -n auto --dist worksteal -m '$(LOCAL) and not rounds and not slow'
 
 test-servers: install-dev ## the tests on real servers, on PATH, by address or in containers (CONTRIBUTING.md)
 	@$(BIN)/python -m tests.servers $(PYTEST) -m '$(SERVERS) and not compose'
@@ -80,6 +86,7 @@ check: install-dev ## what CI runs: format, lint, types, import contracts, all t
 	@$(BIN)/mypy examples/*.py
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory test-rounds
 	@$(MAKE) --no-print-directory test-servers
 	@test -z "$$FAIRPRICE_TEST_COMPOSE" || $(MAKE) --no-print-directory test-containers
 

@@ -6,6 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 pytest.register_assert_rewrite(
     "broker_contract", "broker_steps", "brokers", "compose_stack", "databases", "exchange_data", "influx_server",
@@ -13,6 +14,10 @@ pytest.register_assert_rewrite(
 )  # fmt: skip  # here, since a conftest beside them may come when another has imported them
 
 from recordings import Recording, parameters  # noqa: E402
+
+settings.register_profile("few", max_examples=20, deadline=None)
+settings.register_profile("many", max_examples=300, deadline=None)  # make check
+settings.load_profile("few")
 
 NO_SKIPS = "FAIRPRICE_TEST_NO_SKIPS"
 """Set in CI: whatever a test needs is there, so one that skips is broken."""

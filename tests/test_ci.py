@@ -45,7 +45,7 @@ def test_the_full_job_checks_what_a_developer_checks():
     assert "make check" in commands("ci.yml:full")
 
 
-@pytest.mark.parametrize("target", ["test", "test-servers"])
+@pytest.mark.parametrize("target", ["test", "test-rounds", "test-servers"])
 def test_a_check_runs_every_kind_of_test(target):
     assert re.search(rf"\$\(MAKE\) --no-print-directory {target}$", recipe("check"), re.MULTILINE)
 

@@ -72,4 +72,4 @@ def _marks(recording: Recording) -> list[pytest.MarkDecorator]:
     if not recording.is_real:
         return []
     reason = f"no real recordings in {real_folder()}: make recordings"
-    return [pytest.mark.recording, pytest.mark.skipif(not recording.path.is_file(), reason=reason)]
+    return [pytest.mark.recording, pytest.mark.slow, pytest.mark.skipif(not recording.path.is_file(), reason=reason)]

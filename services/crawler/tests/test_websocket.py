@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 import pytest
 import uvloop
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from websockets.asyncio.server import serve
 from websockets.frames import Frame, Opcode
@@ -340,7 +340,6 @@ PIECES = st.lists(
 
 
 @given(pieces=PIECES, cuts=st.lists(st.integers(1, 2000), min_size=1, max_size=9), pauses=st.sets(st.integers(1, 20)))
-@settings(max_examples=300, deadline=None)
 def test_frames_are_the_same_however_they_are_cut_and_mixed(pieces, cuts, pauses):
     """What is cut out here and what the library reads come in one order, whole, whatever a read of the socket holds."""
 

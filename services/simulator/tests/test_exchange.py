@@ -19,7 +19,7 @@ def of(frames, stream):
 
 
 @given(seed=st.integers(0, 10**9), symbol=st.sampled_from(["BTCUSDT", "SOLUSDT", "币安人生USDT"]))
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 def test_diffs_replayed_on_a_snapshot_give_the_true_book_at_each_id(seed, symbol, naive_book):
     exchange = Exchange((symbol,), seed, knobs=Knobs(snapshot_lags_ms=(250,)))
     frames = exchange.frames(START_US + SECOND)

@@ -20,7 +20,7 @@ def lived(symbol="BTCUSDT", seed=1, steps=300):
 
 
 @given(seed=st.integers(0, 2**63), symbol=st.sampled_from(SYMBOLS))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_the_book_is_never_crossed_and_stays_sorted_positive_and_on_its_grid(seed, symbol):
     market = Market(instrument_of(symbol), seed, START)
     last = market.last_id
@@ -36,7 +36,7 @@ def test_the_book_is_never_crossed_and_stays_sorted_positive_and_on_its_grid(see
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_no_atomic_change_ever_crosses_the_book(seed):
     market = lived(seed=seed, steps=0)
     before = market.last_id

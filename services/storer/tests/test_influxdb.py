@@ -88,9 +88,7 @@ DECIMALS = st.from_regex(r"[0-9]{1,40}(\.[0-9]{1,40})?", fullmatch=True)
 BATCHES = st.lists(st.tuples(TAGS, FLOATS, st.integers(-(2**63), 2**63 - 1), TEXTS, DECIMALS), min_size=60, max_size=60)
 
 
-@settings(
-    max_examples=4, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), derandomize=True
-)
+@settings(max_examples=4, phases=[Phase.generate], suppress_health_check=list(HealthCheck), derandomize=True)
 @given(batch=BATCHES)
 async def test_strange_values_come_back_as_they_were(org, batch):
     written = [

@@ -588,7 +588,7 @@ async def stored(path, messages: list[tuple[str, Message]], replicas: int) -> di
         }
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.permutations(range(len(EVENTS))), st.lists(st.integers(0, len(EVENTS) - 1), max_size=10), st.integers(1, 3))
 def test_shuffled_and_repeated_messages_and_replicas_make_the_same_rows(tmp_path_factory, order, again, replicas):
     def sent(numbers: Sequence[int]) -> list[tuple[str, Message]]:

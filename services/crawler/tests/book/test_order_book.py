@@ -5,7 +5,7 @@ from functools import lru_cache
 from random import Random
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crawler.book.order_book import WINDOW_SHARE, BookSide, OrderBook
@@ -78,7 +78,6 @@ def changes(random, book, side, *, span, decimals, middle, spellings):
     return rows
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     depth=st.sampled_from((0, 1, 10, 60, 300, 1500, 5000)),
@@ -106,7 +105,6 @@ def test_the_best_levels_are_those_of_a_naive_book(*, seed, depth, levels, decim
     assert (len(book.bids), len(book.asks)) == (len(naive.bids), len(naive.asks))
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     rows=st.lists(
         st.tuples(st.integers(1, 1200), st.sampled_from(SPELLINGS), st.sampled_from((*ZEROS, "1", "2.50"))), max_size=60

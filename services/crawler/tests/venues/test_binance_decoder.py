@@ -6,7 +6,7 @@ from random import Random
 
 import orjson
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
@@ -193,7 +193,6 @@ def levels_of(random, count):
     return [[f"{random.randrange(10**6)}.{random.randrange(10**8):08d}" for _ in range(2)] for _ in range(count)]
 
 
-@settings(max_examples=500, deadline=None)
 @given(seed=st.integers(0, 2**32), text=texts)
 def test_no_invalid_string_slips_through(seed, text):
     assume(not PLAIN.fullmatch(text))
@@ -205,7 +204,6 @@ def test_no_invalid_string_slips_through(seed, text):
         decoder.decode(diff_frame(b=sides[0], a=sides[1]))
 
 
-@settings(max_examples=500, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_no_two_faults_that_make_up_for_each_other_slip_through(seed):
     """What one string has too little another has too much: a point, a digit, or a level a whole string."""
@@ -378,7 +376,6 @@ def test_a_glance_at_the_first_diff_of_a_stream_tells_nothing():
     assert new_decoder().peek(diff_frame()) is None
 
 
-@settings(max_examples=300, deadline=None)
 @given(frame=st.one_of(st.binary(max_size=80), st.sampled_from([diff_frame(), TICKER]).flatmap(
     lambda frame: st.tuples(st.integers(0, len(frame)), st.integers(0, 20), st.binary(max_size=30)).map(
         lambda cut: frame[:cut[0]] + cut[2] + frame[cut[0] + cut[1]:]))))  # fmt: skip
@@ -403,7 +400,6 @@ def test_a_glance_leaves_an_odd_id_to_decoding(decoder, digits):
         assert decoder.peek(b'{"stream":"ethusdt@bookTicker","data":{"u":' + (digits + end).encode()) is None
 
 
-@settings(max_examples=100, deadline=None)
 @given(order=st.permutations(list(DIFF)), swapped=st.booleans(), extra=st.booleans())
 def test_keys_may_come_in_another_order(order, swapped, extra):
     decoder = new_decoder()
