@@ -65,6 +65,7 @@ def test_what_is_no_version_is_refused(copy, wrong):
     assert set(version.read(copy).values()) == {fairprice.__version__}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_tells_its_version(command):
     done = subprocess.run([sys.executable, "-m", command, "--version"], capture_output=True, text=True, check=True)

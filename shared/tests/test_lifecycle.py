@@ -18,6 +18,8 @@ from fairprice import __version__
 from fairprice.runtime import lifecycle
 from fairprice.runtime.lifecycle import drain
 
+pytestmark = pytest.mark.slow
+
 SERVICE = """
 import asyncio, sys
 from fairprice.errors import FatalError, SettingsError, StartupError

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SPEAKS = """
 import asyncio, logging, structlog
 from fairprice.runtime.logging import configure

@@ -71,6 +71,7 @@ every_board = pytest.mark.parametrize("name", BOARDS)
 every_panel = pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
 
 
+@pytest.mark.slow
 def test_the_committed_files_are_what_the_generator_writes():
     code = "import json; from grafana.build import files; print(json.dumps(files()))"
     command = [sys.executable, "-c", code]

@@ -63,6 +63,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 def test_what_another_process_holds_is_free_again_however_it_ends(claim, folder):
     arguments = [sys.executable, "-c", HOLDER, str(folder)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:

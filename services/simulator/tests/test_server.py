@@ -140,6 +140,7 @@ async def started(*options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_the_program_says_where_it_serves_and_ends_cleanly(http, number):
     program = await started("--port", "0", "--symbols", "btc/usdt, ETH-USDT", "--seed", "7")

@@ -113,12 +113,14 @@ async def test_a_refused_token_does_not_hide_what_the_server_is(core3):
             await store.ping()
 
 
+@pytest.mark.slow
 async def test_check_says_what_the_server_is(core3):
     code, output = await storer("check", core3.url, TOKEN)
     assert code == 1
     assert f"InfluxDB at {core3.url} {WHAT_IT_IS}" in output
 
 
+@pytest.mark.slow
 async def test_provision_says_what_the_server_is_in_one_line(core3):
     assert await storer("provision", core3.url, TOKEN) == (2, f"error: InfluxDB at {core3.url} {WHAT_IT_IS}\n")
     code, output = await storer("provision", core3.url, "wrong")
@@ -126,6 +128,7 @@ async def test_provision_says_what_the_server_is_in_one_line(core3):
     assert output.startswith(f"error: InfluxDB at {core3.url} refuses the token; {PERHAPS}")
 
 
+@pytest.mark.slow
 async def test_provision_refuses_an_influxdb_1_in_words():
     async def answer(_: web.Request) -> web.Response:
         return web.Response(status=204, headers={"X-Influxdb-Version": "1.12.4", "X-Influxdb-Build": "OSS"})
@@ -136,6 +139,7 @@ async def test_provision_refuses_an_influxdb_1_in_words():
         assert output.startswith(f"error: InfluxDB at {url} is InfluxDB 1 (version 1.12.4); Fairprice needs InfluxDB 2")
 
 
+@pytest.mark.slow
 async def test_provision_says_that_a_server_is_still_starting():
     async def answer(_: web.Request) -> web.Response:
         return web.json_response({"status": "starting"}, status=503, headers={"X-Influxdb-Version": "v2.10.0"})

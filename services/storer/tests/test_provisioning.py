@@ -297,10 +297,12 @@ def test_what_stands_in_the_way_is_told_in_one_line(org, tmp_path):
     assert text.startswith(f"error: cannot write {tmp_path / 'file' / 'token'}")
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_told_in_one_line():
     assert "cannot be reached" in problem(url="influxdb://127.0.0.1:1?org=market&bucket=ticks", token="x")
 
 
+@pytest.mark.slow
 def test_a_sqlite_file_needs_no_provisioning():
     assert problem(url="sqlite:///fairprice.db").startswith("error: FAIRPRICE_STORE_URL: provision is for InfluxDB")
 

@@ -359,6 +359,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_does_not_answer_does_not_keep_the_process_from_ending(path):
     subprocess.run([sys.executable, "-c", FROZEN, str(path)], check=True, timeout=30)
 
@@ -438,6 +439,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batches", [1, 40])
 def test_every_acknowledged_row_survives_kill_9(tmp_path, batches):
     path = tmp_path / "fairprice.db"

@@ -205,6 +205,7 @@ def rows_of(depth, best_last):
     return [[text(each, 2), "1.0"] for each in (reversed(ticks) if best_last else ticks)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("best_last", [True, False])
 def test_the_cost_of_removing_the_best_does_not_grow_with_depth(best_last):
     cost = {}
@@ -234,6 +235,7 @@ class CountedText(str):
         return super().__le__(other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("best_last", [True, False])
 def test_the_cost_of_a_change_near_the_top_hardly_grows_with_depth(best_last):
     """Fifty times as deep is a few more steps of a binary search."""
