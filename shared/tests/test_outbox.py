@@ -540,6 +540,7 @@ class RestartingBroker:
             self.update_ids[fields["symbol"]].append(fields["update_id"])
 
 
+@pytest.mark.slow
 async def test_a_restart_of_the_broker_of_30_s_costs_300_busy_symbols_no_gap_and_the_memory_stays_bounded():
     clock, symbols, ticks = ManualClock(), [f"COIN{number}USDT" for number in range(300)], 300
     broker = RestartingBroker(clock, away=30)

@@ -230,6 +230,7 @@ async def test_too_many_listeners_are_sent_away_with_a_reason(serving):
         assert "as many listeners as it takes" in problem["error"]
 
 
+@pytest.mark.slow
 async def test_a_listener_that_does_not_read_loses_old_frames_and_slows_nobody(gateway, make):
     wide = {f"impact_bid_{number}": float(number) for number in range(1, 400)}
     async with gateway.listen(max_msg_size=0) as slow, gateway.listen() as fast:

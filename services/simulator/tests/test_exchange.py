@@ -18,6 +18,7 @@ def of(frames, stream):
     return [frame for frame in frames if frame.stream == stream]
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10**9), symbol=st.sampled_from(["BTCUSDT", "SOLUSDT", "币安人生USDT"]))
 @settings(max_examples=3)
 def test_diffs_replayed_on_a_snapshot_give_the_true_book_at_each_id(seed, symbol, naive_book):
@@ -147,6 +148,7 @@ def test_snapshots_come_from_replicas_that_lag_differently():
     assert exchange.book_at("BTCUSDT", old).snapshot(100) != exchange.book_at("BTCUSDT", fresh).snapshot(100)
 
 
+@pytest.mark.slow
 def test_a_window_without_a_change_of_level_is_sent_empty_or_on_request_not_at_all():
     def events(*, send):
         exchange = Exchange(("DUSTUSDT",), seed=3, knobs=Knobs(send_unchanged_windows=send))

@@ -35,6 +35,7 @@ def test_the_book_is_never_crossed_and_stays_sorted_positive_and_on_its_grid(see
     assert all(type(key) is int and type(quantity) is int and quantity > 0 for key, quantity in market.levels.items())
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=10)
 def test_no_atomic_change_ever_crosses_the_book(seed):
@@ -138,6 +139,7 @@ def test_a_thin_symbol_is_silent_for_long_and_a_halted_one_for_ever():
     assert halted.last_id == first
 
 
+@pytest.mark.slow
 def test_the_past_is_kept_for_ten_minutes_and_no_longer():
     market = lived("BNBUSDT", steps=HISTORY_STEPS + HISTORY_STEPS // 3)
     ten_minutes_ago = market.id_at(market.now_us - 600_000_000)

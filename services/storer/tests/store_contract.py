@@ -177,6 +177,7 @@ class StoreContract:
         found = [row async for row in kept.store.rows("fair_price", ["update_id"], "binance", strange, 0, END)]
         assert found == [(START + 5000, 5)]
 
+    @pytest.mark.slow
     async def test_more_rows_than_a_page_come_each_once(self, kept: Kept):
         await kept.store.write(points(*range(41_000)))
         assert await read(kept, "fair_price", ["update_id"]) == [(START + n * 1000, n) for n in range(41_000)]

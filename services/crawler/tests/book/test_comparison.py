@@ -60,6 +60,7 @@ def test_now_and_then_a_snapshot_is_asked_for_only_to_compare():
     assert feed.sync.levels == {"match": 2 * DEPTH, "mismatch": 0}
 
 
+@pytest.mark.slow
 def test_symbols_take_turns():
     def first_of(symbol):
         feed = Feed("binance", symbol, "one", levels=PUBLISHED, compare_seconds=600.0)
