@@ -5,9 +5,9 @@ The oracles are independent of the product: a naive rebuild with `Fraction`s, an
 
 import gzip
 import json
-from decimal import Decimal
+from bisect import bisect_left, insort
 from fractions import Fraction
-from heapq import nlargest, nsmallest
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -15,6 +15,9 @@ import pytest
 LEVELS = 20
 DEPTH_BPS = {"0_1": Fraction("0.1"), "0_5": Fraction("0.5"), "1": Fraction(1)}
 NOTIONALS = (10_000, 100_000)
+
+exact = cache(Fraction)
+"""Texts come again and again, and reading one takes longer than looking it up."""
 
 
 @pytest.fixture(scope="module")
@@ -35,25 +38,34 @@ def books(frames, snapshot):
     By event time in microseconds. Levels are price and quantity, best first.
     """
     sides = {
-        side: {Decimal(price): Fraction(quantity) for price, quantity in snapshot[name]}
+        side: {exact(price): exact(quantity) for price, quantity in snapshot[name]}
         for side, name in (("b", "bids"), ("a", "asks"))
     }
+    in_order = {side: sorted(levels) for side, levels in sides.items()}
     books = {}
     for diff in (frame["data"] for frame in frames if "@depth@" in frame.get("stream", "")):
         if diff["u"] <= snapshot["lastUpdateId"]:
             continue
         for side, levels in sides.items():
             for price, quantity in diff[side]:
-                levels[Decimal(price)] = Fraction(quantity)
-                if not levels[Decimal(price)]:
-                    del levels[Decimal(price)]
+                change(levels, in_order[side], exact(price), exact(quantity))
         first = diff["pu"] + 1 if "pu" in diff else diff["U"]
-        best = nlargest(LEVELS, sides["b"]), nsmallest(LEVELS, sides["a"])
+        best = in_order["b"][: -LEVELS - 1 : -1], in_order["a"][:LEVELS]
         bids, asks = (
-            [(Fraction(price), sides[side][price]) for price in prices] for side, prices in zip("ba", best, strict=True)
+            [(price, sides[side][price]) for price in prices] for side, prices in zip("ba", best, strict=True)
         )
         books[diff["E"] * 1000] = first, diff["u"], bids, asks
     return books
+
+
+def change(levels, prices, price, quantity):
+    """Give a level of a side this quantity; `prices` are those of all levels, in order."""
+    if quantity and price not in levels:
+        insort(prices, price)
+    if quantity:
+        levels[price] = quantity
+    elif levels.pop(price, None):
+        del prices[bisect_left(prices, price)]
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from defects import DEFECTS
 
+pytestmark = pytest.mark.rounds  # each is a session of tests of its own
+
 ROOT = Path(__file__).parents[2]
 
 
