@@ -5,10 +5,11 @@ import { createInterface } from "node:readline";
 import Ajv from "ajv/dist/2020.js";
 
 const ajv = new Ajv({ strict: true, strictRequired: false, allErrors: false });
-const checks = ["books.v1", "prices.v1"].map((type) =>
-  ajv.compile(JSON.parse(readFileSync(new URL(`${type}.json`, import.meta.url)))),
+const schemas = ["books.v1", "prices.v1"].map((type) =>
+  JSON.parse(readFileSync(new URL(`${type}.json`, import.meta.url))),
 );
-const known = new Set(["book", "gap", "status", "price"]);
+const checks = schemas.map((schema) => ajv.compile(schema));
+const known = new Set(schemas.flatMap((schema) => schema.oneOf.map((event) => event.$ref.split("/").at(-1))));
 const counts = { fitting: 0, unfit: 0, unknown: 0 };
 let number = 0;
 

@@ -22,7 +22,8 @@ from fairprice.runtime.clock import SystemClock
 from fairprice.topology import BOOKS, PRICES
 from simulator import Exchange, Fault, SimulatorServer
 
-SCHEMA = Path(__file__).parent.parent.parent / "docs" / "schema"
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "docs" / "schema"
 NODE = "FAIRPRICE_TEST_NODE"
 VENUES = ("binance", "binance-usdm")
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -100,7 +101,8 @@ def broken(line):
 
 @pytest.mark.may_skip
 def test_a_reader_in_javascript_takes_every_line_and_no_broken_one(heard, checked_by_node):
-    good = [line for _, _, line in heard]
+    samples = b"".join(path.read_bytes() for path in sorted((ROOT / "shared/tests/samples").iterdir()))
+    good = [*(line for _, _, line in heard), *samples.splitlines()]
     assert checked_by_node([*good, b'{"type":"trade"}']) == {"fitting": len(good), "unfit": 0, "unknown": 1}
     one_of_each = {kind: line for _, kind, line in heard}
     bad = [each for line in one_of_each.values() for each in broken(line)]
