@@ -75,3 +75,12 @@ def test_a_command_tells_its_version(command):
 def test_a_process_tells_its_version_to_prometheus():
     labels = f'python="{PYTHON}",service="crawler",version="{fairprice.__version__}"'
     assert f"fairprice_build_info{{{labels}}} 1.0" in generate_latest(process_registry("crawler")).decode()
+
+
+def test_a_version_that_the_changelog_does_not_know_is_told_in_a_line(copy):
+    assert version.main(["9.8.7"], copy) == 0
+    shutil.copytree(ROOT / "scripts", copy / "scripts")
+    (copy / "CHANGELOG.md").write_text("# Changelog\n")
+    command = [sys.executable, "-m", "scripts.version", "--notes"]
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: CHANGELOG.md says nothing of 9.8.7\n")
