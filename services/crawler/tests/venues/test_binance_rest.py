@@ -8,6 +8,7 @@ import orjson
 import pytest
 from aiohttp import web
 from clocks import ManualClock
+from waiting import soon
 
 from crawler.venues.binance.venue import Binance
 from crawler.venues.binance_usdm.venue import BinanceUsdm
@@ -195,16 +196,44 @@ async def test_the_weight_that_the_exchange_counts_is_told_and_kept_to():
 
 
 async def test_an_exchange_that_does_not_answer_is_given_up_in_time():
-    silence = asyncio.Event()
+    asked, silence, clock = asyncio.Event(), asyncio.Event(), ManualClock()
 
     class Silent(Exchange):
         async def answer(self, request):
+            asked.set()
             await silence.wait()
 
-    async with served(Silent(b"")) as rest:
-        rest._timeout = 0.05
-        with pytest.raises(ExchangeUnavailable, match="no answer within"):
-            await rest.snapshot("BTCUSDT", 100)
+    async with served(Silent(b""), clock=clock) as rest:
+        asking = asyncio.create_task(rest.snapshot("BTCUSDT", 100))
+        await soon(asked.wait())
+        await clock.advance(9.9)
+        assert not asking.done()
+        await clock.advance(0.1)
+        with pytest.raises(ExchangeUnavailable, match="no answer within 10 s"):
+            await asking
+        silence.set()
+
+
+async def test_a_body_that_does_not_end_is_given_up_in_time():
+    begun, silence, clock = asyncio.Event(), asyncio.Event(), ManualClock()
+
+    class Halting(Exchange):
+        async def answer(self, request):
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(depth()[:10])
+            begun.set()
+            await silence.wait()
+            return response
+
+    async with served(Halting(b""), clock=clock) as rest:
+        asking = asyncio.create_task(rest.symbols())
+        await soon(begun.wait())
+        await clock.advance(59.9)
+        assert not asking.done()
+        await clock.advance(0.1)
+        with pytest.raises(ExchangeUnavailable, match="no answer within 60 s"):
+            await asking
         silence.set()
 
 

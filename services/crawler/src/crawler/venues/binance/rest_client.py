@@ -14,13 +14,15 @@ from crawler.venues.binance.dialect import Dialect
 from crawler.venues.binance.weight import RequestWeight
 from crawler.venues.port import SymbolStatus
 from fairprice.errors import ExchangeUnavailable, FairpriceError, InvalidMarketData, NoSnapshotLeft, StartupError
-from fairprice.runtime.clock import Clock
+from fairprice.runtime.clock import Clock, timeout
 
 QUESTION_LEVELS = 5
 NO_SNAPSHOT_LEFT = -9001
 """What a played-back exchange answers when its recording holds no further snapshot of a symbol."""
 UNKNOWN_SYMBOL = -1121
 TRADING = "TRADING"
+UNTIMED = aiohttp.ClientTimeout(total=None)
+"""Of the library's own: the clock that is handed in has them."""
 LONGEST_BAN = 3 * 86_400.0
 """Seconds; no wait that the exchange asks for is longer."""
 
@@ -112,12 +114,10 @@ class BinanceRest:
     async def _get(self, path: str, parameters: Mapping[str, str], seconds: float, symbol: str | None = None) -> bytes:
         url = self._url + path
         try:
-            async with self._session.get(
-                url,
-                params=parameters,
-                timeout=aiohttp.ClientTimeout(total=seconds),
-                allow_redirects=False,
-            ) as response:
+            async with (
+                timeout(self._clock, seconds),
+                self._session.get(url, params=parameters, timeout=UNTIMED, allow_redirects=False) as response,
+            ):
                 body = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ExchangeUnavailable(f"{url}: {str(error) or f'no answer within {seconds:.0f} s'}") from error
