@@ -17,7 +17,7 @@ COMPOSE := docker compose
 PROJECTS := $(COMPOSE) ls --quiet --filter name='^fairprice(-simulated)?$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo live services docker up up-simulated down passwords test test-fast test-rounds test-servers test-containers recordings smoke check format bench bench-peers images dist version notes lock clean
+.PHONY: help install install-dev demo live services docker up up-simulated down passwords test test-fast test-rounds test-under-load test-servers test-containers recordings smoke check format bench bench-peers images dist version notes lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,6 +65,9 @@ test-rounds: install-dev ## the same on more input: more seeds, variants and exa
 
 test-fast: install-dev ## of these the pure ones and those in one process
 	@$(PYTEST) -n auto --dist worksteal -m '$(LOCAL) and not rounds and not slow'
+
+test-under-load: install-dev ## make test ten times beside eight busy processes, once on one core; ROUNDS=1 asks for fewer
+	@$(BIN)/python -m scripts.under_load --rounds $(or $(ROUNDS),10) -- $(PYTEST) -n 8 --dist worksteal -m '$(LOCAL) and not rounds'
 
 test-servers: install-dev ## the tests on real servers, on PATH, by address or in containers (CONTRIBUTING.md)
 	@$(BIN)/python -m tests.servers $(PYTEST) -m '$(SERVERS) and not compose'

@@ -9,6 +9,7 @@ in processes), names of what failed. The output of each run is kept in `var/unde
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: sum(range(100_000))"
+BUSY = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): sum(range(100_000))"
 """Uses one core until whoever started it is gone, however that one ended."""
 
 ONE_CORE = ("taskset", "-c", "0")
@@ -36,11 +37,12 @@ class Run:
 
 
 @contextmanager
-def busy(count: int) -> Iterator[None]:
+def busy(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Keep so many processes busy beside the block."""
-    processes = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(count)]
+    command = [sys.executable, "-c", BUSY, str(os.getpid())]
+    processes = [subprocess.Popen(command) for _ in range(count)]  # noqa: S603  our own program
     try:
-        yield
+        yield processes
     finally:
         for process in processes:
             process.kill()
@@ -55,7 +57,9 @@ def run(command: Sequence[str], report: Path) -> Run:
     began = time.monotonic()
     with report.with_suffix(".log").open("wb") as log:
         environ = os.environ | {"PYTEST_ADDOPTS": options}
-        code = subprocess.run(command, env=environ, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+        code = subprocess.run(  # noqa: S603  whoever gave the command runs it
+            command, env=environ, stdout=log, stderr=subprocess.STDOUT, check=False
+        ).returncode
     passed, names = results(report)
     if code and not names:
         names = [f"(exit code {code}: {report.with_suffix('.log')})"]
@@ -88,6 +92,7 @@ def main(arguments: Sequence[str], folder: Path = Path("var/under-load")) -> int
     parser.add_argument("--busy", type=int, default=8, help="busy processes beside them (8)")
     parser.add_argument("command", nargs="+", help="runs pytest, whatever selection of tests")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # ends what runs, too
     print(COLUMNS.format("run", "passed", "failed", "seconds", "load", "names of failures"), flush=True)
     failed = 0
     with busy(options.busy):

@@ -1,7 +1,7 @@
 """Waiting for what others do, in tests that look at them from outside.
 
-A test never waits for a duration. Where only real sockets, processes or threads can bring what it waits for, its
-patience is long, and counts in short waits: on a machine that is late, each lasts as much longer as the machine is late.
+A test never waits for a duration. Where real sockets, processes or threads bring what it waits for, its patience is
+long, and made of short waits: on a machine that is late, each lasts as much longer as the machine is late.
 """
 
 import asyncio

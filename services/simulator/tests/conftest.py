@@ -1,8 +1,13 @@
 import logging
+import sys
 from decimal import Decimal
+from pathlib import Path
 
 import orjson
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+pytest.register_assert_rewrite("driven")
 
 
 class NaiveBook:

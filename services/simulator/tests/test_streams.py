@@ -2,67 +2,36 @@
 
 import asyncio
 import socket
+import time
 from itertools import pairwise
 
 import aiohttp
 import orjson
 import pytest
 import websockets
+from driven import DrivenServer, connect
+from waiting import patience
 
 from simulator import START_US, Disconnect, Exchange, Fault, Knobs, SimulatorServer
+from simulator.clock import ScaledClock
 
 DEPTH = "btcusdt@depth@100ms"
-PATIENCE_S = 5
 
 
 @pytest.fixture
 async def serve():
-    """Starts servers over fresh markets; all are stopped at the end."""
+    """Starts servers over fresh markets, whose time passes as the test lets it; all are stopped at the end."""
     servers = []
 
-    async def start(*symbols, **knobs):
+    async def start(*symbols, tick=0.05, **knobs):
         chosen = Knobs(**{"ack_order": "before", **knobs})
-        server = SimulatorServer(Exchange(symbols or ("BTCUSDT", "ETHUSDT"), knobs=chosen))
+        server = DrivenServer(Exchange(symbols or ("BTCUSDT", "ETHUSDT"), knobs=chosen), tick=tick)
         servers.append(server)
         return await server.__aenter__()
 
     yield start
     for server in servers:
         await server.__aexit__(None, None, None)
-
-
-def connect(server, path, **options):
-    return websockets.connect(
-        server.stream_url + path, **{"max_size": None, "max_queue": None, "close_timeout": 1, **options}
-    )
-
-
-async def receive(client, count=1):
-    async with asyncio.timeout(PATIENCE_S):
-        return [orjson.loads(await client.recv()) for _ in range(count)]
-
-
-async def until(client, wanted):
-    """Receives until a message is as wanted, and returns it."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not wanted(message := orjson.loads(await client.recv())):
-            pass
-        return message
-
-
-async def closing(client):
-    """The close code and reason the server ends with."""
-    async with asyncio.timeout(PATIENCE_S):
-        try:
-            while True:
-                await client.recv()
-        except websockets.ConnectionClosed as ended:
-            return (ended.rcvd.code, ended.rcvd.reason) if ended.rcvd else None
-
-
-async def ask(client, method, *params, identifier=1):
-    await client.send(orjson.dumps({"method": method, "params": list(params), "id": identifier}).decode())
-    return await until(client, lambda message: message.get("id") == identifier or "error" in message)
 
 
 async def refusal(server, path):
@@ -72,22 +41,27 @@ async def refusal(server, path):
     return refused.value.response
 
 
+async def message_of(server, client):
+    """The next message of a client of aiohttp, which shows pings, too."""
+    return await server.drive(client.receive())
+
+
 # Forms of connecting
 
 
 async def test_a_raw_stream_sends_bare_events_that_follow_on_from_one_another(serve):
     async with connect(await serve(), f"/ws/{DEPTH}") as client:
-        events = await receive(client, 4)
+        events = await client.receive(4)
     assert all(event["e"] == "depthUpdate" and event["s"] == "BTCUSDT" for event in events)
     assert all(later["U"] == earlier["u"] + 1 for earlier, later in pairwise(events))
 
 
 async def test_the_first_event_covers_a_window_that_was_already_running(serve):
-    server = await serve(time_scale=5)
-    await asyncio.sleep(0.1)
+    server = await serve()
+    await server.clock.advance(0.55)
     joined = server.source.update_ids()["BTCUSDT"]
     async with connect(server, f"/ws/{DEPTH}") as client:
-        first = (await receive(client))[0]
+        first = (await client.receive())[0]
     assert first["U"] <= joined + 500
     assert first["u"] >= joined
 
@@ -101,37 +75,36 @@ async def test_the_first_event_covers_a_window_that_was_already_running(serve):
 )
 async def test_combined_streams_are_wrapped_and_may_be_percent_encoded(serve, path):
     async with connect(await serve(), path) as client:
-        messages = await receive(client, 20)
+        messages = await client.receive(20)
     assert {message["stream"] for message in messages} == {DEPTH, "ethusdt@bookTicker"}
     assert all(set(message) == {"stream", "data"} for message in messages)
 
 
 async def test_several_raw_streams_may_stand_in_the_path(serve):
     async with connect(await serve(), "/ws/btcusdt@bookTicker/ethusdt@bookTicker") as client:
-        assert {event["s"] for event in await receive(client, 30)} == {"BTCUSDT", "ETHUSDT"}
+        assert {event["s"] for event in await client.receive(30)} == {"BTCUSDT", "ETHUSDT"}
 
 
 @pytest.mark.parametrize("path", ["/ws", "/stream"])
 async def test_a_bare_connection_waits_for_subscribe(serve, path):
     async with connect(await serve(), path) as client:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(client.recv(), 0.15)
-        assert await ask(client, "SUBSCRIBE", DEPTH, identifier="mine") == {"result": None, "id": "mine"}
-        event = (await receive(client))[0]
+        await client.quiet()
+        assert await client.ask("SUBSCRIBE", DEPTH, identifier="mine") == {"result": None, "id": "mine"}
+        event = (await client.receive())[0]
         assert ("stream" in event) == (path == "/stream")
 
 
 async def test_a_unicode_symbol_can_be_had(serve):
-    server = await serve("币安人生USDT", time_scale=5)
+    server = await serve("币安人生USDT")
     async with connect(server, "/stream?streams=%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9Fusdt@depth@100ms") as client:
-        assert (await receive(client))[0]["data"]["s"] == "币安人生USDT"
+        assert (await client.receive())[0]["data"]["s"] == "币安人生USDT"
 
 
 async def test_times_are_in_the_unit_of_the_connection(serve):
     server = await serve()
     for unit, digits in (("MILLISECOND", 13), ("MICROSECOND", 16), ("microsecond", 16)):
         async with connect(server, f"/ws/{DEPTH}?timeUnit={unit}") as client:
-            assert len(str((await receive(client))[0]["E"])) == digits
+            assert len(str((await client.receive())[0]["E"])) == digits
 
 
 async def test_handshakes_that_make_no_sense_are_refused(serve):
@@ -146,59 +119,58 @@ async def test_handshakes_that_make_no_sense_are_refused(serve):
 
 async def test_subscriptions_can_be_changed_and_listed_on_a_connection(serve):
     async with connect(await serve(), f"/stream?streams={DEPTH}") as client:
-        await ask(client, "SUBSCRIBE", "ethusdt@bookTicker")
-        assert (await ask(client, "LIST_SUBSCRIPTIONS"))["result"] == [DEPTH, "ethusdt@bookTicker"]
-        await until(client, lambda message: message.get("stream") == "ethusdt@bookTicker")
-        await ask(client, "UNSUBSCRIBE", "ethusdt@bookTicker")
-        assert {message["stream"] for message in await receive(client, 3)} == {DEPTH}
+        await client.ask("SUBSCRIBE", "ethusdt@bookTicker")
+        assert (await client.ask("LIST_SUBSCRIPTIONS"))["result"] == [DEPTH, "ethusdt@bookTicker"]
+        await client.until(lambda message: message.get("stream") == "ethusdt@bookTicker")
+        await client.ask("UNSUBSCRIBE", "ethusdt@bookTicker")
+        assert {message["stream"] for message in await client.receive(3)} == {DEPTH}
 
 
 async def test_combined_can_be_switched_in_mid_connection(serve):
     async with connect(await serve(), f"/ws/{DEPTH}") as client:
-        assert "stream" not in (await receive(client))[0]
-        await ask(client, "SET_PROPERTY", "combined", True)
-        assert (await receive(client))[0]["stream"] == DEPTH
+        assert "stream" not in (await client.receive())[0]
+        await client.ask("SET_PROPERTY", "combined", True)
+        assert (await client.receive())[0]["stream"] == DEPTH
 
 
 async def test_an_unknown_but_well_formed_stream_is_acknowledged_and_then_silent(serve):
     async with connect(await serve(), "/ws") as client:
-        assert (await ask(client, "SUBSCRIBE", "nopeusdt@depth"))["result"] is None
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(client.recv(), 0.25)
+        assert (await client.ask("SUBSCRIBE", "nopeusdt@depth"))["result"] is None
+        await client.quiet()
 
 
 async def test_a_malformed_stream_is_answered_with_an_error_and_the_end(serve):
     async with connect(await serve(), "/ws") as client:
-        assert (await ask(client, "SUBSCRIBE", "no stream"))["error"]["msg"] == "Invalid request: invalid stream"
-        assert (await closing(client))[0] == 1008
+        assert (await client.ask("SUBSCRIBE", "no stream"))["error"]["msg"] == "Invalid request: invalid stream"
+        assert (await client.closing())[0] == 1008
 
 
 @pytest.mark.parametrize(("order", "reply_first"), [("before", True), ("after", False)])
 async def test_the_reply_comes_before_or_after_the_first_event(serve, order, reply_first):
     async with connect(await serve(ack_order=order), "/ws") as client:
         await client.send(orjson.dumps({"method": "SUBSCRIBE", "params": [DEPTH], "id": 1}).decode())
-        first, second = await receive(client, 2)
+        first, second = await client.receive(2)
         assert ("result" in first, "result" in second) == (reply_first, not reply_first)
 
 
 async def test_replies_can_be_wrapped(serve):
     async with connect(await serve(wrap_replies=True), "/stream") as client:
         await client.send('{"method":"LIST_SUBSCRIPTIONS","id":4}')
-        assert (await receive(client))[0]["data"] == {"result": [], "id": 4}
+        assert (await client.receive())[0]["data"] == {"result": [], "id": 4}
 
 
 # Liveness and limits
 
 
 async def test_pings_come_with_changing_payloads(serve):
-    server = await serve("HALTUSDT", time_scale=200)
+    server = await serve("HALTUSDT", tick=1)
     payloads = []
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(server.stream_url + "/ws", autoping=False) as client,
     ):
         for _ in range(3):
-            message = await client.receive(timeout=PATIENCE_S)
+            message = await message_of(server, client)
             assert message.type is aiohttp.WSMsgType.PING
             payloads.append(message.data)
             await client.pong(message.data)
@@ -207,12 +179,12 @@ async def test_pings_come_with_changing_payloads(serve):
 
 @pytest.mark.parametrize("answer", [None, b"", b"wrong"])
 async def test_without_the_right_pong_the_connection_ends(serve, answer):
-    server = await serve("HALTUSDT", time_scale=300)
+    server = await serve("HALTUSDT", tick=1)
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(server.stream_url + "/ws", autoping=False) as client,
     ):
-        while (message := await client.receive(timeout=PATIENCE_S)).type is aiohttp.WSMsgType.PING:
+        while (message := await message_of(server, client)).type is aiohttp.WSMsgType.PING:
             if answer is not None:
                 await client.pong(answer)
         assert (message.data, message.extra) == (1008, "Pong timeout")
@@ -220,10 +192,10 @@ async def test_without_the_right_pong_the_connection_ends(serve, answer):
 
 
 async def test_a_client_that_answers_pings_stays(serve):
-    server = await serve("HALTUSDT", time_scale=300)
-    async with connect(server, "/ws", ping_interval=None) as client:
-        await asyncio.sleep(0.5)
-        assert (await ask(client, "LIST_SUBSCRIPTIONS"))["result"] == []
+    server = await serve("HALTUSDT", tick=1)
+    async with connect(server, "/ws") as client:
+        await server.clock.advance(150)
+        assert (await client.ask("LIST_SUBSCRIPTIONS"))["result"] == []
 
 
 async def test_more_than_five_messages_a_second_end_the_connection(serve):
@@ -231,9 +203,9 @@ async def test_more_than_five_messages_a_second_end_the_connection(serve):
     async with connect(server, "/ws") as client:
         for _ in range(4):
             await client.send('{"method":"LIST_SUBSCRIPTIONS","id":1}')
-        await client.ping()
-        await client.pong()
-        assert await closing(client) == (1008, "Too many requests")
+        await client.socket.ping()
+        await client.socket.pong()
+        assert await client.closing() == (1008, "Too many requests")
     assert server.limits.breaches["messages"] >= 1
 
 
@@ -242,7 +214,7 @@ async def test_five_messages_a_second_are_no_breach(serve):
     async with connect(server, "/ws") as client:
         for _ in range(5):
             await client.send('{"method":"LIST_SUBSCRIPTIONS","id":1}')
-        assert len(await receive(client, 5)) == 5
+        assert len(await client.receive(5)) == 5
     assert server.limits.breaches == {}
 
 
@@ -256,10 +228,10 @@ async def test_too_many_attempts_are_refused(serve):
 
 
 async def test_a_connection_ends_after_24_hours_with_notice_if_there_is_one(serve):
-    server = await serve("BTCUSDT", lifetime_s=60, shutdown_notice_s=20, time_scale=200)
+    server = await serve("BTCUSDT", shutdown_notice_s=4, lifetime_s=10)
     async with connect(server, f"/ws/{DEPTH}") as client:
-        assert set(await until(client, lambda message: message["e"] == "serverShutdown")) == {"e", "E"}
-        assert (await closing(client))[0] == 1001
+        assert set(await client.until(lambda message: message["e"] == "serverShutdown")) == {"e", "E"}
+        assert (await client.closing())[0] == 1001
 
 
 async def test_a_banned_address_loses_its_connections_if_so_chosen(serve):
@@ -267,11 +239,11 @@ async def test_a_banned_address_loses_its_connections_if_so_chosen(serve):
     async with connect(server, "/ws") as client, aiohttp.ClientSession() as session:
         async with session.get(server.rest_url + "/api/v3/ping") as reply:
             assert reply.status == 418
-        assert await closing(client) == (1008, "IP banned")
+        assert await client.closing() == (1008, "IP banned")
 
 
 async def test_a_client_that_does_not_read_is_cut_off(serve):
-    server = await serve(backlog_bytes=50_000, time_scale=50)
+    server = await serve(tick=1, backlog_bytes=50_000)
     host, port = server.rest_url.removeprefix("http://").split(":")
     reader = socket.create_connection((host, int(port)))
     reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -280,11 +252,8 @@ async def test_a_client_that_does_not_read_is_cut_off(serve):
         f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
     )
-    async with asyncio.timeout(10):
-        while not server.audience.connections:  # noqa: ASYNC110 - watched from outside
-            await asyncio.sleep(0.01)
-        while server.audience.connections:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await server.clock.until(lambda: server.audience.connections)
+    await server.clock.until(lambda: not server.audience.connections, within=3600)
     reader.close()
 
 
@@ -297,17 +266,17 @@ async def test_disconnect_ends_every_connection(serve, fault):
     async with connect(server, f"/ws/{DEPTH}") as one, connect(server, "/ws/ethusdt@depth") as other:
         server.inject(fault)
         expected = (1012, "") if fault.variant == "close" else None
-        assert [await closing(client) for client in (one, other)] == [expected, expected]
+        assert [await client.closing() for client in (one, other)] == [expected, expected]
 
 
 async def test_disconnect_with_scope_one_spares_the_others(serve):
     server = await serve()
     async with connect(server, f"/ws/{DEPTH}") as one, connect(server, f"/ws/{DEPTH}") as other:
         server.inject(Fault("disconnect", scope="one"))
-        tasks = [asyncio.create_task(closing(client)) for client in (one, other)]
-        done, pending = await asyncio.wait(tasks, timeout=0.5)
-        assert (len(done), len(pending)) == (1, 1)
-        pending.pop().cancel()
+        await server.clock.until(lambda: len(server.audience.connections) < 2)
+        ended, spared = sorted((one, other), key=lambda client: client.socket.close_code is None)
+        assert await ended.closing() is not None
+        await spared.receive(10)
 
 
 async def test_refuse_turns_handshakes_away(serve):
@@ -319,55 +288,56 @@ async def test_refuse_turns_handshakes_away(serve):
 
 
 async def test_refuse_with_seconds_lasts_as_long(serve):
-    server = await serve(time_scale=10)
+    server = await serve()
     server.inject(Fault("refuse", seconds=3))
     assert [(await refusal(server, "/ws")).status_code for _ in range(3)] == [503] * 3
-    await asyncio.sleep(0.35)
+    await server.clock.advance(2.9)
+    assert (await refusal(server, "/ws")).status_code == 503
+    await server.clock.advance(0.2)
     async with connect(server, "/ws"):
         pass
     assert server.status()["fired"] == {"refuse": 1}
 
 
 async def test_stop_pings_leaves_the_data_flowing(serve):
-    server = await serve("BTCUSDT", time_scale=200)
+    server = await serve("BTCUSDT")
     server.inject(Fault("stop_pings", seconds=10_000))
     kinds = set()
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(server.stream_url + f"/ws/{DEPTH}", autoping=False) as client,
     ):
-        for _ in range(450):
-            kinds.add((await client.receive(timeout=PATIENCE_S)).type)
+        for _ in range(250):
+            kinds.add((await message_of(server, client)).type)
     assert kinds == {aiohttp.WSMsgType.TEXT}
 
 
 async def test_silence_keeps_the_socket_open_and_the_pings_going(serve):
-    server = await serve("BTCUSDT", time_scale=200)
+    server = await serve("BTCUSDT", tick=1)
     server.inject(Fault("silence", seconds=10_000))
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(server.stream_url + f"/ws/{DEPTH}", autoping=False) as client,
     ):
         for _ in range(2):
-            message = await client.receive(timeout=PATIENCE_S)
+            message = await message_of(server, client)
             assert message.type is aiohttp.WSMsgType.PING
             await client.pong(message.data)
 
 
 async def test_replies_can_be_wrong_missing_late_or_doubled(serve):
-    server = await serve(time_scale=20)
+    server = await serve()
     async with connect(server, "/ws") as client:
 
-        async def replies(fault, wait=0.1):
+        async def replies(fault):
             server.inject(fault)
             await client.send('{"method":"LIST_SUBSCRIPTIONS","id":5}')
+            await client.send('{"method":"LIST_SUBSCRIPTIONS","id":6}')
             found = []
-            try:
-                async with asyncio.timeout(wait):
-                    while True:
-                        found.append(orjson.loads(await client.recv()))
-            except TimeoutError:
-                return found
+            while (reply := (await client.receive())[0]) != {"result": [], "id": 6}:
+                found.append(reply)
+            await server.clock.advance(1)  # no more than five messages a second
+            return found
 
         right = {"result": [], "id": 5}
         assert await replies(Fault("no_ack")) == []
@@ -375,8 +345,10 @@ async def test_replies_can_be_wrong_missing_late_or_doubled(serve):
         assert await replies(Fault("double_ack")) == [right, right]
         assert (await replies(Fault("error_ack")))[0]["error"]["code"] == 2
         assert (await replies(Fault("error_ack", variant="bare")))[0]["code"] == 2
+        asked = server.clock.monotonic()
         assert await replies(Fault("late_ack", seconds=5)) == []
-        assert await receive(client) == [right]
+        assert await client.receive() == [right]
+        assert server.clock.monotonic() >= asked + 5
 
 
 async def test_malformed_frames_reach_the_client_as_such(serve):
@@ -387,7 +359,7 @@ async def test_malformed_frames_reach_the_client_as_such(serve):
             url = f"{server.stream_url}/stream?streams={DEPTH}"
             async with session.ws_connect(url, max_msg_size=0) as client:
                 server.inject(Fault("malformed", variant=variant))
-                return await client.receive(timeout=PATIENCE_S)
+                return await message_of(server, client)
 
         binary, fragmented, broken, huge = [
             await first(kind) for kind in ("binary", "fragmented", "invalid_utf8", "huge")
@@ -399,19 +371,31 @@ async def test_malformed_frames_reach_the_client_as_such(serve):
 
 
 async def test_server_shutdown_is_sent_unasked_and_then_carried_out(serve):
-    server = await serve(time_scale=10)
+    server = await serve()
     async with connect(server, f"/stream?streams={DEPTH}") as client:
         server.inject(Fault("server_shutdown", seconds=2))
-        notice = await until(client, lambda message: message["stream"] == "!serverShutdown")
+        notice = await client.until(lambda message: message["stream"] == "!serverShutdown")
         assert set(notice["data"]) == {"e", "E"}
-        assert (await receive(client))[0]["stream"] == DEPTH
-        assert (await closing(client))[0] == 1001
+        assert (await client.receive())[0]["stream"] == DEPTH
+        assert (await client.closing())[0] == 1001
 
 
-async def test_the_market_lives_at_the_pace_of_the_time_scale(serve):
-    server = await serve(time_scale=50)
-    await asyncio.sleep(0.3)
-    assert 10_000_000 < server.source.now_us - START_US < 40_000_000
+def test_the_exchange_s_time_passes_at_the_pace_of_the_time_scale():
+    before = time.monotonic()
+    clock = ScaledClock(START_US, 50)
+    made = time.monotonic()
+    time.sleep(0.01)
+    asking = time.monotonic()
+    passed_us = clock.wall() - START_US
+    assert 50e6 * (asking - made) - 1 <= passed_us <= 50e6 * (time.monotonic() - before)
+
+
+async def test_a_market_without_a_clock_of_a_test_lives_by_the_machine_s():
+    began = time.monotonic()
+    async with SimulatorServer(Exchange(("BTCUSDT",), knobs=Knobs(time_scale=50))) as server, patience():
+        while (moved_us := server.source.now_us - START_US) < 10_000_000:  # noqa: ASYNC110  it has no event
+            await asyncio.sleep(0.01)
+    assert moved_us <= 50e6 * (time.monotonic() - began)
 
 
 def test_a_disconnect_without_a_code_is_a_reset():

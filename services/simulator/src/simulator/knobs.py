@@ -50,5 +50,7 @@ class Knobs:
     """Whether a banned address loses its websockets, too."""
     backlog_bytes: int = 32 * 1024 * 1024
     """A client that leaves more than this unread in the market's real-time feed is cut off (1008)."""
-    wait_for_snapshot_s: float = 1.0
-    """Wall-clock patience of a playback, where the recording holds a snapshot, for the client to ask for it."""
+    wait_for_snapshot_s: float = 30.0
+    """Patience of a playback, in seconds of its own clock, for a client to ask for a snapshot where it needs one.
+
+    So long that a client on a busy machine has the same books as one on an idle machine."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from simulator.clock import Clock, ScaledClock
 from simulator.connection import Audience, Connection
 from simulator.dialects import DIALECTS
 from simulator.edge import Edge
@@ -36,16 +37,23 @@ class Playback:
     """A source whose market is recordings, one after the other. Playing starts with the first subscriber to depth.
 
     `paths` are files in their order, or folders of them. `speed` is how many times faster than recorded; None: as fast
-    as the clients read. While nobody is subscribed to depth, playing pauses: nothing is lost. Between two recordings
-    there is no pause. Depth requests are answered with the recordings' own snapshots, whole, each once: the first
-    whenever it is asked for, a later one from its place on, where playing waits for the answer to be written. Where
-    none is left, that is said.
+    as the clients read. `clock` is the machine's, unless a test drives another one. While nobody is subscribed to
+    depth, playing pauses: nothing is lost. Between two recordings there is no pause. Depth requests are answered with
+    the recordings' own snapshots, whole, each once: the first whenever it is asked for, a later one from its place on,
+    where playing waits for the answer to be written. Where none is left, that is said.
 
     Raises:
         RecordingError: a recording is not readable from beginning to end, or of a venue that the others are not of.
     """
 
-    def __init__(self, paths: Iterable[Path], *, speed: float | None = None, knobs: Knobs | None = None) -> None:
+    def __init__(
+        self,
+        paths: Iterable[Path],
+        *,
+        speed: float | None = None,
+        knobs: Knobs | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.files = files_of(paths)
         self.contents = contents(self.files)
         self.dialect = DIALECTS[self.contents.venue]
@@ -55,6 +63,7 @@ class Playback:
             replace(instrument_of(symbol), tick=1, step=1, status="TRADING") for symbol in self.contents.symbols
         )
         self._speed = speed
+        self._clock = clock or ScaledClock(time.time_ns() // 1000, 1.0)
         numbers = Counter(self.contents.snapshots.values())
         self._shelves = {
             symbol: Shelf(self.contents.first_snapshots.get(symbol), max(0, numbers[symbol] - 1))
@@ -121,20 +130,21 @@ class Playback:
 
     async def _play_file(self, number: int, path: Path, audience: Audience, listening: asyncio.Event) -> None:
         batch: list[Line] = []
-        start_s, start_ns = time.monotonic(), 0
+        clock = self._clock
+        start_us, start_ns = clock.wall(), 0
         for line in read(path):
             start_ns = start_ns or line.time_ns
-            due_s = start_s + (line.time_ns - start_ns) / 1e9 / self._speed if self._speed else 0.0
+            due_us = start_us + int((line.time_ns - start_ns) / 1000 / self._speed) if self._speed else 0
             wait = self._what_to_wait_for(number, line, audience)
-            if batch and (wait or len(batch) >= LINES_AT_ONCE or due_s > time.monotonic()):
-                start_s += await self._send(batch, audience, listening)
+            if batch and (wait or len(batch) >= LINES_AT_ONCE or due_us > clock.wall()):
+                start_us += await self._send(batch, audience, listening)
                 batch = []
             if wait:
-                began = time.monotonic()
+                began_us = clock.wall()
                 await wait()
-                start_s += time.monotonic() - began
-            if due_s > time.monotonic():
-                await asyncio.sleep(due_s - time.monotonic())
+                start_us += clock.wall() - began_us
+            if (early_us := due_us - clock.wall()) > 0:
+                await clock.sleep(early_us / 1e6)
             batch.append(line)
         await self._send(batch, audience, listening)
 
@@ -148,7 +158,7 @@ class Playback:
         self._note_ids(symbol, line.data)
         if symbol in self._expected and symbol in self._begun:
             self._expected.discard(symbol)
-            return partial(self._shelves[symbol].asked_for, self.knobs.wait_for_snapshot_s)
+            return partial(self._shelves[symbol].asked_for, self._clock, self.knobs.wait_for_snapshot_s)
         if symbol not in self._begun:
             names = (line.channel.stream, *self._names[line.channel.stream])
             self._begun.update([symbol] if audience.wanted.intersection(names) else [])
@@ -173,11 +183,11 @@ class Playback:
                 self._shelves[symbol].miss()
             self._last_ids[symbol] = max(known, last_id)
 
-    async def _send(self, batch: list[Line], audience: Audience, listening: asyncio.Event) -> float:
-        """Sends lines to everybody who wants them and waits until they are read; returns the seconds paused."""
-        began = time.monotonic()
+    async def _send(self, batch: list[Line], audience: Audience, listening: asyncio.Event) -> int:
+        """Sends lines to everybody who wants them and waits until they are read; returns the microseconds paused."""
+        began_us = self._clock.wall()
         await listening.wait()
-        paused = time.monotonic() - began
+        paused_us = self._clock.wall() - began_us
         if self.board.quiet:
             self._send_recorded(batch, audience)
         else:
@@ -189,7 +199,7 @@ class Playback:
         # aiohttp's own signal that the transport may be written to again is private; the loop ends with the connection
         while any(one.is_open and one.unread_bytes > UNREAD_BYTES for one in audience.connections):  # noqa: ASYNC110
             await asyncio.sleep(PAUSE_S)
-        return paused
+        return paused_us
 
     def _send_recorded(self, batch: list[Line], audience: Audience) -> None:
         for connection in [one for one in audience.connections if one.is_open]:

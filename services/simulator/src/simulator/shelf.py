@@ -3,7 +3,9 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+
+from simulator.clock import Clock
 
 
 class Shelf:
@@ -57,17 +59,23 @@ class Shelf:
         while self._giving or (self._ready and self._asking):
             await self._event.wait()
 
-    async def asked_for(self, patience_s: float) -> None:
-        """Waits, with patience, until everything that can be asked for has been."""
-        with suppress(TimeoutError):  # this client does not want a snapshot
-            async with asyncio.timeout(patience_s):
-                while self._giving or self._ready:
-                    await self._event.wait()
+    async def asked_for(self, clock: Clock, patience_s: float) -> None:
+        """Waits until everything that can be asked for has been, or patience ends: some want no snapshot."""
+        waits = [asyncio.create_task(wait) for wait in (self._empty(), clock.sleep(patience_s))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     def miss(self) -> None:
         """The recording has a hole here: later snapshots that nobody asked for are too old from now on."""
         while len(self._ready) > (not self._is_first_given):
             self._ready.pop()
+
+    async def _empty(self) -> None:
+        while self._giving or self._ready:
+            await self._event.wait()
 
     def _notify(self) -> None:
         self._event.set()
