@@ -20,7 +20,7 @@ PROJECTS := $(COMPOSE) ls --quiet --filter name='^fairprice(-simulated)?$$'
 .PHONY: help install install-dev demo live services docker up up-simulated down passwords test test-fast test-rounds test-under-load test-servers test-containers recordings smoke check format bench bench-peers images dist version notes lock clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 install: .venv/installed ## set up .venv from the hash-pinned locks; again only when they have changed
 

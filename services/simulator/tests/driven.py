@@ -5,27 +5,36 @@ from contextlib import asynccontextmanager
 
 import orjson
 import websockets
-from clocks import ManualClock
+from clocks import ManualClock, settle
 from waiting import PATIENCE
 
-from simulator import START_US, Exchange, SimulatorServer
+from simulator import START_US, Exchange, Playback, SimulatorServer
 
 LONG = 3600.0
 """Seconds of it after which a test has waited in vain."""
 
 
-class DrivenServer(SimulatorServer):
-    """Serves a market whose time passes only while a test waits for something or says so; `tick` in seconds of it."""
+class DrivenPlayback(Playback):
+    """Plays recordings on a clock that a test drives."""
 
-    def __init__(self, exchange: Exchange, *, tick: float = 0.05) -> None:
-        self.clock = ManualClock(START_US)
+    def __init__(self, paths, **options) -> None:
+        self.clock = ManualClock()
+        super().__init__(paths, clock=self.clock, **options)
+
+
+class DrivenServer(SimulatorServer):
+    """Serves a source whose time passes only while a test waits for something or says so; `tick` in seconds of it."""
+
+    def __init__(self, source: Exchange | DrivenPlayback, *, tick: float = 0.05, **options) -> None:
+        self.clock = source.clock if isinstance(source, DrivenPlayback) else ManualClock(START_US)
         self._step = tick
-        super().__init__(exchange, clock=self.clock, tick=tick)
+        super().__init__(source, clock=self.clock, tick=tick, **options)
 
     async def drive(self, awaitable):
         """Let time pass until it is there, and return it."""
         task = asyncio.ensure_future(awaitable)
         try:
+            await settle()  # what is there already needs no time
             await self.clock.until(task.done, LONG, self._step)
         finally:
             task.cancel()
@@ -36,7 +45,7 @@ class Client:
     """One websocket of a server."""
 
     def __init__(self, server, socket) -> None:
-        self._server = server
+        self.server = server
         self.socket = socket
 
     async def send(self, text):
@@ -44,7 +53,7 @@ class Client:
 
     async def receive(self, count=1):
         """Return the next messages."""
-        return [orjson.loads(await self._server.drive(self.socket.recv())) for _ in range(count)]
+        return [orjson.loads(await self.server.drive(self.socket.recv())) for _ in range(count)]
 
     async def until(self, wanted):
         """Receive until a message is as wanted, and return it."""
@@ -59,7 +68,7 @@ class Client:
 
     async def quiet(self, seconds=1.0):
         """Assert that nothing is sent for so long: what is asked then is answered first."""
-        await self._server.clock.advance(seconds)
+        await self.server.clock.advance(seconds)
         await self.send('{"method":"LIST_SUBSCRIPTIONS","id":"quiet"}')
         assert (await self.receive())[0].get("id") == "quiet"
 
@@ -67,7 +76,7 @@ class Client:
         """Return code and reason that the server ends with, None where it ends without a close frame."""
         try:
             while True:
-                await self._server.drive(self.socket.recv())
+                await self.server.drive(self.socket.recv())
         except websockets.ConnectionClosed as ended:
             return (ended.rcvd.code, ended.rcvd.reason) if ended.rcvd else None
 

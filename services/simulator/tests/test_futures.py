@@ -1,6 +1,5 @@
 """Binance USD-M futures: what differs from spot, and what must not."""
 
-import asyncio
 from dataclasses import replace
 from itertools import pairwise
 
@@ -8,6 +7,8 @@ import aiohttp
 import orjson
 import pytest
 import websockets
+from driven import DrivenServer
+from waiting import PATIENCE, soon
 
 from simulator import DIALECTS, START_US, Exchange, Fault, Knobs, SimulatorServer
 from simulator.limits import Limits
@@ -121,12 +122,12 @@ async def server():
 
 
 def connect(server, path):
-    return websockets.connect(server.stream_url + path, max_size=None, close_timeout=1)
+    return websockets.connect(server.stream_url + path, max_size=None, open_timeout=PATIENCE, close_timeout=PATIENCE)
 
 
 async def subscribed(client):
     await client.send(orjson.dumps({"method": "SUBSCRIBE", "params": [DEPTH], "id": 1}).decode())
-    while "result" not in (reply := orjson.loads(await asyncio.wait_for(client.recv(), 5))):
+    while "result" not in (reply := orjson.loads(await soon(client.recv()))):
         pass
     return reply
 
@@ -136,7 +137,7 @@ async def test_depth_is_sent_on_the_public_path(server, path):
     async with connect(server, path) as client:
         if "streams=" not in path:
             assert await subscribed(client) == {"result": None, "id": 1}
-        message = orjson.loads(await asyncio.wait_for(client.recv(), 5))
+        message = orjson.loads(await soon(client.recv()))
         assert message.get("data", message)["e"] == "depthUpdate"
 
 
@@ -146,9 +147,9 @@ async def test_on_other_paths_a_subscription_is_acknowledged_and_silent_for_ever
         assert await subscribed(client) == {"result": None, "id": 1}
         await subscribed(other)
         for _ in range(3):
-            await asyncio.wait_for(other.recv(), 5)
+            await soon(other.recv())
         await client.send('{"method":"LIST_SUBSCRIPTIONS","id":2}')
-        assert orjson.loads(await asyncio.wait_for(client.recv(), 5)) == {"result": [DEPTH], "id": 2}
+        assert orjson.loads(await soon(client.recv())) == {"result": [DEPTH], "id": 2}
 
 
 async def test_spot_has_no_public_path():
@@ -162,7 +163,7 @@ async def test_ten_messages_a_second_are_allowed_and_a_ping_comes_each_three_min
     async with connect(server, "/public/stream") as client:
         for number in range(10):
             await client.send(orjson.dumps({"method": "LIST_SUBSCRIPTIONS", "id": number}).decode())
-            assert orjson.loads(await asyncio.wait_for(client.recv(), 5)) == {"result": [], "id": number}
+            assert orjson.loads(await soon(client.recv())) == {"result": [], "id": number}
 
 
 # A status that changes, and snapshots that hold less: of both markets
@@ -170,9 +171,9 @@ async def test_ten_messages_a_second_are_allowed_and_a_ping_comes_each_three_min
 
 @pytest.mark.parametrize(("venue", "halted"), [("binance", "BREAK"), (VENUE, "SETTLING")])
 async def test_a_symbol_can_be_halted_and_resumed_while_others_go_on(venue, halted):
-    exchange = Exchange(("BTCUSDT", "ETHUSDT"), venue=venue, knobs=Knobs(time_scale=5))
+    exchange = Exchange(("BTCUSDT", "ETHUSDT"), venue=venue)
     rest = exchange.dialect.rest
-    async with SimulatorServer(exchange) as server, aiohttp.ClientSession() as session:
+    async with DrivenServer(exchange) as server, aiohttp.ClientSession() as session:
 
         async def change(status):
             document = {"symbol": "BTCUSDT", "status": status}
@@ -186,11 +187,11 @@ async def test_a_symbol_can_be_halted_and_resumed_while_others_go_on(venue, halt
         assert await change(halted) == 200
         assert await statuses() == [halted, "TRADING"]
         stopped = exchange.update_ids()
-        await asyncio.sleep(0.1)
+        await server.clock.advance(1)
         assert exchange.update_ids()["BTCUSDT"] == stopped["BTCUSDT"]
         assert exchange.update_ids()["ETHUSDT"] > stopped["ETHUSDT"]
         assert await change("TRADING") == 200
-        await asyncio.sleep(0.1)
+        await server.clock.advance(1)
         assert exchange.update_ids()["BTCUSDT"] > stopped["BTCUSDT"]
         assert await change("ASLEEP") == 404
 

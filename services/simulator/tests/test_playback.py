@@ -1,11 +1,13 @@
 import asyncio
 import contextlib
 import gzip
-import time
 
 import aiohttp
 import orjson
 import pytest
+from clocks import settle
+from driven import Client, DrivenPlayback, DrivenServer, connect
+from waiting import soon
 
 from simulator import Exchange, Fault, Knobs, Playback, SimulatorServer
 
@@ -80,12 +82,11 @@ async def test_playing_takes_its_time_at_a_given_speed_and_none_at_max(tmp_path)
     recorded(tmp_path / "r.gz", seconds=4)
     times = []
     for speed in (10, None):
-        async with SimulatorServer(Playback([tmp_path / "r.gz"], speed=speed), close_when_played=True) as server:
-            began = time.monotonic()
-            await listen(server, "/ws/btcusdt@depth@100ms")
-            times.append(time.monotonic() - began)
-    assert 0.35 < times[0] < 1.5
-    assert times[1] < times[0]
+        playback = DrivenPlayback([tmp_path / "r.gz"], speed=speed)
+        async with DrivenServer(playback, tick=0.01, close_when_played=True) as server:
+            await server.drive(listen(server, "/ws/btcusdt@depth@100ms"))
+            times.append(server.clock.monotonic())
+    assert times == [pytest.approx(0.4, abs=0.03), pytest.approx(0, abs=0.03)]
 
 
 async def test_the_client_can_ask_for_the_snapshot_late_and_still_joins_at_the_recorded_point(tmp_path, naive_book):
@@ -100,18 +101,21 @@ async def test_the_client_can_ask_for_the_snapshot_late_and_still_joins_at_the_r
 
 async def test_playing_stops_at_the_recorded_snapshot_until_it_is_asked_for(tmp_path):
     recorded(tmp_path / "r.gz")
-    playback = Playback([tmp_path / "r.gz"], knobs=Knobs(wait_for_snapshot_s=5))
-    async with (
-        SimulatorServer(playback, close_when_played=True) as server,
-        aiohttp.ClientSession() as session,
-        session.ws_connect(server.stream_url + "/ws/btcusdt@depth@100ms") as client,
-    ):
-        before = [await client.receive(timeout=5) for _ in range(3)]
-        with pytest.raises(TimeoutError):
-            await client.receive(timeout=0.1)
-        await depth(session, server)
-        after = [message async for message in client]
-    assert len(before) + len(after) == 30
+    async with client_of(DrivenPlayback([tmp_path / "r.gz"], knobs=PATIENT)) as client:
+        await client.receive(3)
+        await client.quiet(29)
+        await client.ask_for_snapshot()
+        await client.receive(27)
+
+
+async def test_playing_goes_on_when_nobody_wants_the_snapshot(tmp_path):
+    recorded(tmp_path / "r.gz")
+    async with client_of(DrivenPlayback([tmp_path / "r.gz"], knobs=PATIENT)) as client:
+        await client.receive(3)
+        await client.quiet(29)
+        assert client.server.clock.monotonic() < 30
+        await client.receive(27)
+        assert client.server.clock.monotonic() >= 30
 
 
 def diff(number, time_ms=None):
@@ -126,37 +130,35 @@ def book(number):
 def played_from(path, *lines, **options):
     """A playback of these lines, a tenth of a second of recorded time apart."""
     path.write_bytes(b"".join(b"%d %b\n" % (number * 100_000_000, line) for number, line in enumerate(lines, 1)))
-    return Playback([path], **options)
+    return DrivenPlayback([path], **options)
 
 
-class Client:
+class Listener(Client):
     """Listens to one stream of diffs and asks for snapshots beside it."""
 
-    def __init__(self, server, session, socket) -> None:
-        self.server, self.session, self.socket = server, session, socket
-        self.asking = []
+    def __init__(self, server, socket, session) -> None:
+        super().__init__(server, socket)
+        self.session = session
 
     async def ids(self, count):
-        return [orjson.loads((await self.socket.receive(timeout=5)).data)["u"] for _ in range(count)]
+        return [event["u"] for event in await self.receive(count)]
 
-    async def silent(self):
-        with pytest.raises(TimeoutError):
-            await self.socket.receive(timeout=0.1)
+    def asking(self, limit=1000):
+        """Ask in a task."""
+        return asyncio.create_task(depth(self.session, self.server, limit=limit))
 
-    def ask(self):
-        task = asyncio.create_task(depth(self.session, self.server))
-        self.asking.append(task)
-        return task
+    async def ask_for_snapshot(self, limit=1000):
+        return await self.server.drive(self.asking(limit))
 
 
 @contextlib.asynccontextmanager
 async def client_of(playback, **options):
     async with (
-        SimulatorServer(playback, **options) as server,
+        DrivenServer(playback, **options) as server,
         aiohttp.ClientSession() as session,
-        session.ws_connect(server.stream_url + "/ws/btcusdt@depth@100ms") as socket,
+        connect(server, "/ws/btcusdt@depth@100ms") as client,
     ):
-        yield Client(server, session, socket)
+        yield Listener(server, client.socket, session)
 
 
 def none_left(answer):
@@ -174,43 +176,45 @@ async def test_snapshots_are_given_once_each_in_their_order_and_then_that_none_i
     lines = [diff(1), book(1), diff(2), book(2), diff(3), book(3), diff(4)]
     async with client_of(played_from(tmp_path / "r", *lines, knobs=Knobs(wait_for_snapshot_s=0))) as client:
         await client.ids(4)
-        await asyncio.wait_for(client.server.played.wait(), 5)
-        assert [await client.ask() for _ in range(3)] == [(200, book(1)), (200, book(2)), (200, book(3))]
-        assert none_left(await client.ask())
+        await client.server.drive(client.server.played.wait())
+        assert [await client.ask_for_snapshot() for _ in range(3)] == [(200, book(1)), (200, book(2)), (200, book(3))]
+        assert none_left(await client.ask_for_snapshot())
 
 
 async def test_a_request_before_the_place_of_its_snapshot_is_answered_there_while_playing_waits(tmp_path):
     lines = [diff(1), book(1), diff(2), *(diff(number) for number in range(3, 30)), book(29), diff(30)]
-    async with client_of(played_from(tmp_path / "r", *lines, speed=5, knobs=PATIENT)) as client:
+    async with client_of(played_from(tmp_path / "r", *lines, speed=1, knobs=PATIENT)) as client:
         assert await client.ids(1) == [1]
-        assert await client.ask() == (200, book(1))
+        assert await client.ask_for_snapshot() == (200, book(1))
         assert await client.ids(1) == [2]
-        asking = client.ask()
+        asking = client.asking()
         assert await client.ids(27) == list(range(3, 30))
-        assert await asking == (200, book(29))
+        assert await client.server.drive(asking) == (200, book(29))
         assert await client.ids(1) == [30]
 
 
 async def test_a_snapshot_whose_client_has_gone_is_not_used_up(tmp_path):
     lines = [diff(1), book(1), *(diff(number) for number in range(2, 12)), book(11), diff(12)]
-    async with client_of(played_from(tmp_path / "r", *lines, speed=5, knobs=PATIENT)) as client:
+    async with client_of(played_from(tmp_path / "r", *lines, speed=1, knobs=PATIENT)) as client:
         await client.ids(1)
-        await client.ask()
-        gone = client.ask()
+        await client.ask_for_snapshot()
+        gone = client.asking()
         await client.ids(3)
         gone.cancel()
+        await asyncio.wait([gone])
+        await settle()  # the exchange sees it go
         await client.ids(8)
-        assert await client.ask() == (200, book(11))
+        assert await client.ask_for_snapshot() == (200, book(11))
 
 
 async def test_after_a_hole_playing_waits_at_the_next_snapshot_for_whoever_lost_the_book(tmp_path):
     lines = [diff(1), book(1), diff(2), book(2), diff(5), diff(6), book(6), diff(7), diff(8)]
     async with client_of(played_from(tmp_path / "r", *lines, knobs=PATIENT)) as client:
         await client.ids(1)
-        assert await client.ask() == (200, book(1))
+        assert await client.ask_for_snapshot() == (200, book(1))
         assert await client.ids(3) == [2, 5, 6]
-        await client.silent()
-        assert await client.ask() == (200, book(6))  # not that before the hole, which is too old
+        await client.quiet()
+        assert await client.ask_for_snapshot() == (200, book(6))  # not that before the hole, which is too old
         assert await client.ids(2) == [7, 8]
 
 
@@ -222,21 +226,21 @@ async def test_diffs_that_change_places_are_played_as_they_stand(tmp_path):
 
 async def test_who_waits_for_a_snapshot_that_another_gets_is_told_that_none_is_left(tmp_path):
     lines = [diff(1), book(1), *(diff(number) for number in range(2, 9)), book(8), diff(9)]
-    async with client_of(played_from(tmp_path / "r", *lines, speed=5, knobs=PATIENT)) as client:
+    async with client_of(played_from(tmp_path / "r", *lines, speed=1, knobs=PATIENT)) as client:
         await client.ids(1)
-        await client.ask()
-        asking = [client.ask(), client.ask()]
+        await client.ask_for_snapshot()
+        asking = [client.asking(), client.asking()]
         await client.ids(8)
-        answers = sorted([await task for task in asking])
+        answers = sorted([await client.server.drive(task) for task in asking])
         assert answers[0] == (200, book(8))
         assert none_left(answers[1])
 
 
 async def test_a_question_where_the_book_stands_uses_no_snapshot_up(tmp_path):
     async with client_of(played_from(tmp_path / "r", diff(1), book(1), diff(2), knobs=PATIENT)) as client:
-        status, body = await depth(client.session, client.server, limit=5)
+        status, body = await client.ask_for_snapshot(limit=5)
         assert (status, orjson.loads(body)["code"]) == (503, -9002)
-        assert await client.ask() == (200, book(1))
+        assert await client.ask_for_snapshot() == (200, book(1))
 
 
 async def test_recordings_are_played_one_after_the_other_without_the_time_between_them(tmp_path):
@@ -248,10 +252,10 @@ async def test_recordings_are_played_one_after_the_other_without_the_time_betwee
     playback = Playback([tmp_path / "first"], speed=1, knobs=PATIENT)
     async with client_of(playback, close_when_played=True) as client:
         assert await client.ids(1) == [1]
-        assert await client.ask() == (200, book(1))
-        second = client.ask()
+        assert await client.ask_for_snapshot() == (200, book(1))
+        second = client.asking()
         assert await client.ids(4) == [2, 3, 10, 11]
-        assert await second == (200, book(10))
+        assert await client.server.drive(second) == (200, book(10))
         assert client.server.status()["update_ids"] == {"BTCUSDT": 11}
 
 
@@ -300,16 +304,15 @@ async def test_nothing_is_dropped_for_a_slow_client(tmp_path):
 async def test_playing_pauses_while_nobody_listens(tmp_path):
     recorded(tmp_path / "r.gz", snapshot_at=0, seconds=20)
     url = "/ws/btcusdt@depth@100ms"
-    async with SimulatorServer(Playback([tmp_path / "r.gz"], speed=15)) as server, aiohttp.ClientSession() as session:
-        async with session.ws_connect(server.stream_url + url) as client:
-            for _ in range(10):
-                await client.receive(timeout=5)
-        await asyncio.sleep(0.1)
+    async with DrivenServer(DrivenPlayback([tmp_path / "r.gz"], speed=1)) as server:
+        async with connect(server, url) as client:
+            received = await client.receive(10)
+        await server.clock.until(lambda: not server.audience.connections)
         sent = server.status()["frames"]["depth"]
-        await asyncio.sleep(0.2)
-        assert server.status()["frames"]["depth"] == sent < 200
-        async with session.ws_connect(server.stream_url + url) as client:
-            assert (await client.receive(timeout=5)).type is aiohttp.WSMsgType.TEXT
+        await server.clock.advance(60)
+        assert server.status()["frames"]["depth"] == sent < 20
+        async with connect(server, url) as client:
+            assert (await client.receive())[0]["U"] > received[-1]["u"]
 
 
 async def test_the_other_depth_speed_is_sent_what_was_recorded(tmp_path):
@@ -321,14 +324,14 @@ async def test_the_other_depth_speed_is_sent_what_was_recorded(tmp_path):
 
 async def test_after_the_end_it_is_silent_but_alive(tmp_path):
     recorded(tmp_path / "r.gz", seconds=1)
-    playback = Playback([tmp_path / "r.gz"], knobs=Knobs(time_scale=100, wait_for_snapshot_s=0))
+    playback = DrivenPlayback([tmp_path / "r.gz"], knobs=Knobs(wait_for_snapshot_s=0))
     async with (
-        SimulatorServer(playback) as server,
+        DrivenServer(playback) as server,
         aiohttp.ClientSession() as session,
         session.ws_connect(server.stream_url + "/ws/btcusdt@depth@100ms", autoping=False) as client,
     ):
-        await asyncio.wait_for(server.played.wait(), 5)
-        while (message := await client.receive(timeout=5)).type is aiohttp.WSMsgType.TEXT:
+        await soon(server.played.wait())
+        while (message := await server.drive(client.receive())).type is aiohttp.WSMsgType.TEXT:
             pass
         assert message.type is aiohttp.WSMsgType.PING
 
