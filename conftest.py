@@ -6,17 +6,19 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite(
     "broker_contract", "broker_steps", "brokers", "compose_stack", "databases", "exchange_data", "influx_server",
-    "ledger", "pipeline", "processes", "proxies", "store_contract", "venue_contract", "waiting",
+    "ledger", "pipeline", "processes", "proxies", "driven", "store_contract", "venue_contract", "waiting",
 )  # fmt: skip  # here, since a conftest beside them may come when another has imported them
 
 from recordings import Recording, parameters  # noqa: E402
 
-settings.register_profile("few", max_examples=20, deadline=None)
-settings.register_profile("many", max_examples=300, deadline=None)  # make check
+ANY_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+"""How long an example takes says how busy the machine is, and nothing else."""
+settings.register_profile("few", max_examples=20, **ANY_MACHINE)
+settings.register_profile("many", max_examples=300, **ANY_MACHINE)  # make check
 settings.load_profile("few")
 
 NO_SKIPS = "FAIRPRICE_TEST_NO_SKIPS"

@@ -35,7 +35,6 @@ def standalone() -> Callable[..., subprocess.CompletedProcess[str]]:
             env=clean | environ,
             capture_output=True,
             text=True,
-            timeout=50,
             check=False,
         )
 

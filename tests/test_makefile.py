@@ -10,9 +10,7 @@ ROOT = Path(__file__).parent.parent
 def make(*arguments, **environ):
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # of `make test`
     command = ["make", "--no-print-directory", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, env=inherited | environ, capture_output=True, text=True, timeout=30, check=False
-    )
+    return subprocess.run(command, cwd=ROOT, env=inherited | environ, capture_output=True, text=True, check=False)
 
 
 def test_a_port_in_the_environment_is_the_page_s_and_nobody_else_s(tmp_path):

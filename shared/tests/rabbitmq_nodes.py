@@ -196,7 +196,7 @@ class Node:
         """Run rabbitmqctl and return what it prints."""
         done = subprocess.run(
             [self._folder / "rabbitmqctl", "--quiet", "--node", self.name, *arguments],
-            env=self._ctl_environment, cwd=self._home, capture_output=True, text=True, timeout=50, check=False,
+            env=self._ctl_environment, cwd=self._home, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert not done.returncode, done.stdout + done.stderr
         return done.stdout

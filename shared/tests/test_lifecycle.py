@@ -71,7 +71,7 @@ def service(body, options="", *, preamble=""):
 
 
 def finish(child):
-    out, err = child.communicate(timeout=10)
+    out, err = child.communicate()
     return child.returncode, out.split(), err
 
 

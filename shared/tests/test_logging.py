@@ -52,7 +52,7 @@ def program(body, level="info", log_format="auto"):
 
 
 def said(body, **options):
-    done = subprocess.run(program(body, **options), capture_output=True, text=True, timeout=10, check=True)
+    done = subprocess.run(program(body, **options), capture_output=True, text=True, check=True)
     assert done.stdout == ""
     return done.stderr
 
@@ -64,7 +64,7 @@ def lines(body, **options):
 def said_to_terminal(body, **options):
     primary, secondary = pty.openpty()
     try:
-        subprocess.run(program(body, **options), stderr=secondary, timeout=10, check=True)
+        subprocess.run(program(body, **options), stderr=secondary, check=True)
         return os.read(primary, 100_000).decode()
     finally:
         os.close(primary)

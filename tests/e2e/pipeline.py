@@ -52,7 +52,7 @@ class Pipeline:
         options = ["--storer-token-file", self.token_file, "--grafana-user", self.org.name]
         done = run(
             [sys.executable, "-m", "storer", "provision", *options],
-            env=environ, capture_output=True, text=True, timeout=60, check=False,
+            env=environ, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         self._reader = self.org.make_token("read")

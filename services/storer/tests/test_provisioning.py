@@ -34,7 +34,7 @@ def provision(*arguments: object, **environ: str) -> subprocess.CompletedProcess
     variables = {f"FAIRPRICE_STORE_{name.upper()}": value for name, value in environ.items()}
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "storer", "provision", *map(str, arguments)],
-        env=clean | variables, capture_output=True, text=True, timeout=30, check=False,
+        env=clean | variables, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 

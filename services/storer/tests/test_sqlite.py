@@ -361,7 +361,7 @@ asyncio.run(main())
 
 @pytest.mark.slow
 def test_a_disk_that_does_not_answer_does_not_keep_the_process_from_ending(path):
-    subprocess.run([sys.executable, "-c", FROZEN, str(path)], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", FROZEN, str(path)], check=True)
 
 
 async def test_a_write_that_is_cancelled_before_it_has_begun_is_never_done(path):
