@@ -7,12 +7,13 @@ from typing import TypeVar
 
 import aiormq
 import pytest
+from waiting import soon
 
 from fairprice.broker.port import Broker, Delivery, Message, Subscription
 from fairprice.topology import BOOKS, EXCHANGES
 
-SOON = 10.0
-"""Seconds within which everything happens that has to."""
+SOON = 60.0
+"""Seconds within which a broker confirms whatever it can."""
 
 A_WHILE = 0.1
 """Seconds after which what has not happened counts as never happening."""
@@ -30,11 +31,6 @@ def message(number: int, body: bytes = b"{}") -> Message:
 
 def numbers(deliveries: Iterable[Delivery]) -> list[int]:
     return [int(delivery.message.message_id.removeprefix("id-")) for delivery in deliveries]
-
-
-async def soon(awaitable: Awaitable[T]) -> T:
-    async with asyncio.timeout(SOON):
-        return await awaitable
 
 
 async def never(awaitable: Awaitable[object]) -> None:

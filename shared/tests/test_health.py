@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
+from waiting import PATIENCE
 
 from fairprice.errors import StartupError
 from fairprice.runtime.health import describe, health_routes, serve, serve_health
@@ -18,7 +19,7 @@ HOST = "127.0.0.1"
 @pytest.fixture
 async def get():
     """Fetch a path of an address; return status, content type and body."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(5)) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(PATIENCE)) as session:
 
         async def fetch(url):
             async with session.get(url) as response:

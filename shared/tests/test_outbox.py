@@ -14,6 +14,7 @@ import orjson
 import pytest
 import structlog
 from clocks import ManualClock
+from waiting import patience, soon
 
 from fairprice.broker.outbox import MIB, Outbox, Sent
 from fairprice.broker.port import Message
@@ -332,7 +333,7 @@ async def test_a_series_of_delays_that_ends_never_passes_for_a_confirmation():
     await turns()
     scene.broker.attempts[1].fail()
     with pytest.raises(ExceptionGroup):
-        await asyncio.wait_for(task, 1)
+        await soon(task)
     assert scene.confirmed == []
 
 
@@ -354,7 +355,7 @@ async def test_whoever_puts_too_much_waits_for_room():
         await turns()
         scene.put(*books(1, 2))
         assert not scene.outbox.is_full
-        await asyncio.wait_for(scene.outbox.room(), 1)
+        await soon(scene.outbox.room())
         scene.put(*books(3))
         assert scene.outbox.is_full
         waiting = [asyncio.create_task(scene.outbox.room()) for _ in range(2)]
@@ -370,14 +371,14 @@ async def test_room_is_there_as_soon_as_a_batch_has_left_even_if_the_broker_neve
     async with running(capacity_bytes=3 * SIZE) as scene:
         scene.put(*books(1, 2, 3))
         assert scene.outbox.is_full
-        async with asyncio.timeout(1):
+        async with patience():
             await scene.outbox.room()
         assert not scene.outbox.is_full
 
 
 async def test_draining_waits_for_the_last_confirmation():
     async with running() as scene:
-        await asyncio.wait_for(scene.outbox.drain(), 1)
+        await soon(scene.outbox.drain())
         scene.put(*books(1))
         await turns()
         scene.put(*books(2))
@@ -386,7 +387,7 @@ async def test_draining_waits_for_the_last_confirmation():
         await turns()
         assert not draining.done()
         scene.broker.attempts[1].confirm()
-        await asyncio.wait_for(draining, 1)
+        await soon(draining)
         assert scene.confirmed == [1, 2]
 
 
@@ -425,7 +426,7 @@ async def test_nothing_is_lost_or_reordered_whatever_the_broker_does():
         await outbox.room()
         outbox.put(book)
         assert accepted.issuperset(reported[-1:])
-    await asyncio.wait_for(outbox.drain(), 10)
+    await soon(outbox.drain())
     assert reported == list(range(2000))
     assert accepted == set(range(2000))
     task.cancel()

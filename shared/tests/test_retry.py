@@ -7,8 +7,9 @@ from itertools import chain, repeat
 
 import pytest
 from broker_steps import message
-from clocks import ManualClock
+from clocks import ManualClock, settle
 from structlog.testing import capture_logs
+from waiting import soon
 
 from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.retry import consume, publish_until_confirmed
@@ -71,7 +72,7 @@ async def test_a_lost_subscription_is_made_again_after_its_delay_on_the_clock_th
         made.append(subscriptions.made)
     assert made == [1, 2, 3]
     stop.set()
-    await asyncio.wait_for(consuming, 1)
+    await soon(consuming)
 
 
 @pytest.mark.parametrize("failures", [0, 1, 4])
@@ -94,9 +95,9 @@ async def test_cancelling_ends_the_repetitions():
     task = asyncio.create_task(
         publish_until_confirmed(broker, "books", message(1), lambda: repeat(10.0), SystemClock())
     )
-    await asyncio.sleep(0.01)
+    await settle()
     task.cancel()
-    await asyncio.wait({task}, timeout=1)
+    await asyncio.wait({task})
     assert task.cancelled()
     assert len(broker.published) == 1
 
@@ -200,9 +201,9 @@ async def test_cancelling_ends_the_work_and_leaves_the_subscription():
     task = asyncio.create_task(
         consume(subscriptions.subscribe, work, Delays(), asyncio.Event(), SystemClock(), queue="q")
     )
-    await asyncio.sleep(0.01)
+    await settle()
     task.cancel()
-    await asyncio.wait({task}, timeout=1)
+    await asyncio.wait({task})
     assert task.cancelled()
     assert subscriptions.ended == [1]
 
@@ -226,7 +227,7 @@ async def test_a_stop_lets_what_is_being_worked_on_end_and_takes_no_more():
     )
     await begun.wait()
     stop.set()
-    await asyncio.wait_for(consuming, 1)
+    await soon(consuming)
     assert len(done) == 1
     assert broker.depths()[PRICES_STORER] == 2
 
@@ -239,9 +240,9 @@ async def test_a_stop_ends_the_wait_for_a_message():
 
     subscribe = partial(MemoryBroker().subscribe, PRICES_STORER, 10)
     consuming = asyncio.create_task(consume(subscribe, work, Delays(), stop, SystemClock(), queue="q"))
-    await asyncio.sleep(0.01)
+    await settle()
     stop.set()
-    await asyncio.wait_for(consuming, 1)
+    await soon(consuming)
 
 
 @pytest.mark.parametrize("where", ["subscribing", "pausing"])
@@ -256,9 +257,9 @@ async def test_a_stop_does_not_wait_for_a_broker_that_is_away(where):
         yield
 
     consuming = asyncio.create_task(consume(subscribe, None, lambda: repeat(10.0), stop, SystemClock(), queue="q"))
-    await asyncio.sleep(0.01)
+    await settle()
     stop.set()
-    await asyncio.wait_for(consuming, 1)
+    await soon(consuming)
 
 
 async def test_a_subscription_lost_while_it_is_finished_is_not_made_again():
@@ -278,7 +279,7 @@ async def test_a_subscription_lost_while_it_is_finished_is_not_made_again():
         raise BrokerUnavailable("lost")
 
     consuming = asyncio.create_task(consume(subscribe, work, lambda: repeat(0.0), stop, SystemClock(), queue="q"))
-    await asyncio.sleep(0.01)
+    await settle()
     stop.set()
-    await asyncio.wait_for(consuming, 1)
+    await soon(consuming)
     assert subscriptions.made == 1

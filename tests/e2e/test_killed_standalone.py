@@ -16,17 +16,17 @@ def test_what_had_not_reached_the_database_is_a_gap_of_the_next_run(rows_of, tmp
         }
         live = ("standalone", "--live", "--port", 0, "--database", database)
         with running(*live, **settings) as (process, address):
-            eventually(lambda: count(database, "fair_price") > 25, 15)
+            eventually(lambda: count(database, "fair_price") > 25)
             holder = sqlite3.connect(database, isolation_level=None)
             holder.execute("BEGIN IMMEDIATE")  # the broker takes what the database does not
             waiting = backlog(address)
-            eventually(lambda: backlog(address) > waiting + 30, 20)
+            eventually(lambda: backlog(address) > waiting + 30)
             process.kill()
             process.wait()
             holder.close()
         stored = count(database, "fair_price")
         with running(*live, **settings):
-            eventually(lambda: count(database, "fair_price") > stored + 10, 15)
+            eventually(lambda: count(database, "fair_price") > stored + 10)
 
     rows = rows_of(database)
     assert [gap["reason"] for gap in rows["gap"]] == ["restart"]

@@ -11,6 +11,7 @@ from random import Random
 
 import pytest
 from jsonschema import Draft202012Validator
+from waiting import patience
 
 import converter.app
 from converter.settings import ConverterSettings
@@ -52,7 +53,7 @@ async def run_a_while():
             tasks.create_task(convert())
             for seed, venue in enumerate(VENUES):
                 tasks.create_task(follow(venue, seed, broker, clock, stop))
-            async with asyncio.timeout(50):
+            async with patience():
                 await is_enough.wait()
             stop.set()
         for tap in taps:

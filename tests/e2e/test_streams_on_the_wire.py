@@ -9,6 +9,7 @@ from random import Random
 
 import aiohttp
 import pytest
+from waiting import patience
 
 from crawler.book.market_data import Diff, Ticker
 from crawler.stream_events import Disconnected, Suspected
@@ -43,7 +44,7 @@ class Sink:
         return [event for event in self.events if type(event) is kind and (symbol is None or event.symbol == symbol)]
 
     async def until(self, condition):
-        async with asyncio.timeout(PATIENCE):
+        async with patience():
             while not condition():
                 self.changed.clear()
                 await self.changed.wait()

@@ -9,6 +9,7 @@ from random import Random
 import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
+from waiting import patience
 
 import converter.app
 import gateway.app
@@ -68,7 +69,7 @@ async def two_venues(path):
         for work in works:
             tasks.create_task(work)
         try:
-            async with asyncio.timeout(30):
+            async with patience():
                 url = await serving
             yield url
         finally:
@@ -89,7 +90,7 @@ async def until_live(http, url):
 async def test_spot_and_futures_of_one_name_never_mix_and_have_a_basis(tmp_path):
     path = tmp_path / "both.db"
     async with two_venues(path) as url, aiohttp.ClientSession() as http:
-        async with asyncio.timeout(20):
+        async with patience():
             prices = await until_live(http, url)
         spot, futures = (prices[venue] for venue in VENUES)
         assert (futures["basis_against"], spot["basis_against"]) == ("binance", None)

@@ -17,6 +17,7 @@ import aiohttp
 import orjson
 import pytest
 import structlog
+from waiting import patience
 
 from crawler.app import Crawler
 from crawler.capture import Capture
@@ -671,7 +672,7 @@ async def test_a_recording_can_be_played_and_gives_the_books_of_the_exchange(clo
     async with SimulatorServer(Playback([path]), close_when_played=True) as playback:
         run = Run(playback, SystemClock(), symbols=symbols, options={"replay": True})
         consumer = asyncio.create_task(run.take())
-        async with asyncio.timeout(PATIENCE):
+        async with patience():
             await run.crawler.run(asyncio.Event())
             await run.broker.until_empty(QUEUE)
         consumer.cancel()

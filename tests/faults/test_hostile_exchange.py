@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
+from waiting import patience
+
 from crawler.app import Crawler
 from crawler.proxy import Proxy
 from crawler.selection import Shard
@@ -53,7 +55,7 @@ class Trial:
         for _ in range(5):
             await asyncio.sleep(0)
         await asyncio.sleep(0.0005)
-        async with asyncio.timeout(30):
+        async with patience():
             while self.broker.depths()[topology.BOOKS_STORER]:
                 for delivery in await self.subscription.receive(100):
                     for event in decode(delivery.message.body):

@@ -11,6 +11,7 @@ from random import Random
 import aiohttp
 import orjson
 import pytest
+from waiting import patience
 
 from crawler.capture import Capture
 from crawler.settings import CrawlerSettings
@@ -51,13 +52,13 @@ class Recording:
     async def __aexit__(self, *_):
         self.stop.set()
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with patience():
                 await self.task
         finally:
             await self.session.close()
 
     async def until(self, condition):
-        async with asyncio.timeout(PATIENCE):
+        async with patience():
             while not condition(self):
                 if self.task.done():
                     self.task.result()

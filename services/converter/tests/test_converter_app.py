@@ -9,6 +9,7 @@ from random import Random
 import orjson
 import pytest
 from clocks import StandingWall
+from waiting import patience
 
 from converter import app
 from converter.app import Counters
@@ -73,7 +74,7 @@ async def running(broker, *, clock=None, stop=None, replay=False, counters=None,
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with patience():
         while not condition():  # noqa: ASYNC110  nobody tells when a queue is empty
             await asyncio.sleep(0.001)
 
@@ -156,7 +157,7 @@ async def test_a_stop_lets_the_prices_that_were_begun_get_out_and_leaves_the_res
         await eventually(lambda: bool(broker.attempts))
         await broker.publish(BOOKS, message(encode(book(5)), identity="5"))
         stop.set()
-        async with asyncio.timeout(10):
+        async with patience():
             await asyncio.wait({task})
     assert [price.update_id for price in await prices(broker)] == [1, 2, 3, 4]
     async with broker.subscribe(BOOKS_CONVERTER, 10) as subscription:

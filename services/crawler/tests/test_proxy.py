@@ -10,6 +10,7 @@ import pytest
 import structlog
 from aiohttp import web
 from clocks import ManualClock, settle
+from waiting import soon
 from websockets.asyncio.server import serve
 
 from crawler.proxy import Proxy, choose, parse, proxies, session
@@ -301,7 +302,7 @@ async def test_the_stream_goes_through_the_proxy_which_resolves_the_name(kind, u
         address = f"ws://{HIDDEN}:{port}/stream"
         listener = Listener()
         websocket = await open_websocket(address, listener, proxy=choose(environ, address))
-        assert await asyncio.wait_for(listener.frames.get(), 10) == b"hello"
+        assert await soon(listener.frames.get()) == b"hello"
         assert proxy.asked == [f"{HIDDEN}:{port}"]
         websocket.abort()
         await websocket.closed
@@ -322,7 +323,7 @@ async def test_tls_goes_through_the_proxy_to_the_exchange_itself(kind, certifica
         listener = Listener()
         way = choose({"ALL_PROXY": environ["HTTP_PROXY"]}, address)
         websocket = await open_websocket(address, listener, proxy=way, tls=trusting)
-        assert await asyncio.wait_for(listener.frames.get(), 10) == b"secret"
+        assert await soon(listener.frames.get()) == b"secret"
         assert len(proxy.asked) == 1
         websocket.abort()
         await websocket.closed
@@ -414,7 +415,7 @@ async def test_a_proxy_that_hangs_is_given_up_in_time_and_tried_again(kind):
         )
         with structlog.testing.capture_logs() as logs:
             run = asyncio.create_task(streams.run())
-            await asyncio.wait_for(proxy.connected.wait(), 10)
+            await soon(proxy.connected.wait())
             proxy.connected.clear()
             await clock.until(proxy.connected.is_set, within=12.0, step=0.5)
             run.cancel()

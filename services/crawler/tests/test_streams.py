@@ -11,6 +11,7 @@ from random import Random
 import pytest
 import structlog
 from clocks import ManualClock, settle
+from waiting import patience, soon
 from websockets.asyncio.server import serve
 
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
@@ -626,7 +627,7 @@ async def test_at_the_end_of_a_recording_the_run_ends_and_nobody_is_judged(excha
         assert not probe.asked
         for socket in exchange.sockets:
             socket.hang_up("close code 1000")
-        await asyncio.wait_for(run, 5)
+        await soon(run)
     assert len(exchange.sockets) == 2
     assert desk.of(Disconnected) == [Disconnected(("A",), "close code 1000")]
 
@@ -981,7 +982,7 @@ async def test_a_real_server_that_carries_1024_streams_a_connection_grants_all_o
             back_off=partial(delays, Random(1)),
         )
         run = asyncio.create_task(streams.run())
-        async with asyncio.timeout(20):
+        async with patience():
             while len(events) < 600 or streams.open < 4:
                 changed.clear()
                 with suppress(TimeoutError):

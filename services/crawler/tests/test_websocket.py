@@ -9,6 +9,7 @@ import pytest
 import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import soon
 from websockets.asyncio.server import serve
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol, Side, State
@@ -17,8 +18,6 @@ from websockets.uri import parse_uri
 from crawler.websocket import MAX_FRAME_BYTES, Websocket, open_websocket
 from fairprice.errors import ExchangeUnavailable, StartupError
 
-PATIENCE = 10
-
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def run(request):
@@ -26,7 +25,7 @@ def run(request):
 
     def start(scenario):
         with asyncio.Runner(loop_factory=request.param) as runner:
-            runner.run(asyncio.wait_for(scenario, PATIENCE))
+            runner.run(soon(scenario))
 
     return start
 

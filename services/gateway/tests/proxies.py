@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 from ports import free_port
+from waiting import patience
 
 DOCUMENT = Path(__file__).parents[3] / "docs/reverse-proxy.md"
 NAME = "prices.localhost"
@@ -86,7 +87,7 @@ async def _until_redirected(url):
 
 
 async def _until_open(port, process):
-    async with asyncio.timeout(10):
+    async with patience():
         while True:
             assert process.returncode is None, "the proxy has ended"
             try:

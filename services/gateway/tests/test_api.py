@@ -6,6 +6,7 @@ import pytest
 from clocks import ManualClock
 from prometheus_client import CollectorRegistry, Gauge
 from structlog.testing import capture_logs
+from waiting import patience
 
 from fairprice.errors import BrokerUnavailable, StartupError
 from fairprice.messages import encode
@@ -243,7 +244,7 @@ async def test_a_broker_that_breaks_is_watched_again(make):
             back_off=lambda: iter([0.0] * 1000),
         )
     )
-    async with asyncio.timeout(5):
+    async with patience():
         await served.wait()
         await broker.enough.wait()
     assert not task.done()

@@ -7,6 +7,7 @@ import orjson
 import pytest
 from proxies import NAME, PROGRAMS, behind
 from structlog.testing import capture_logs
+from waiting import soon
 
 pytestmark = pytest.mark.slow  # processes
 
@@ -57,7 +58,7 @@ async def test_page_json_and_websocket_are_served_as_documented(serving, make, t
         for file in ("static/page.js", "static/plotly.min.js", "readyz", "api/prices/btcusdt"):
             assert (await client.get(file))[0] in {200, 503}
         async with client.listen() as socket:
-            while (frame := orjson.loads(await socket.receive_str(timeout=5)))["type"] != "moment":
+            while (frame := orjson.loads(await soon(socket.receive_str())))["type"] != "moment":
                 pass
             assert frame["update_id"] == make.price(1).update_id
 

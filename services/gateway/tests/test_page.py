@@ -10,11 +10,13 @@ from itertools import count, product
 import pytest
 import pytest_asyncio
 from proxies import NAME, PROGRAMS, behind
+from waiting import PATIENCE, patience
 
 from fairprice.runtime.clock import SystemClock
 
 playwright_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 expect = playwright_api.expect
+expect.set_options(timeout=PATIENCE * 1000)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = [
@@ -96,7 +98,7 @@ async def text(page, selector):
 
 async def until(read, holds):
     """Wait until what is read satisfies `holds`, and return it."""
-    async with asyncio.timeout(8):
+    async with patience():
         while not holds(value := await read()):  # noqa: ASYNC110  the page has no event to wait for
             await asyncio.sleep(0.05)
     return value
@@ -435,7 +437,7 @@ async def test_the_page_comes_back_when_the_gateway_does(serving, make, browser)
             await asyncio.wait({gateway.task})
             async with serving(clock=SystemClock(), http_port=port) as again:
                 await again.publish(make.price(2))
-                await expect(page.locator("#feed-words")).to_have_text("in sync", timeout=8000)
+                await expect(page.locator("#feed-words")).to_have_text("in sync")
                 await expect(page.locator("#update-id")).to_have_text(str(make.price(2).update_id))
 
 

@@ -1,10 +1,10 @@
-import asyncio
 import math
 from dataclasses import replace
 
 import aiohttp
 import orjson
 import pytest
+from waiting import patience
 
 from fairprice.messages import encode
 from gateway.audience import BACKLOG, Audience, Listener
@@ -13,7 +13,7 @@ from gateway.key import Key
 
 
 async def frames(socket, count):
-    async with asyncio.timeout(5):
+    async with patience():
         return [orjson.loads(await socket.receive_str()) for _ in range(count)]
 
 
@@ -27,14 +27,14 @@ async def welcome(socket, count):
 async def until_price(socket, price):
     """Return the frames up to that price."""
     received = []
-    async with asyncio.timeout(5):
+    async with patience():
         while not received or received[-1].get("update_id") != price.update_id or received[-1]["type"] != "price":
             received.append(orjson.loads(await socket.receive_str()))
     return received
 
 
 async def of_type(socket, kind):
-    async with asyncio.timeout(5):
+    async with patience():
         while (frame := orjson.loads(await socket.receive_str()))["type"] != kind:
             pass
     return frame
@@ -235,7 +235,7 @@ async def test_a_listener_that_does_not_read_loses_old_frames_and_slows_nobody(g
     wide = {f"impact_bid_{number}": float(number) for number in range(1, 400)}
     async with gateway.listen(max_msg_size=0) as slow, gateway.listen() as fast:
         step, lost = 0, 0
-        async with asyncio.timeout(20):
+        async with patience():
             while not lost:
                 await gateway.publish(*(make.price(step + each, **wide) for each in range(100)))
                 step += 100
@@ -279,7 +279,7 @@ async def test_listeners_are_told_when_the_gateway_stops(serving, make):
     async with serving() as gateway, gateway.listen() as socket:
         await welcome(socket, 0)
         gateway.task.cancel()
-        async with asyncio.timeout(5):
+        async with patience():
             end = await socket.receive()
         assert end.type is aiohttp.WSMsgType.CLOSE
         assert end.data == aiohttp.WSCloseCode.GOING_AWAY

@@ -14,6 +14,7 @@ from clocks import ManualClock, StandingWall, settle
 from hasty_clock import HastyClock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from waiting import patience
 
 from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.port import Message
@@ -83,7 +84,7 @@ class FakeStore:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with patience():
         while not condition():  # noqa: ASYNC110  nobody tells when a queue is empty
             await asyncio.sleep(0.001)
 
@@ -173,7 +174,7 @@ async def test_a_stop_lets_everything_that_was_taken_be_stored_and_leaves_the_re
         await settle()
         await broker.publish(PRICES, message(price(6), identity="6"))
         store.gate.set()
-        async with asyncio.timeout(10):
+        async with patience():
             await asyncio.wait({task})
     assert store.ids == list(range(6))
     async with broker.subscribe(PRICES_STORER, 10) as subscription:
