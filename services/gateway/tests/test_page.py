@@ -5,6 +5,7 @@ import re
 import shutil
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import count, product
 
 import pytest
@@ -37,15 +38,24 @@ pytestmark = [
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser():
     async with playwright_api.async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=ARGUMENTS, timeout=2 * PATIENCE * 1000
+        )
         yield browser
         await browser.close()
+
+
+@pytest.fixture
+def serving(serving):
+    """Return the same, where no price is stale but in tests that are about it: a slow browser shows an old one."""
+    return partial(serving, stale_after=3600)
 
 
 @asynccontextmanager
 async def opened(browser, url, *, errors=None, **options):
     """Open the page; it must neither complain nor reach for another origin."""
     context = await browser.new_context(**{"viewport": DESKTOP, **options})
+    context.set_default_timeout(PATIENCE * 1000)
     page = await context.new_page()
     complaints, requests = [], []
     page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
@@ -283,7 +293,7 @@ async def test_behind_a_proxy_below_a_path_the_page_is_whole(serving, make, brow
 
 
 async def test_silence_turns_the_page_red_and_the_next_price_clears_it(serving, make, browser):
-    async with serving(clock=SystemClock(), stale_after=0.8) as gateway:
+    async with serving(clock=SystemClock(), stale_after=2) as gateway:
         await gateway.publish(make.price(1))
         async with opened(browser, gateway.url) as page:
             async with feeding(gateway, make, first=2):
