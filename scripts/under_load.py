@@ -92,7 +92,6 @@ def main(arguments: Sequence[str], folder: Path = Path("var/under-load")) -> int
     parser.add_argument("--busy", type=int, default=8, help="busy processes beside them (8)")
     parser.add_argument("command", nargs="+", help="runs pytest, whatever selection of tests")
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # ends what runs, too
     print(COLUMNS.format("run", "passed", "failed", "seconds", "load", "names of failures"), flush=True)
     failed = 0
     with busy(options.busy):
@@ -108,4 +107,5 @@ def main(arguments: Sequence[str], folder: Path = Path("var/under-load")) -> int
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # so that what runs is ended, too
     sys.exit(main(sys.argv[1:]))

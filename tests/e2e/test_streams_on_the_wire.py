@@ -9,52 +9,56 @@ from random import Random
 
 import aiohttp
 import pytest
-from waiting import patience
+from clocks import ManualClock
 
 from crawler.book.market_data import Diff, Ticker
 from crawler.stream_events import Disconnected, Suspected
 from crawler.streams import Streams
 from crawler.venues.binance.venue import Binance
 from fairprice.runtime.backoff import delays
-from fairprice.runtime.clock import SystemClock
 from simulator.exchange import Exchange
 from simulator.faults import Fault
 from simulator.knobs import Knobs
 from simulator.server import SimulatorServer
-
-PATIENCE = 20
 
 
 class Roomy:
     is_full = False
 
 
-class Sink:
-    """Keeps the events, and says when there are more."""
+@pytest.fixture
+def clock():
+    return ManualClock()
 
-    def __init__(self):
+
+def exchange(clock, *symbols, knobs=None):
+    """An exchange on the network that lives on a clock."""
+    source = Exchange(symbols or ("BTCUSDT",), start_us=clock.wall(), knobs=knobs)
+    return SimulatorServer(source, clock=clock, tick=0.05)
+
+
+class Sink:
+    """Keeps the events."""
+
+    def __init__(self, clock):
+        self.clock = clock
         self.events = []
-        self.changed = asyncio.Event()
 
     def push(self, event):
         self.events.append(event)
-        self.changed.set()
 
     def of(self, kind, symbol=None):
         return [event for event in self.events if type(event) is kind and (symbol is None or event.symbol == symbol)]
 
     async def until(self, condition):
-        async with patience():
-            while not condition():
-                self.changed.clear()
-                await self.changed.wait()
+        """Let time pass until it is so."""
+        await self.clock.until(condition, within=300)
 
 
 @asynccontextmanager
-async def following(server, symbols, venue=None, **options):
-    sink = Sink()
+async def following(server, clock, symbols, venue=None, **options):
+    sink = Sink(clock)
     venue = venue or Binance()
-    clock = SystemClock()
     streams = Streams(
         venue,
         server.stream_url,
@@ -81,10 +85,10 @@ def joins(diffs):
 
 
 @pytest.mark.parametrize("kind", ["disconnect", "server_shutdown"])
-async def test_what_ends_one_connection_loses_nothing(kind):
+async def test_what_ends_one_connection_loses_nothing(clock, kind):
     async with (
-        SimulatorServer(Exchange(("BTCUSDT", "ETHUSDT"))) as server,
-        following(server, ("BTCUSDT", "ETHUSDT")) as (streams, sink),
+        exchange(clock, "BTCUSDT", "ETHUSDT") as server,
+        following(server, clock, ("BTCUSDT", "ETHUSDT")) as (streams, sink),
     ):
         await sink.until(lambda: streams.open == 2 and len(sink.of(Diff, "BTCUSDT")) > 5)
         server.inject(Fault(kind, scope="one"))
@@ -99,14 +103,14 @@ async def test_what_ends_one_connection_loses_nothing(kind):
         assert not server.limits.breaches
 
 
-async def test_more_streams_than_a_connection_carries_come_by_several():
+async def test_more_streams_than_a_connection_carries_come_by_several(clock):
     symbols = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT")
     venue = Binance()
     venue.limits = replace(venue.limits, streams=4)
     knobs = Knobs(streams_per_connection=4, too_many_streams="close")
     async with (
-        SimulatorServer(Exchange(symbols, knobs=knobs)) as server,
-        following(server, symbols, venue) as (streams, sink),
+        exchange(clock, *symbols, knobs=knobs) as server,
+        following(server, clock, symbols, venue) as (streams, sink),
     ):
         await sink.until(lambda: all(len(sink.of(Diff, symbol)) > 3 for symbol in symbols) and streams.open == 6)
         assert streams.uncovered == ()
@@ -124,38 +128,38 @@ async def test_more_streams_than_a_connection_carries_come_by_several():
     ],
     ids=["wrapped replies", "reply first", "reply later", "many pings"],
 )
-async def test_what_the_documents_leave_open_is_understood_either_way(knobs):
+async def test_what_the_documents_leave_open_is_understood_either_way(clock, knobs):
     async with (
-        SimulatorServer(Exchange(("BTCUSDT",), knobs=knobs)) as server,
-        following(server, ("BTCUSDT",), reply_timeout=3.0) as (streams, sink),
+        exchange(clock, knobs=knobs) as server,
+        following(server, clock, ("BTCUSDT",), reply_timeout=3.0) as (streams, sink),
     ):
         await sink.until(lambda: streams.open == 2 and len(sink.of(Diff)) > 15)
         assert server.status()["connections"]["opened"] == 2
 
 
 @pytest.mark.parametrize("shape", ["nested", "bare"])
-async def test_a_refused_subscription_is_tried_again_whatever_the_shape_of_the_refusal(shape):
-    async with SimulatorServer(Exchange(("BTCUSDT",), knobs=Knobs(error_shape=shape))) as server:
+async def test_a_refused_subscription_is_tried_again_whatever_the_shape_of_the_refusal(clock, shape):
+    async with exchange(clock, knobs=Knobs(error_shape=shape)) as server:
         server.inject(Fault("error_ack", variant=shape, count=2))
-        async with following(server, ("BTCUSDT",)) as (streams, sink):
+        async with following(server, clock, ("BTCUSDT",)) as (streams, sink):
             await sink.until(lambda: streams.open == 2 and sink.of(Diff))
             assert server.status()["connections"]["opened"] == 4
 
 
 @pytest.mark.parametrize("fault", ["no_ack", "wrong_ack_id"])
-async def test_a_subscription_that_is_never_answered_is_tried_again(fault):
-    async with SimulatorServer(Exchange(("BTCUSDT",))) as server:
+async def test_a_subscription_that_is_never_answered_is_tried_again(clock, fault):
+    async with exchange(clock) as server:
         server.inject(Fault(fault, count=2))
-        async with following(server, ("BTCUSDT",), reply_timeout=0.5) as (streams, sink):
+        async with following(server, clock, ("BTCUSDT",), reply_timeout=0.5) as (streams, sink):
             await sink.until(lambda: server.status()["connections"]["opened"] == 4 and streams.open == 2)
             await sink.until(lambda: sink.of(Diff))
 
 
-async def test_two_stalled_connections_are_found_by_a_question_to_rest():
-    async with SimulatorServer(Exchange(("BTCUSDT",))) as server, aiohttp.ClientSession() as session:
-        rest = Binance().rest(session, server.rest_url, clock=SystemClock())
+async def test_two_stalled_connections_are_found_by_a_question_to_rest(clock):
+    async with exchange(clock) as server, aiohttp.ClientSession() as session:
+        rest = Binance().rest(session, server.rest_url, clock=clock)
         server.inject(Fault("silence", seconds=30.0))
         options = {"probe": rest.newest_update_id, "silence_timeout": 1.0}
-        async with following(server, ("BTCUSDT",), **options) as (_, sink):
+        async with following(server, clock, ("BTCUSDT",), **options) as (_, sink):
             await sink.until(lambda: sink.of(Suspected))
             await sink.until(lambda: server.status()["connections"]["opened"] >= 4)

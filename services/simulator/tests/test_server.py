@@ -141,19 +141,27 @@ async def test_a_server_ends_without_waiting_for_clients_that_are_connected(http
 # The program
 
 
+@contextlib.asynccontextmanager
 async def started(*options):
+    """The program, which does not outlive the test."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(
+    program = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "simulator", *options, stdout=pipe, stderr=pipe, env=environment
     )
+    try:
+        yield program
+    finally:
+        if program.returncode is None:
+            program.kill()
+            await program.communicate()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_the_program_says_where_it_serves_and_ends_cleanly(http, number):
-    program = await started("--port", "0", "--symbols", "btc/usdt, ETH-USDT", "--seed", "7")
-    async with patience():
+    options = ("--port", "0", "--symbols", "btc/usdt, ETH-USDT", "--seed", "7")
+    async with patience(), started(*options) as program:
         line = (await program.stdout.readline()).decode()
         rest, stream, control = line.split()[1::2]
         assert (stream, control) == (rest.replace("http", "ws"), f"{rest}/__sim")
