@@ -17,6 +17,7 @@ import pytest
 from broker_steps import (
     A_WHILE,
     SOON,
+    a_while,
     draining,
     fill,
     is_empty,
@@ -111,10 +112,10 @@ class BrokerContract:
         accepted, waiting = await fill(broker, BOOKS, 4)
         everything = list(range(1, accepted + 2))
         async with draining(broker, BOOKS_CONVERTER) as converter:
-            await never(asyncio.shield(waiting))
+            await never(broker, asyncio.shield(waiting))
             async with draining(broker, BOOKS_STORER) as storer:
                 await soon(waiting)
-                await asyncio.sleep(A_WHILE)
+                await a_while(broker)
         assert sorted(set(converter)) == everything
         assert storer == everything
 
@@ -146,7 +147,7 @@ class BrokerContract:
     async def test_a_receive_waits_for_a_first_message_and_not_for_more(self, broker):
         async with broker.subscribe(BOOKS_STORER, 10) as subscription:
             receiving = asyncio.create_task(subscription.receive(10))
-            await never(asyncio.shield(receiving))
+            await never(broker, asyncio.shield(receiving))
             await publish(broker, 1)
             assert numbers(await soon(receiving)) == [1]
 
@@ -164,10 +165,10 @@ class BrokerContract:
         await publish(broker, *range(6))
         async with broker.subscribe(BOOKS_STORER, 3) as subscription:
             opened = await take(subscription, 3)
-            await never(subscription.receive(10))
+            await never(broker, subscription.receive(10))
             await opened[0].ack()
             assert numbers(await soon(subscription.receive(10))) == [3]
-            await never(subscription.receive(10))
+            await never(broker, subscription.receive(10))
             await opened[2].ack(multiple=True)
             assert numbers(await take(subscription, 2)) == [4, 5]
 
@@ -189,13 +190,13 @@ class BrokerContract:
         async with broker.subscribe(BOOKS_STORER, 2) as subscription:
             await publish(broker, 1, 2)
             await take(subscription, 2)
-            await never(subscription.receive(1))
+            await never(broker, subscription.receive(1))
         assert await settle_all(broker, BOOKS_STORER, 2) == [1, 2]
 
     async def test_when_a_subscription_ends_so_does_every_receive(self, broker):
         async with broker.subscribe(BOOKS_STORER, 1) as subscription:
             receiving = asyncio.create_task(subscription.receive(1))
-            await asyncio.sleep(A_WHILE)
+            await a_while(broker)
         with pytest.raises(BrokerUnavailable):
             await soon(receiving)
         await publish(broker, 1)
@@ -218,7 +219,7 @@ class BrokerContract:
     async def test_finishing_ends_a_receive_that_waits(self, broker):
         async with broker.subscribe(BOOKS_STORER, 1) as subscription:
             receiving = asyncio.create_task(subscription.receive(1))
-            await asyncio.sleep(A_WHILE)
+            await a_while(broker)
             await soon(subscription.finish())
             assert await soon(receiving) == []
         await publish(broker, 1)
@@ -390,7 +391,7 @@ class BrokerContract:
             await publish(broker, 5)
             for each in (tap, other):
                 assert numbers(await take(each, 3)) == [2, 3, 5]
-                await never(each.receive(10))
+                await never(broker, each.receive(10))
         assert await settle_all(broker, BOOKS_STORER, 4) == [1, 2, 3, 5]
 
     async def test_a_tap_receives_more_than_its_capacity_when_nobody_settles(self, broker):
@@ -403,9 +404,9 @@ class BrokerContract:
         broker = await make_broker(patience=A_WHILE)
         async with broker.tap(BOOKS, 5) as tap:
             await publish(broker, *range(100))
-            await asyncio.sleep(A_WHILE)
+            await a_while(broker)
             assert numbers(await take(tap, 5)) == [95, 96, 97, 98, 99]
-            await never(tap.receive(10))
+            await never(broker, tap.receive(10))
         assert await settle_all(broker, BOOKS_STORER, 100) == list(range(100))
 
     async def test_a_tap_is_gone_with_its_context(self, make_broker):
@@ -414,7 +415,7 @@ class BrokerContract:
             await publish(broker, 1)
             assert numbers(await take(tap, 1)) == [1]
             receiving = asyncio.create_task(tap.receive(1))
-            await asyncio.sleep(A_WHILE)
+            await a_while(broker)
         with pytest.raises(BrokerUnavailable):
             await soon(receiving)
         await publish(broker, 2)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from ports import free_port
+from waiting import patience
 
 DEBIAN = "/usr/lib/rabbitmq/bin"
 """What Debian has on PATH changes the user; here are the programs themselves."""
@@ -100,7 +101,7 @@ def reached(server, tmp_path_factory):
 
 async def until(condition, seconds=10):
     """Wait for what nobody announces."""
-    async with asyncio.timeout(seconds):
+    async with patience(seconds):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

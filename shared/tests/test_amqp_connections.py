@@ -135,6 +135,7 @@ async def test_without_a_broker_there_is_one_log_line_and_words_for_readyz(nobod
 async def test_without_a_broker_publishing_and_consuming_fail_in_time_and_say_why(nobody):
     broker = broker_at(nobody)
     task = asyncio.create_task(broker.run())
+    await until(lambda: "cannot connect" in broker.problem())
     with pytest.raises(BrokerUnavailable, match=r"publishing to 'books'.*cannot connect"):
         await soon(broker.publish("books", message(1)))
     with pytest.raises(BrokerUnavailable, match=r"consuming 'books\.storer'.*cannot connect"):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from broker_contract import BrokerContract
-from broker_steps import A_WHILE, message, never, publish, settle_all, soon
+from broker_steps import message, never, publish, settle_all, soon
 from clocks import ManualClock, settle
 
 from fairprice.broker.memory import MemoryBroker
@@ -30,7 +30,7 @@ async def test_a_queue_holds_exactly_its_capacity_and_unsettled_deliveries_count
     async with broker.subscribe(PRICES_STORER, 2) as subscription:
         deliveries = await soon(subscription.receive(2))
         publishing = asyncio.create_task(broker.publish(PRICES, message(3)))
-        await never(asyncio.shield(publishing))
+        await never(broker, asyncio.shield(publishing))
         await deliveries[0].ack()
         await soon(publishing)
 
@@ -97,7 +97,7 @@ async def test_cancelled_waits_leave_nothing_behind():
             receiving = asyncio.create_task(subscription.receive(1))
             await asyncio.sleep(0)
             receiving.cancel()
-            await asyncio.wait({receiving}, timeout=A_WHILE)
+            await asyncio.wait({receiving})
         assert not broker._queues[BOOKS_STORER]._waiters
 
 
