@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite(
-    "broker_contract", "broker_steps", "brokers", "compose_stack", "databases", "exchange_data", "influx_server",
-    "ledger", "pipeline", "processes", "proxies", "driven", "store_contract", "venue_contract", "waiting",
+    "broker_contract", "broker_steps", "brokers", "compose_stack", "databases", "driven", "exchange_data",
+    "influx_server", "ledger", "pipeline", "processes", "proxies", "store_contract", "venue_contract", "waiting",
 )  # fmt: skip  # here, since a conftest beside them may come when another has imported them
 
 from recordings import Recording, parameters  # noqa: E402

@@ -7,7 +7,6 @@ import orjson
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-pytest.register_assert_rewrite("driven")
 
 
 class NaiveBook:
