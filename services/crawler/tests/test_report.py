@@ -36,7 +36,7 @@ class Crew:
 
     def __init__(self, clock, symbols=SYMBOLS):
         self.clock = clock
-        self.feeds = {symbol: Feed("venue", symbol, "one", levels=20) for symbol in symbols}
+        self.feeds = {symbol: Feed("venue", symbol, "one", levels=20, is_alone=True) for symbol in symbols}
         self.board = SymbolBoard(Selection(symbols))
         self.board.begin(dict.fromkeys(symbols, TRADING), "")
         self.report = Report("venue", "one", self.feeds, self.board, clock)

@@ -170,7 +170,11 @@ class Crawler:
         feed = partial(Feed, self._venue.name, symbol, self._name, levels=self._settings.book_levels)
         if self._replay:
             return feed(
-                verify=self._venue.verify, buffer_diffs=REPLAY_BUFFER_DIFFS, buffer_seconds=1e9, refreshes=False
+                verify=self._venue.verify,
+                buffer_diffs=REPLAY_BUFFER_DIFFS,
+                buffer_seconds=1e9,
+                refreshes=False,
+                is_alone=True,
             )
         pause = max(COMPARE_SECONDS, self._symbols * SECONDS_A_COMPARISON)
         return feed(

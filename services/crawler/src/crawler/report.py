@@ -34,6 +34,7 @@ _TEXTS = {
     "resync": ("warning", "the book is given up and synchronised again"),
     "contradiction": ("error", "the book contradicts the exchange"),
     "id_reset": ("warning", "the exchange has begun its update ids anew"),
+    "clock_back": ("warning", "the exchange's clock went back by more than a second; its times are taken as they are"),
     "behind": ("warning", "the stream lags behind the snapshot; books come when it has caught up"),
     "snapshot_refused": ("info", "a snapshot was of no use"),
     "no_snapshot_left": ("warning", "there will be no further snapshot"),
@@ -192,6 +193,7 @@ class Report:
         yield "crawler_trading", labels, self._board[symbol].is_trading
         yield "crawler_unaudited", labels, feed.is_unaudited
         yield "crawler_books_total", labels, feed.books
+        yield "crawler_clock_back_total", labels, feed.sync.clock_back
         yield "crawler_out_of_order_total", labels, feed.sync.counts["out_of_order"]
         for outcome, count in feed.sync.counts.items():
             yield "crawler_diffs_total", (*labels, outcome), count

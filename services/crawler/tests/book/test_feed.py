@@ -34,7 +34,7 @@ def snapshot(update_id, size=1, *, complete=True):
 
 def feed_at(update_id, size=1, **options):
     """A feed that has published one book, up to this id, whose ticker has come."""
-    feed = Feed("binance", "BTCUSDT", "one", levels=20, **options)
+    feed = Feed("binance", "BTCUSDT", "one", levels=20, is_alone=True, **options)
     feed.receive_diff(diff(update_id - 4, update_id, size), 0)
     feed.receive_ticker(ticker(update_id, size))
     [book] = feed.receive_snapshot(snapshot(update_id - 5))
@@ -228,7 +228,7 @@ def test_ids_that_restart_behind_a_book_that_is_held_back_stop_nothing():
 
 
 def test_every_book_that_waited_for_its_snapshot_is_audited_with_the_tickers_that_came_meanwhile():
-    feed = Feed("binance", "BTCUSDT", "one", levels=20)
+    feed = Feed("binance", "BTCUSDT", "one", levels=20, is_alone=True)
     feed.receive_ticker(ticker(100, 1))
     for n in range(101, 152):
         feed.receive_diff(diff(n, n, n), 0)
@@ -240,7 +240,7 @@ def test_every_book_that_waited_for_its_snapshot_is_audited_with_the_tickers_tha
 
 def test_a_book_that_waited_and_is_wrong_never_leaves():
     """The seam of snapshot and diffs is where books go wrong."""
-    feed = Feed("binance", "BTCUSDT", "one", levels=20)
+    feed = Feed("binance", "BTCUSDT", "one", levels=20, is_alone=True)
     for n in range(101, 110):
         feed.receive_diff(diff(n, n, n if n < 105 else None), 0)
         feed.receive_ticker(ticker(n, n))
@@ -249,7 +249,7 @@ def test_a_book_that_waited_and_is_wrong_never_leaves():
 
 def test_a_snapshot_that_was_awaited_for_long_in_a_busy_market_raises_no_alarm():
     """More tickers came than are kept."""
-    feed = Feed("binance", "BTCUSDT", "one", levels=20)
+    feed = Feed("binance", "BTCUSDT", "one", levels=20, is_alone=True)
     for n in range(101, 5101):
         if n % 50 == 0:
             feed.receive_diff(diff(n - 49, n, n), 0)
@@ -262,7 +262,7 @@ def test_a_snapshot_that_was_awaited_for_long_in_a_busy_market_raises_no_alarm()
 
 def test_tickers_are_kept_for_as_long_as_the_diffs_that_wait():
     """An outage of REST for an hour: the diffs of a minute wait, and no more tickers than those need."""
-    feed = Feed("binance", "BTCUSDT", "one", levels=20)
+    feed = Feed("binance", "BTCUSDT", "one", levels=20, is_alone=True)
     for n in range(1, 3601):
         feed.receive_ticker(ticker(n, n))
         feed.receive_diff(diff(n, n, n, time=START + 1_000_000 * n), 0)
@@ -276,7 +276,7 @@ def test_tickers_are_kept_for_as_long_as_the_diffs_that_wait():
 
 @pytest.mark.parametrize("is_confirmed", [True, False])
 def test_a_top_beyond_the_reach_is_known_where_the_ticker_confirms_it(is_confirmed):
-    feed = Feed("binance", "BTCUSDT", "one", levels=20)
+    feed = Feed("binance", "BTCUSDT", "one", levels=20, is_alone=True)
     feed.receive_diff(diff(101, 105), 0)
     feed.receive_snapshot(snapshot(100, complete=False))
     if is_confirmed:
@@ -327,7 +327,7 @@ def live(feed, seconds, *, since, first, with_books=True):
 
 
 def test_a_minute_of_books_with_nothing_to_compare_them_with_is_told_and_its_end_too():
-    feed = Feed("binance", "BTCUSDT", "one", levels=20)
+    feed = Feed("binance", "BTCUSDT", "one", levels=20, is_alone=True)
     feed.receive_diff(diff(101, 101), 0)
     feed.receive_snapshot(snapshot(100))
     assert live(feed, 130, since=1000.0, first=102) == [(1000.0 + UNAUDITED_SECONDS, "unaudited")]
@@ -347,7 +347,7 @@ def test_a_market_without_books_has_nothing_to_compare():
 
 
 def test_a_feed_knows_the_instance_and_the_run_before():
-    feed = Feed("venue", "BTCUSDT", "two", levels=20, confirmed=Confirmed(90, START))
+    feed = Feed("venue", "BTCUSDT", "two", levels=20, confirmed=Confirmed(90, START), is_alone=True)
     feed.receive_diff(diff(101, 105), 5)
     gap, book = feed.receive_snapshot(snapshot(100))
     assert (gap.venue, gap.symbol, gap.from_time, gap.reason) == ("venue", "BTCUSDT", START, "restart")
@@ -362,7 +362,7 @@ def test_what_a_venue_sends_as_proof_is_asked_for_after_each_diff():
         seen.append((each.proof, book.best()[0][0]))
         return each.proof != 13
 
-    feed = Feed("venue", "BTCUSDT", "one", levels=1, verify=verify)
+    feed = Feed("venue", "BTCUSDT", "one", levels=1, verify=verify, is_alone=True)
     feed.receive_snapshot(snapshot(100))
     assert shown(feed.receive_diff(diff(101, 105, 5)._replace(proof=7), 0)) == [105]
     assert shown(feed.receive_diff(diff(106, 110, 6)._replace(proof=13), 0)) == ["resync"]

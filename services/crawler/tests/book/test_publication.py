@@ -2,6 +2,7 @@
 
 import pytest
 
+from crawler.book.chain import ChainTime
 from crawler.book.market_data import Diff
 from crawler.book.publication import Publication
 from crawler.book.reach import Reach
@@ -9,10 +10,11 @@ from crawler.book.steps import Applied
 
 BIDS = [["100.0", "1"], ["99.0", "1"], ["98.0", "1"]]
 ASKS = [["101.0", "1"], ["102.0", "1"], ["103.0", "1"]]
+CERTAIN = ChainTime(1, 0, is_certain=True)
 
 
 def bounds(reach, *, bids=BIDS, asks=ASKS, cut=(True, True), proven=False):
-    applied = Applied(Diff("BTCUSDT", 1, 1, 1, [], []), 1, bids, asks, *cut, Reach(*reach), False)
+    applied = Applied(Diff("BTCUSDT", 1, 1, 1, [], []), CERTAIN, 1, bids, asks, *cut, Reach(*reach), False)
     [book] = Publication("venue", "BTCUSDT", "one", None).publish(applied, is_proven=proven)
     return book.floor, book.ceiling
 

@@ -36,6 +36,11 @@ METRICS = (
     Metric("crawler_frames_total", "Frames of the exchange by kind; invalid ones cannot be read", ("venue", "kind")),
     Metric("crawler_connections", "Open stream connections", ("venue",)),
     Metric("crawler_reconnects_total", "Stream connections that were lost and made again", ("venue",)),
+    Metric(
+        "crawler_clock_back_total",
+        "Times that the exchange's clock went back by more than a second",
+        ("venue", "symbol"),
+    ),
     Metric("crawler_diffs_total", "Diffs by what became of them", ("venue", "symbol", "outcome")),
     Metric("crawler_out_of_order_total", "Diffs that arrived behind later ones", ("venue", "symbol")),
     Metric("crawler_books_total", "Books published", ("venue", "symbol")),

@@ -26,6 +26,7 @@ from operator import attrgetter
 from typing import NamedTuple
 from zlib import crc32
 
+from crawler.book.chain import Chain, ChainTime
 from crawler.book.market_data import Diff, Snapshot
 from crawler.book.order_book import OrderBook
 from crawler.book.reach import Reach, compare, reach_of
@@ -88,6 +89,8 @@ class DepthSync:
         self.is_trading = True
         self.newest_id = 0
         self.newest_time = 0
+        self.clock_back = 0
+        """How often the exchange's clock went back by more than a second."""
         self._symbol = symbol
         self._levels = levels
         self._verify = verify
@@ -116,6 +119,7 @@ class DepthSync:
         self._old_in_a_row = 0
         self._old_since = 0
         self._was_interrupted = False
+        self._chain = Chain()
 
     @property
     def in_sync(self) -> bool:
@@ -183,6 +187,8 @@ class DepthSync:
         """Give the book up because it can no longer be trusted; the next diff starts a synchronisation."""
         had_book = self._book is not None
         self._book = None
+        for waiting in self._waiting:
+            self._follow(waiting.diff)
         self._waiting.clear()
         self._forget_refresh()
         if not had_book:
@@ -206,6 +212,7 @@ class DepthSync:
             return []
         steps = self.lose("id_reset")
         self._old_in_a_row = 0
+        self._chain.restart()
         self.newest_id, self.newest_time = diff.update_id, diff.event_time
         return [*steps, Fact(self._symbol, "id_reset"), *self._wait(diff, received_time)]
 
@@ -219,6 +226,7 @@ class DepthSync:
     def _fall_behind(self, diff: Diff) -> list[Step]:
         """Drop a diff that the snapshot holds already; report when the stream is more than a second behind it."""
         self.counts["behind_snapshot"] += 1
+        self._follow(diff)
         self._began = self._began or diff.event_time
         self._behind_since = self._behind_since or diff.event_time
         if self._is_behind or diff.event_time < self._behind_since + LAG_TIME:
@@ -232,7 +240,7 @@ class DepthSync:
         insort_left(self._waiting, Waiting(diff.update_id, diff, received_time), key=attrgetter("update_id"))
         oldest = self.newest_time - self._buffer_time
         while len(self._waiting) > self._buffer_diffs or self._waiting[0].diff.event_time < oldest:
-            del self._waiting[0]
+            self._follow(self._waiting.pop(0).diff)
             self.counts["expired"] += 1
         return self._catch_up() if self._book is not None else self._ask()
 
@@ -245,6 +253,7 @@ class DepthSync:
                 self._waiting = waiting[position:]
                 break
             if update_id <= self._update_id:
+                self._follow(diff)
                 continue
             if diff.first_update_id > self._update_id + 1:
                 self._waiting = waiting[position:]
@@ -269,6 +278,7 @@ class DepthSync:
 
     def _advance(self, book: OrderBook, diff: Diff, received_time: int) -> list[Step]:
         """Apply a diff that continues the book."""
+        times = self._follow(diff)
         book.apply(diff.bids, diff.asks)
         bids, asks = book.best()
         best_bid = float(bids[0][0]) if bids else -inf
@@ -283,6 +293,7 @@ class DepthSync:
         steps: list[Step] = [
             Applied(
                 diff,
+                times,
                 received_time,
                 bids,
                 asks,
@@ -309,6 +320,12 @@ class DepthSync:
         ):
             steps += self._ask_for_refresh(diff.event_time)
         return steps
+
+    def _follow(self, diff: Diff) -> ChainTime:
+        """Return the times of the next diff in the order of ids, whatever becomes of it."""
+        times = self._chain.follow(diff)
+        self.clock_back += times.set_back > 0
+        return times
 
     def _remember(self, diff: Diff, received_time: int) -> None:
         """Keep a diff for a background snapshot that may be older."""

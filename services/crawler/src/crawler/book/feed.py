@@ -31,7 +31,8 @@ class Feed:
     """The book of one symbol at one venue; `crawler` names this instance in the books.
 
     `confirmed` is where an earlier run ended; `levels` are published of each side. `verify`, `buffer_seconds`,
-    `buffer_diffs`, `refreshes`, `compare_seconds` and `shallow_first` are those of `DepthSync`.
+    `buffer_diffs`, `refreshes`, `compare_seconds` and `shallow_first` are those of `DepthSync`, `is_alone` is that of
+    `Publication`.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Feed:
         compare_seconds: float | None = COMPARE_SECONDS,
         shallow_first: bool = False,
         hold_seconds: float = 1.0,
+        is_alone: bool = False,
     ) -> None:
         self.symbol = symbol
         self.sync = DepthSync(
@@ -63,7 +65,7 @@ class Feed:
         )
         self.audit = TopAudit()
         self.is_unaudited = False
-        self._publication = Publication(venue, symbol, crawler, confirmed)
+        self._publication = Publication(venue, symbol, crawler, confirmed, is_alone=is_alone)
         self._minutes = Minutes(venue, symbol, crawler)
         self._held: deque[Applied | Fact | Compared] = deque()
         self._hold_time = round(hold_seconds * 1_000_000)
@@ -72,6 +74,7 @@ class Feed:
         self._compared = 0
         self._compared_at: float | None = None
         self._books_then = 0
+        self._clock_back = 0
 
     @property
     def books(self) -> int:
@@ -85,14 +88,14 @@ class Feed:
 
     def receive_diff(self, diff: Diff, received_time: int) -> list[Output]:
         """Take a diff as it came off the stream; `received_time` is the wall clock then, in microseconds."""
-        outputs = self._go_on(self.sync.receive_diff(diff, received_time))
+        outputs = self._go_on(self.sync.receive_diff(diff, received_time)) + self._watch_clock()
         if not self.in_sync:
             self.audit.forget_until(self.sync.first_at_hand - 1)
         return outputs
 
     def receive_snapshot(self, snapshot: Snapshot) -> list[Output]:
         """Take the answer to a request, or a snapshot that came in the stream."""
-        return self._go_on(self.sync.receive_snapshot(snapshot))
+        return self._go_on(self.sync.receive_snapshot(snapshot)) + self._watch_clock()
 
     def receive_ticker(self, ticker: Ticker) -> list[Output]:
         """Take the best bid and ask of some id."""
@@ -220,6 +223,11 @@ class Feed:
                 if step.kind == "resync":
                     return outputs
         return outputs + self._go_on(self.sync.lose("audit"))
+
+    def _watch_clock(self) -> list[Output]:
+        """Report when the exchange's clock has gone back by more than its books' times can hide."""
+        before, self._clock_back = self._clock_back, self.sync.clock_back
+        return [Fact(self.symbol, "clock_back")] if self._clock_back > before else []
 
     def _watch_audit(self, now: float) -> list[Output]:
         """Report when a minute has gone by with books and nothing to compare them with, and when it is over."""

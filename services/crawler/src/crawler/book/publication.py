@@ -4,17 +4,11 @@ The rule is one comparison at the moment of publishing: where a book's first id 
 a gap goes before it, whatever the cause was.
 """
 
-from collections import deque
 from typing import NamedTuple
 
+from crawler.book.chain import CLOCK_SLACK
 from crawler.book.steps import Applied
 from fairprice.messages import Book, Gap
-
-RECENT_TIMES = 600
-"""Event times remembered, so that no two books of a symbol carry the same one: time is their key in the store."""
-
-CLOCK_SLACK = 1_000_000
-"""Microseconds that an exchange's clock may go back without its ids having restarted."""
 
 
 class Confirmed(NamedTuple):
@@ -25,9 +19,14 @@ class Confirmed(NamedTuple):
 
 
 class Publication:
-    """What was published of one symbol; `confirmed` is where an earlier run is known to have ended."""
+    """What was published of one symbol; `confirmed` is where an earlier run is known to have ended.
 
-    def __init__(self, venue: str, symbol: str, crawler: str, confirmed: Confirmed | None) -> None:
+    One that `is_alone`, with no other crawler that writes the same rows, publishes books with uncertain times, too.
+    """
+
+    def __init__(
+        self, venue: str, symbol: str, crawler: str, confirmed: Confirmed | None, *, is_alone: bool = False
+    ) -> None:
         self.books = 0
         self.reason = "restart" if confirmed else ""
         """Why updates may be missing, should a hole show."""
@@ -37,9 +36,7 @@ class Publication:
         self._before_start = confirmed
         self._last = confirmed
         self._ids_restart = False
-        self._previous_time: int | None = None
-        self._latest_time = confirmed.event_time if confirmed else 0
-        self._recent_times: deque[int] = deque([self._latest_time], maxlen=RECENT_TIMES)
+        self._is_alone = is_alone
 
     def restart_ids(self) -> None:
         """Note that the exchange has restarted its ids: smaller ones are not what was published before."""
@@ -65,11 +62,12 @@ class Publication:
     def publish(self, applied: Applied, *, is_proven: bool) -> list[Gap | Book]:
         """Return the book, behind a gap if ids are missing before it; nothing for one that was published before.
 
-        `is_proven` tells that the ticker has confirmed its top.
+        `is_proven` tells that the ticker has confirmed its top. A book whose time is uncertain is left out: another
+        crawler may know a better one, and under a wrong one it would take another row's place.
         """
-        diff = applied.diff
-        if applied.is_first:
-            self._previous_time = None
+        diff, event_time = applied.diff, applied.times.event_time
+        if not (applied.times.is_certain or self._is_alone):
+            return []
         first = diff.first_update_id
         events: list[Gap | Book] = []
         last, restarted = self._last, self._ids_restart
@@ -77,13 +75,11 @@ class Publication:
             if diff.update_id <= last.update_id:
                 return []
             first = max(first, last.update_id + 1)
-        event_time = self._unique(diff.event_time)
         if last and (restarted or first > last.update_id + 1):
             events.append(self._gap(last, first - 1, event_time))
-        events.append(self._book(applied, first, event_time, is_proven=is_proven))
+        events.append(self._book(applied, first, is_proven=is_proven))
         self.books += 1
         self._last = Confirmed(diff.update_id, event_time)
-        self._previous_time = event_time
         self._ids_restart = False
         self.reason = ""
         return events
@@ -94,15 +90,15 @@ class Publication:
             return []
         return [self._gap(self._last, newest_id, max(newest_time, self._last.event_time))]
 
-    def _book(self, applied: Applied, first: int, event_time: int, *, is_proven: bool) -> Book:
+    def _book(self, applied: Applied, first: int, *, is_proven: bool) -> Book:
         floor, ceiling = _bounds(applied, is_proven=is_proven)
         return Book(
             self._venue,
             self._symbol,
             first,
             applied.diff.update_id,
-            event_time,
-            self._previous_time,
+            applied.times.event_time,
+            applied.times.previous_event_time,
             applied.received_time,
             self._crawler,
             applied.bids,
@@ -114,14 +110,6 @@ class Publication:
     def _gap(self, last: Confirmed, to_update_id: int, to_time: int) -> Gap:
         reason = self.reason or "missed_updates"
         return Gap(self._venue, self._symbol, last.update_id + 1, to_update_id, last.event_time, to_time, reason)
-
-    def _unique(self, event_time: int) -> int:
-        if event_time <= self._latest_time:
-            while event_time in self._recent_times:
-                event_time += 1
-        self._latest_time = max(event_time, self._latest_time)
-        self._recent_times.append(event_time)
-        return event_time
 
 
 def _bounds(applied: Applied, *, is_proven: bool) -> tuple[str | None, str | None]:

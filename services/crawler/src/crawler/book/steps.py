@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from crawler.book.chain import ChainTime
 from crawler.book.market_data import Diff
 from crawler.book.reach import Reach
 from fairprice.messages import Level
@@ -44,6 +45,7 @@ class Applied(NamedTuple):
     """
 
     diff: Diff
+    times: ChainTime
     received_time: int
     bids: list[Level]
     asks: list[Level]
