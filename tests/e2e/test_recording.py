@@ -171,13 +171,14 @@ def test_every_top_equals_the_last_ticker_of_the_exchange(replayed, recording, l
     assert compared == recording.books
 
 
-def test_sampled_books_are_the_first_of_each_second(replayed, rebuilt):
+def test_sampled_books_are_the_first_of_each_second(replayed, rebuilt, frames):
+    """Of all that the exchange sent, also before the snapshot: where one begins does not matter."""
     _, rows = replayed
 
     seconds = {}
-    for time in sorted(rebuilt):
+    for time in (frame["data"]["E"] * 1000 for frame in frames if "@depth@" in frame.get("stream", "")):
         seconds.setdefault(time // 1_000_000, time)
-    assert [row["time"] for row in rows["order_book"]] == list(seconds.values())
+    assert [row["time"] for row in rows["order_book"]] == [time for time in seconds.values() if time in rebuilt]
     for row in rows["order_book"]:
         _, last, bid, bid_size, ask, ask_size = rebuilt[row["time"]]
         assert row["update_id"] == last

@@ -41,7 +41,7 @@ class Book:
     """The best levels of an in-sync order book right after one diff.
 
     `first_update_id` to `update_id` are the exchange's ids that this book adds to the one before it.
-    `previous_event_time` is the event time of that book, None for the first of a synchronisation.
+    `previous_event_time` is the time of the exchange's update before it, published or not, None where none is known.
     `bids` and `asks` are best first. Between `floor` and `ceiling` every level is known; None means no bound.
     `crawler` names the instance that saw it.
     """
