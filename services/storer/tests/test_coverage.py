@@ -71,5 +71,5 @@ async def test_each_symbol_and_venue_for_itself(covered):
 async def test_a_new_database_covers_nothing(covered, tmp_path):
     assert await covered() == {}
     with closing(sqlite3.connect(tmp_path / "x.db")) as connection:
-        connection.executescript("DROP TABLE gap; CREATE TABLE gap (time INTEGER)")
+        connection.executescript("DROP TABLE gap; CREATE TABLE gap (time INTEGER, open_ids INTEGER)")
     assert await covered() == {}

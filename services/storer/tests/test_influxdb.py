@@ -74,6 +74,7 @@ async def test_the_types_of_fields_follow_from_the_names(org):
     assert org.rows("SHOW FIELD KEYS FROM gap") == [
         {"fieldKey": "duration_ms", "fieldType": "float"},
         {"fieldKey": "from_update_id", "fieldType": "integer"},
+        {"fieldKey": "open_ids", "fieldType": "integer"},
         {"fieldKey": "reason", "fieldType": "string"},
         {"fieldKey": "to_update_id", "fieldType": "integer"},
     ]

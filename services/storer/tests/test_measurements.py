@@ -66,7 +66,12 @@ def test_a_book_with_more_levels_than_wanted_is_cut():
 def test_a_gap_is_stored_where_it_begins():
     point = gap_point(Gap("binance", "BTCUSDT", 8, 12, 3 * SECOND, 4 * SECOND + 500, "disconnect"))
     assert (point.measurement, point.time) == ("gap", 3 * SECOND)
-    assert point.fields == {"from_update_id": 8, "to_update_id": 12, "duration_ms": 1000.5, "reason": "disconnect"}
+    fields = {"from_update_id": 8, "to_update_id": 12, "duration_ms": 1000.5, "reason": "disconnect"}
+    assert point.fields == {**fields, "open_ids": 5}, "nobody has looked yet who else had them"
+
+
+def test_a_gap_that_runs_backwards_counts_as_one_id():
+    assert gap_point(Gap("binance", "BTCUSDT", 1000, 12, 0, 1, "id_reset")).fields["open_ids"] == 1
 
 
 def test_a_line_of_a_queue_of_prices_is_a_price_or_refused():

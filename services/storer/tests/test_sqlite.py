@@ -76,9 +76,24 @@ async def test_a_table_has_the_designed_columns_and_key(path):
     assert rows(path) == [(7, "binance", "BTCUSDT", 1.5, "ok", None, 3)]
 
 
+async def test_the_gaps_of_an_earlier_version_are_open_until_they_are_settled(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript("""
+            CREATE TABLE gap (time INTEGER NOT NULL, venue TEXT NOT NULL, symbol TEXT NOT NULL, from_update_id INTEGER,
+                to_update_id INTEGER, duration_ms REAL, reason TEXT, PRIMARY KEY (venue, symbol, time)) WITHOUT ROWID;
+            INSERT INTO gap VALUES (1, 'v', 'S', 11, 20, 5.0, 'restart'), (2, 'v', 'S', 31, 9, 5.0, 'id_reset');
+        """)
+    for _ in range(2):
+        async with opened(path):
+            assert rows(path, "gap", "time, to_update_id, reason, open_ids") == [
+                (1, 20, "restart", 10), (2, 9, "id_reset", 1),
+            ]  # fmt: skip
+
+
 async def test_gaps_can_be_asked_for_before_there_is_one(path):
     async with opened(path):
-        assert rows(path, "gap", "from_update_id, to_update_id, duration_ms, reason") == []
+        assert rows(path, "gap", "from_update_id, to_update_id, duration_ms, reason, open_ids") == []
 
 
 async def test_a_repeat_replaces_every_field_and_an_older_revision_none(path):

@@ -144,6 +144,7 @@ async def test_prices_gaps_and_sampled_books_reach_the_store():
         ("storer_invalid_lines_total", (), 0),
         ("storer_unknown_lines_total", (), 0),
         ("storer_failures_total", (), 0),
+        ("storer_settlement_failures_total", (), 0),
         ("storer_trouble", (BOOKS_STORER,), 0),
         ("storer_trouble", (PRICES_STORER,), 0),
     }

@@ -36,7 +36,7 @@ def diff(number, seconds, bids=()):
 
 def following(**options):
     """A feed with the book of id 100, made at `START`."""
-    feed = Feed("binance", "BTCUSDT", "one", levels=PUBLISHED, **options)
+    feed = Feed("binance", "BTCUSDT", "one", levels=PUBLISHED, is_alone=True, **options)
     feed.receive_diff(diff(100, 0), 0)
     [book] = feed.receive_snapshot(snapshot(99))
     assert isinstance(book, Book)
@@ -63,7 +63,7 @@ def test_now_and_then_a_snapshot_is_asked_for_only_to_compare():
 @pytest.mark.slow
 def test_symbols_take_turns():
     def first_of(symbol):
-        feed = Feed("binance", symbol, "one", levels=PUBLISHED, compare_seconds=600.0)
+        feed = Feed("binance", symbol, "one", levels=PUBLISHED, is_alone=True, compare_seconds=600.0)
         feed.receive_diff(diff(100, 0), 0)
         feed.receive_snapshot(snapshot(99))
         return asked_at(feed, range(1, 601))[0]

@@ -20,6 +20,7 @@ from fairprice.topology import BOOKS_STORER, PRICES_STORER
 from storer.batch import Batch, Translate
 from storer.measurements import AUDIT, GAP, Point, book_queue_point, price_point
 from storer.settings import StorerSettings
+from storer.settlement import Settled, Settlement
 from storer.stores.port import Store
 from storer.troubles import Troubles
 
@@ -39,6 +40,7 @@ class Counters:
     invalid_lines: int = 0
     unknown_lines: int = 0
     failures: int = 0
+    settled: Settled = field(default_factory=Settled)
     latency: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
     troubles: Troubles = field(default_factory=partial(Troubles, BOOKS_STORER, PRICES_STORER))
 
@@ -61,6 +63,7 @@ class Counters:
         yield "storer_invalid_lines_total", (), self.invalid_lines
         yield "storer_unknown_lines_total", (), self.unknown_lines
         yield "storer_failures_total", (), self.failures
+        yield from self.settled.samples()
         for queue, is_in_trouble in self.troubles.by_queue():
             yield "storer_trouble", (queue,), is_in_trouble
 
@@ -79,16 +82,21 @@ async def run(
 ) -> None:
     """Store what `books.storer` and `prices.storer` bring until `stop` is set and what was delivered by then is stored.
 
-    Nothing is acknowledged before the store holds it, so cancelling loses nothing either. A replay is never late.
+    Nothing is acknowledged before the store holds it, so cancelling loses nothing either. Meanwhile gaps are settled. A
+    replay is never late, and nobody else fills its gaps.
     """
-    storer = partial(
-        _Storer, settings, broker, store, clock, replay, partial(delays, random), counters or Counters(), prefetch
-    )
+    counters = counters or Counters()
+    storer = partial(_Storer, settings, broker, store, clock, replay, partial(delays, random), counters, prefetch)
     interval = round(settings.store_book_interval * 1_000_000)
     books = partial(book_queue_point, levels=settings.book_levels, interval=interval)
-    async with asyncio.TaskGroup() as consumers:
-        consumers.create_task(storer(BOOKS_STORER, BOOKS_TYPE, books).run(stop))
-        consumers.create_task(storer(PRICES_STORER, PRICES_TYPE, price_point).run(stop))
+    async with asyncio.TaskGroup() as background:
+        settlement = Settlement(store, counters.settled, clock=clock, random=random)
+        settling = None if replay else background.create_task(settlement.run())
+        async with asyncio.TaskGroup() as consumers:
+            consumers.create_task(storer(BOOKS_STORER, BOOKS_TYPE, books).run(stop))
+            consumers.create_task(storer(PRICES_STORER, PRICES_TYPE, price_point).run(stop))
+        if settling:
+            settling.cancel()
 
 
 @dataclass(slots=True)
@@ -197,6 +205,7 @@ class _Storer:
     def _count(self, batch: Batch, rejected: dict[int, str], invalid: int) -> None:
         stored = [point for index, point in enumerate(batch.points) if index not in rejected]
         self.counters.rows.update(point.measurement for point in stored)
+        self.counters.settled.note(stored)
         if not self.replay:
             now = self.clock.wall()
             for point in stored:

@@ -6,6 +6,7 @@ from functools import lru_cache
 from itertools import chain, repeat
 
 from fairprice.errors import InvalidLine
+from fairprice.gaps import claimed
 from fairprice.messages import Audit, Book, Gap, Level, Price, decode_line, decode_wanted
 
 FAIR_PRICE = "fair_price"
@@ -101,12 +102,16 @@ def order_book_point(book: Book, levels: int) -> Point:
 
 
 def gap_point(gap: Gap) -> Point:
-    """Return the point of a gap, at the time of the last book before it."""
+    """Return the point of a gap, at the time of the last book before it.
+
+    A claim of one crawler: which of its ids stay open is found out later, from the rows (`storer.settlement`).
+    """
     fields: dict[str, Value] = {
         "from_update_id": gap.from_update_id,
         "to_update_id": gap.to_update_id,
         "duration_ms": (gap.to_time - gap.from_time) / 1000,
         "reason": gap.reason,
+        "open_ids": claimed(gap.from_update_id, gap.to_update_id),
     }
     return Point(GAP, gap.from_time, gap.venue, gap.symbol, fields)
 

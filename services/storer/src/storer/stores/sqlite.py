@@ -16,7 +16,7 @@ import structlog
 
 from fairprice.errors import StartupError, StoreUnavailable
 from fairprice.messages import Gap
-from storer.measurements import Point, gap_point
+from storer.measurements import GAP, Point, gap_point
 from storer.stores.origin import OtherOrigin, mark
 from storer.stores.port import Key, Rejection, Row
 from storer.stores.sql import KEY, Shape, by_shape, columns_of, create_table, quoted, row_of, upsert
@@ -239,12 +239,20 @@ def _connect(path: Path, patience: float, origin: str | None) -> _Database:
         connection.execute("BEGIN IMMEDIATE")
         if origin:
             mark(connection, origin)
-        connection.execute(create_table(_NO_GAP.measurement, columns_of(_NO_GAP).values(), "IF NOT EXISTS"))
+        connection.execute(create_table(GAP, columns_of(_NO_GAP).values(), "IF NOT EXISTS"))
+        _add_open_ids(connection)
         connection.execute("COMMIT")
         return _Database(connection, _file_ids(path))
     except (OSError, sqlite3.Error):
         connection.close()
         raise
+
+
+def _add_open_ids(connection: sqlite3.Connection) -> None:
+    """Bring the gaps of an earlier version up to date: each is open until the rows have been looked at."""
+    if all(column != "open_ids" for _, column, *_ in connection.execute(f"PRAGMA table_info({GAP})")):
+        connection.execute(f"ALTER TABLE {GAP} ADD COLUMN open_ids INTEGER")
+        connection.execute("UPDATE gap SET open_ids = max(1, to_update_id - from_update_id + 1)")
 
 
 def _file_id(path: Path) -> FileId:
