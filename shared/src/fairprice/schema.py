@@ -67,7 +67,7 @@ _ANYWHERE = {
 MEANINGS: Mapping[str, Mapping[str, str]] = {
     "book": {
         **_ANYWHERE,
-        "previous_event_time": "event time of the exchange's update before it, published or not; null where none is known",
+        "previous_event_time": "time of the exchange's update before it, published or not; null where none is known",
         "bids": "best first, as `[price, quantity]`; complete as deep as it goes",
         "asks": "the same of the other side",
         "floor": "down to this price every bid is in `bids`; null: there are no others",
