@@ -108,6 +108,29 @@ async def test_lines_of_a_later_version_and_what_a_crawler_knows_pass_by():
     assert (counters.unknown_lines, counters.invalid_lines) == (1, 0)
 
 
+async def test_two_crawlers_books_are_priced_once_and_all_acknowledged():
+    broker, counters = MemoryBroker(), Counters()
+    other = [encode(book(number, crawler="b", floor="99")) for number in (2, 3, 4)]
+    async with running(broker, counters=counters):
+        await broker.publish(BOOKS, message(encode(book(1)), encode(book(2)), other[0]))
+        await broker.publish(BOOKS, message(other[1], encode(book(3)), encode(book(4)), other[2]))
+        await settled(broker)
+        await broker.publish(BOOKS, message(encode(book(1)), *other, encode(book(5))))
+        await settled(broker)
+    assert [price.update_id for price in await prices(broker)] == [1, 2, 3, 4, 5]
+    assert (counters.copies, counters.prices.total()) == (7, 5)
+
+
+async def test_a_run_whose_ids_begin_anew_is_priced_whole():
+    broker = MemoryBroker()
+    again = [replace(book(number), event_time=9_000_000 + number) for number in (1, 2, 3)]
+    async with running(broker):
+        await broker.publish(BOOKS, message(*(encode(book(number)) for number in (1, 2, 3))))
+        await broker.publish(BOOKS, message(*map(encode, again)))
+        await settled(broker)
+    assert [price.update_id for price in await prices(broker)] == [1, 2, 3] * 2
+
+
 async def test_a_message_of_a_later_version_is_refused_whole_and_by_name():
     broker, counters = MemoryBroker(), Counters()
     later = replace(message(encode(book(1)), encode(book(2))), type="books.v2")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
+from converter.copies import Copies
 from converter.pricing import Pricer
 from converter.settings import ConverterSettings
 from fairprice.broker.dead_letters import dead_letter
@@ -33,6 +34,7 @@ class Counters:
 
     prices: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By venue and status."""
+    copies: int = 0
     invalid_lines: int = 0
     unknown_lines: int = 0
     latency: Histogram = field(default_factory=Histogram)
@@ -41,6 +43,7 @@ class Counters:
         """Yield the metrics."""
         for labels, count in self.prices.items():
             yield "converter_prices_total", labels, count
+        yield "converter_copies_total", (), self.copies
         yield "converter_invalid_lines_total", (), self.invalid_lines
         yield "converter_unknown_lines_total", (), self.unknown_lines
         yield "converter_latency_seconds", (), self.latency
@@ -94,20 +97,24 @@ class _Converter:
             broker, PRICES, PRICES_TYPE, APP_ID, confirmed=_ignore, clock=clock, back_off=self.back_off
         )
         self._pricer = Pricer(settings.estimator, settings.depth_bps, settings.impact_notionals)
+        self._copies = Copies()
         self._broker = broker
         self._clock = clock
         self._replay = replay
         self._counters = counters
 
     async def work(self, subscription: Subscription) -> bool:
-        """Turn what has come into prices; acknowledge it once the broker holds them. Return whether anything came."""
+        """Turn what has come into prices; acknowledge it once the broker holds them. Return whether anything came.
+
+        Copies of what was priced are acknowledged with the rest.
+        """
         deliveries = await subscription.receive(BATCH)
         if not deliveries:
             return False
         prices, invalid = self._price(deliveries)
         for price in prices:
             self.outbox.put(price)
-        await self.outbox.drain()
+        await self._confirmed()
         for each in invalid:
             await dead_letter(
                 self._broker,
@@ -125,6 +132,14 @@ class _Converter:
                 self._counters.latency.observe(price.priced_time - price.event_time)
         self._counters.invalid_lines += len(invalid)
         return True
+
+    async def _confirmed(self) -> None:
+        """Return when the broker holds all prices; until then nothing counts as priced."""
+        try:
+            await self.outbox.drain()
+        except BaseException:
+            self._copies.forget()
+            raise
 
     def _price(self, deliveries: list[Delivery]) -> tuple[list[Price], list[_Invalid]]:
         prices: list[Price] = []
@@ -147,10 +162,18 @@ class _Converter:
     def _price_line(self, line: bytes) -> list[Price]:
         event = decode_line(line)
         if isinstance(event, Book):
-            return [self._pricer.price(event, None if self._replay else self._clock.wall())]
+            return self._price_book(event)
         if isinstance(event, Price):
             raise InvalidLine(line, "a price event has no place in a queue of books")
         return []  # the business of others
+
+    def _price_book(self, book: Book) -> list[Price]:
+        if self._copies.is_copy(book):
+            self._counters.copies += 1
+            return []
+        price = self._pricer.price(book, None if self._replay else self._clock.wall())
+        self._copies.add(book)
+        return [price]
 
 
 def _ignore(_prices: list[Sent]) -> None:

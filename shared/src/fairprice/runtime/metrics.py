@@ -69,6 +69,7 @@ METRICS = (
     Metric("crawler_unconfirmed_events", "Events waiting for the broker"),
     Metric("crawler_latency_seconds", "Time from the exchange's event to the frame's arrival", ("venue",)),
     Metric("converter_prices_total", "Prices published", ("venue", "status")),
+    Metric("converter_copies_total", "Books that were priced already, passed over"),
     Metric("converter_invalid_lines_total", "Lines sent to the dead letters"),
     Metric("converter_unknown_lines_total", "Lines of an event that a later version added, passed over"),
     Metric("converter_latency_seconds", "Time from the exchange's event to the price"),
