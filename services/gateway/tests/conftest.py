@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.port import Message
-from fairprice.messages import Book, Gap, Price, Status, encode, join
+from fairprice.messages import Audit, Book, Gap, Price, Status, encode, join
 from fairprice.runtime.backoff import delays
 from fairprice.topology import Exchange
 from gateway.app import run
@@ -80,6 +80,11 @@ class Make:
         return Gap(venue, symbol, 20 * step, 20 * (step + steps), time, time + steps * 100_000, "disconnected")
 
     @staticmethod
+    def audit(minute=0, symbol="BTCUSDT", *, venue=SPOT, wrong=0):
+        """The minute that begins so many minutes behind `START`."""
+        return Audit(venue, symbol, START + minute * 60_000_000, "crawler-1", 1, 99, 9, wrong, 0, 0)
+
+    @staticmethod
     def status(word="TRADING", symbol="BTCUSDT", *, venue=SPOT, crawler="crawler-1", problem=None):
         return Status(venue, symbol, START, crawler, word, word != "TRADING", problem)
 
@@ -101,7 +106,7 @@ class Running:
     task: asyncio.Task
 
     async def publish(self, *events, version="v1"):
-        for exchange, kinds in (("books", (Book, Gap, Status)), ("prices", (Price,))):
+        for exchange, kinds in (("books", (Book, Gap, Status, Audit)), ("prices", (Price,))):
             mine = [event for event in events if isinstance(event, kinds)]
             if mine:
                 await self.broker.publish(exchange, message(exchange, mine, version))

@@ -35,7 +35,7 @@ async def test_one_price_is_found_in_upper_and_lower_case_and_with_its_venue(gat
         assert price["update_id"] == make.price(2).update_id
 
 
-@pytest.mark.parametrize("path", ["prices", "history", "book"])
+@pytest.mark.parametrize("path", ["prices", "history", "book", "coverage"])
 async def test_an_unknown_symbol_is_answered_with_the_known_ones(gateway, make, path):
     await gateway.publish(make.price(1), make.price(1, "ETHUSDT"))
     answer, problem = await gateway.get(f"/api/{path}/DOGE")
@@ -45,7 +45,7 @@ async def test_an_unknown_symbol_is_answered_with_the_known_ones(gateway, make, 
     assert "binance/BTCUSDT, binance/ETHUSDT" in problem["error"]
 
 
-@pytest.mark.parametrize("path", ["prices", "history", "book"])
+@pytest.mark.parametrize("path", ["prices", "history", "book", "coverage"])
 async def test_a_name_that_several_venues_have_is_answered_with_the_choices(gateway, make, path):
     for venue in ("binance-usdm", "binance"):
         await gateway.publish(make.price(1, venue=venue), make.book(1, venue=venue))
@@ -72,6 +72,28 @@ async def test_what_states_and_statuses_mean_is_told(gateway, make):
     assert about["trusted"] == ["locked", "ok"]
     assert "crossed" in about["statuses"]
     assert "/api/prices" in about["paths"]
+
+
+async def test_coverage_tells_the_verdict_on_each_hour_and_since_when_it_was_looked_at(gateway, make):
+    _, before = await gateway.get("/api")
+    assert before["verdicts"]["unverified"] == "not verified"
+    await gateway.publish(make.price(1), make.price(2))
+    _, found = await gateway.get("/api/coverage/BTCUSDT")
+    assert found == {
+        "venue": "binance", "symbol": "BTCUSDT", "since": make.price(1).event_time,
+        "hours": [
+            {"time": make.price(0).event_time, "verdict": "unverified", "minutes_with_books": 1, "minutes_compared": 0}
+        ],
+    }  # fmt: skip
+    await gateway.publish(make.audit(0))
+    _, found = await gateway.get("/api/coverage/binance/btcusdt")
+    assert [hour["verdict"] for hour in found["hours"]] == ["verified"]
+    await gateway.publish(make.gap(2))
+    _, found = await gateway.get("/api/coverage/BTCUSDT")
+    assert [hour["verdict"] for hour in found["hours"]] == ["hole"]
+    await gateway.publish(make.audit(0, wrong=1))
+    _, found = await gateway.get("/api/coverage/BTCUSDT")
+    assert [hour["verdict"] for hour in found["hours"]] == ["suspect"]
 
 
 async def test_a_halt_is_shown_and_does_not_make_the_gateway_unready(gateway, make):

@@ -13,7 +13,7 @@ MINUTE = 60_000_000
 
 
 def quote(time, price=1.0, status="ok"):
-    return Quote(Key("binance", "BTCUSDT"), time, 0, status, price, 0.5, 1.5, 2.0, b"")
+    return Quote(Key("binance", "BTCUSDT"), time, 0, 0, status, price, 0.5, 1.5, 2.0, b"")
 
 
 def test_points_of_one_slot_become_the_last_of_them():

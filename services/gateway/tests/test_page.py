@@ -149,6 +149,28 @@ async def test_the_chart_draws_grows_and_shades_gaps(serving, make, browser):
             await until(lambda: path_length(page), lambda length: length > 100)
 
 
+async def test_hours_are_drawn_by_their_verdicts_and_not_verified_never_as_good(serving, make, browser):
+    async with serving(clock=SystemClock()) as gateway:
+        await gateway.publish(make.price(1), make.price(36_001))
+        async with opened(browser, gateway.url) as page:
+            marks = page.locator("#coverage li")
+            await expect(marks).to_have_count(24)
+            await expect(marks.last).to_have_text("?")
+            await expect(page.locator("#coverage-note")).to_have_text("2 h not verified, since 00:00")
+            await expect(page.locator('#coverage [data-verdict="verified"]')).to_have_count(0)
+            for step in range(36_002, 36_010):
+                await gateway.publish(make.price(step))
+            await gateway.publish(make.audit(60))
+            await page.reload()
+            await expect(marks.last).to_have_attribute("data-verdict", "unverified")  # not all of it was seen
+            await gateway.publish(make.price(72_001, "ETHUSDT"), make.audit(120, "ETHUSDT"))
+            await page.goto(f"{gateway.url}/#binance/ETHUSDT")
+            await page.reload()
+            await expect(marks.last).to_have_text("=")
+            await expect(marks.last).to_have_attribute("title", "02:00 verified, 1 of 1 minutes compared")
+            await expect(page.locator("#coverage-note")).to_have_text("1 h verified, since 02:00")
+
+
 async def test_the_newest_gap_is_listed_however_long_ago_it_was(serving, make, browser):
     async with serving(clock=SystemClock()) as gateway:
         await gateway.publish(make.price(1), make.gap(2, steps=1), make.price(6001))

@@ -14,13 +14,13 @@ import pytest
 from audited import KEY, START, at, sound
 from pydantic import SecretStr
 
-from fairprice.coverage import HOUR, Facts, Verdict
+from fairprice.coverage import HOUR, MARKS, Facts, Verdict
 from fairprice.errors import FatalError
 from fairprice.runtime.clock import SystemClock
 from storer.__main__ import _parser, _reader
 from storer.audit.account import HourOf
 from storer.audit.command import Terminal, audit, minutes
-from storer.audit.grid import MARKS, grid
+from storer.audit.grid import grid
 from storer.measurements import Point
 from storer.settings import StorerSettings
 from storer.stores.influxdb import open_influxdb
@@ -294,7 +294,7 @@ def hours(*verdicts):
 
 
 def test_every_verdict_has_a_mark_of_its_own_that_needs_no_colour():
-    assert len({mark for mark, _, _ in MARKS.values()}) == len(Verdict) == len(MARKS)
+    assert len({mark for mark, _ in MARKS.values()}) == len(Verdict) == len(MARKS)
     lines = list(grid({KEY: hours(*Verdict)}, width=80, colour=False))
     assert lines[1] == "binance BTCUSDT  08-08  =?o!X..................."
     assert "\x1b" not in "".join(lines)

@@ -4,8 +4,9 @@ Facts are collected as they come: minutes that have books, minutes in which a to
 ticker, what was wrong, ids that are missing. "Not compared" is a verdict of its own and never counts as good.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from copy import copy
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 MINUTE = 60_000_000
@@ -28,15 +29,29 @@ class Verdict(StrEnum):
     """Ids are missing and no gap says so: a defect."""
 
 
+MARKS: Mapping[Verdict, tuple[str, str]] = {
+    Verdict.VERIFIED: ("=", "verified"),
+    Verdict.UNVERIFIED: ("?", "not verified"),
+    Verdict.HOLE: ("o", "hole, recorded"),
+    Verdict.SUSPECT: ("!", "suspect"),
+    Verdict.UNRECORDED_HOLE: ("X", "hole, not recorded"),
+}
+"""Of each verdict the character that is drawn for an hour, which tells everything without a colour, and its meaning."""
+
+
 @dataclass(slots=True)
 class Facts:
-    """What is known of one hour; `minutes`, `compared` hold a bit for each minute that has books, that has tops."""
+    """What is known of one hour; `minutes`, `compared` hold a bit for each minute that has books, that has tops.
+
+    `is_doubtful`: something may be missing, though nothing is known to be.
+    """
 
     minutes: int = 0
     compared: int = 0
     wrong: int = 0
     missing_ids: int = 0
     unrecorded_ids: int = 0
+    is_doubtful: bool = False
 
 
 def judge(facts: Facts, awaited: int = 0) -> Verdict | None:
@@ -50,6 +65,8 @@ def judge(facts: Facts, awaited: int = 0) -> Verdict | None:
         return Verdict.SUSPECT
     if facts.missing_ids:
         return Verdict.HOLE
+    if facts.is_doubtful:
+        return Verdict.UNVERIFIED
     if not facts.minutes:
         return None
     due = facts.minutes & ~awaited
@@ -97,11 +114,20 @@ class Coverage:
 
     def hole(self, from_time: int, to_time: int, missing_ids: int, unrecorded_ids: int) -> None:
         """Note ids that are missing between two times, and how many of them no gap tells, in every hour between."""
-        last = max(from_time, to_time) // HOUR
-        for hour in range(max(from_time // HOUR, self._oldest(last)), last + 1):
-            if facts := self._facts(hour):
-                facts.missing_ids += missing_ids
-                facts.unrecorded_ids += unrecorded_ids
+        for facts in self._between(from_time, to_time):
+            facts.missing_ids += missing_ids
+            facts.unrecorded_ids += unrecorded_ids
+
+    def doubt(self, from_time: int, to_time: int) -> None:
+        """Note that something may be missing between two times, in every hour between."""
+        for facts in self._between(from_time, to_time):
+            facts.is_doubtful = True
+
+    def copy(self) -> "Coverage":
+        """Return another one with the same facts."""
+        other = copy(self)
+        other.hours = {hour: replace(facts) for hour, facts in self.hours.items()}
+        return other
 
     def verdicts(self) -> Iterator[tuple[int, Verdict, Facts]]:
         """Yield what is said of each hour in order: its begin, the verdict and the facts.
@@ -112,6 +138,12 @@ class Coverage:
         for hour, facts in sorted(self.hours.items()):
             if verdict := judge(facts, awaited if hour == awaited_hour else 0):
                 yield hour * HOUR, verdict, facts
+
+    def _between(self, from_time: int, to_time: int) -> Iterator[Facts]:
+        last = max(from_time, to_time) // HOUR
+        for hour in range(max(from_time // HOUR, self._oldest(last)), last + 1):
+            if facts := self._facts(hour):
+                yield facts
 
     def _note_minute(self, minute: int) -> None:
         if facts := self._facts(minute // 60):

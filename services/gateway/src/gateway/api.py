@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from fairprice.coverage import MARKS
 from fairprice.runtime.clock import Clock
 from gateway.answers import json_answer, secured
 from gateway.instrument import Instrument
@@ -18,7 +19,12 @@ PATHS = (
     *(
         path
         for name in ("{symbol}", "{venue}/{symbol}")
-        for path in (f"/api/prices/{name}", f"/api/history/{name}?minutes=5", f"/api/book/{name}")
+        for path in (
+            f"/api/prices/{name}",
+            f"/api/history/{name}?minutes=5",
+            f"/api/book/{name}",
+            f"/api/coverage/{name}",
+        )
     ),
 )
 
@@ -36,7 +42,7 @@ class Api:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
-        of_one = {"prices": self.price, "history": self.history, "book": self.book}
+        of_one = {"prices": self.price, "history": self.history, "book": self.book, "coverage": self.coverage}
         return [
             web.get("/api", secured(self.about)),
             web.get("/api/prices", secured(self.prices)),
@@ -48,9 +54,11 @@ class Api:
         ]
 
     async def about(self, _request: web.Request) -> web.Response:
-        """Answer with what there is, and what each state of a feed and status of a price means."""
+        """Answer with what there is, and what each state of a feed, status of a price and verdict on an hour means."""
         states = {state.value: meaning for state, meaning in STATES.items()}
-        return json_answer({"paths": PATHS, "states": states, "statuses": STATUSES, "trusted": sorted(TRUSTED)})
+        verdicts = {verdict.value: meaning for verdict, (_, meaning) in MARKS.items()}
+        meanings = {"states": states, "statuses": STATUSES, "trusted": sorted(TRUSTED), "verdicts": verdicts}
+        return json_answer({"paths": PATHS, **meanings})
 
     async def prices(self, _request: web.Request) -> web.Response:
         """Answer with the newest price of every symbol, in the order of first sight."""
@@ -81,6 +89,12 @@ class Api:
         if not line:
             raise web.HTTPNotFound(text=f"no order book of {instrument.key} has arrived yet")
         return json_answer(orjson.Fragment(line))
+
+    async def coverage(self, request: web.Request) -> web.Response:
+        """Answer with what this gateway can say of each of the last hours, and since when it has looked."""
+        instrument = self._instrument(request)
+        hours = instrument.proof.hours(instrument.gaps)
+        return json_answer({**instrument.key._asdict(), "since": instrument.proof.since, "hours": hours})
 
     def _price(self, instrument: Instrument) -> dict[str, Any]:
         now = self._clock.monotonic()

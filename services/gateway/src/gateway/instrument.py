@@ -8,12 +8,13 @@ import orjson
 import structlog
 
 from fairprice.errors import InvalidLine
-from fairprice.messages import Book, Gap, Status, decode_line
+from fairprice.messages import Audit, Book, Gap, Status, decode_line
 from fairprice.runtime.clock import Clock
 from gateway.history import History
 from gateway.key import Key
 from gateway.lines import read_position
 from gateway.pairing import Pair, Pairing
+from gateway.proof import Proof
 from gateway.quote import Quote
 from gateway.run import NEW_RUN_AFTER, Run, Step
 from gateway.states import TRUSTED, UNLISTED, State
@@ -65,6 +66,7 @@ class Instrument:
         self.gap_count = 0
         self.heard_at: float | None = None
         self.history = History(limits.history_minutes)
+        self.proof = Proof()
         self._limits = limits
         self._run = Run(limits.new_run_after)
         self._statuses = Statuses(limits.status_kept)
@@ -82,10 +84,11 @@ class Instrument:
         """Make it the newest quote and return True, unless it is an echo of one already seen or comes late."""
         self.heard_at = received.monotonic
         step = self._run.take((quote.event_time, quote.update_id), received.monotonic)
-        if step is Step.LATE:
-            return False
         if step is Step.NEW_RUN:
             self._start_over(quote)
+        self.proof.price(quote.first_update_id, quote.update_id, quote.event_time)
+        if step is Step.LATE:
+            return False
         self.quote, self._received = quote, received
         if quote.status in TRUSTED:
             self._good, self._good_received = quote, received.monotonic
@@ -101,6 +104,11 @@ class Instrument:
         self.gaps.append(gap)
         self.gap_count += 1
         return True
+
+    def take_audit(self, audit: Audit, now: float) -> None:
+        """Remember what a crawler compared."""
+        self.heard_at = now
+        self.proof.audit(audit)
 
     def take_status(self, status: Status, now: float) -> None:
         """Remember what a crawler says."""
@@ -180,6 +188,7 @@ class Instrument:
     def _start_over(self, first: Quote) -> None:
         """Forget what lies after the first price of a new run."""
         self.history = History(self._limits.history_minutes)
+        self.proof = Proof()
         self.gaps = deque((gap for gap in self.gaps if gap.to_time <= first.event_time), self._limits.max_gaps)
         self._book, self._book_line = None, b""
         self._pairing = Pairing()

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from fairprice.errors import InvalidLine
-from fairprice.messages import Gap, Status, decode_line, lines
+from fairprice.messages import Audit, Gap, Status, decode_line, lines
 from gateway.instrument import Instrument, Limits, Moment
 from gateway.key import Key, usual
 from gateway.lines import are_books, newest_books, read_fields, read_name
@@ -128,21 +128,27 @@ class Market:
             case "book":
                 if instrument := self._instrument(read_name(fields, line)):
                     instrument.take_book(line, received.monotonic)
-            case "gap" | "status":
+            case "gap" | "status" | "audit":
                 return self._take_event(decode_line(line), received.monotonic)
-            case "audit":
-                pass  # of the past minute, for the record
             case unknown:
                 log.debug("line of an unknown type not shown", type=unknown)
         return None
 
     def _take_event(self, event: object, now: float) -> Key | None:
-        if not isinstance(event, Gap | Status) or not (instrument := self._instrument(Key(event.venue, event.symbol))):
+        """Take an event that is not of every moment; return the symbol of one that is news."""
+        if not isinstance(event, Gap | Status | Audit):
             return None
-        if isinstance(event, Status):
-            instrument.take_status(event, now)
+        instrument = self._instrument(Key(event.venue, event.symbol))
+        if instrument is None:
             return None
-        return instrument.key if instrument.take_gap(event, now) else None
+        match event:
+            case Gap():
+                return instrument.key if instrument.take_gap(event, now) else None
+            case Status():
+                instrument.take_status(event, now)
+            case Audit():
+                instrument.take_audit(event, now)
+        return None
 
     def _instrument(self, key: Key) -> Instrument | None:
         found = self._instruments.get(key)

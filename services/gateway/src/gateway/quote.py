@@ -22,6 +22,7 @@ class Quote:
     key: Key
     event_time: int
     update_id: int
+    first_update_id: int
     status: str
     price: float | None
     bid: float | None
@@ -42,6 +43,7 @@ def read_quote(fields: dict[str, Any], line: bytes) -> Quote:
             read_name(fields, line),
             fields["event_time"],
             fields["update_id"],
+            fields["first_update_id"],
             fields["status"],
             fields.get("price"),
             fields.get("bid"),
@@ -52,7 +54,7 @@ def read_quote(fields: dict[str, Any], line: bytes) -> Quote:
     except KeyError as error:
         raise InvalidLine(line, f"field {error} is missing") from error
     numbers = {type(quote.price), type(quote.bid), type(quote.ask), type(quote.spread_bps)}
-    integers = type(quote.event_time) is int and type(quote.update_id) is int
+    integers = {type(quote.event_time), type(quote.update_id), type(quote.first_update_id)} == {int}
     if not (type(quote.status) is str and integers and numbers <= _NUMBERS and 0 <= quote.event_time < 1 << 63):
         raise InvalidLine(line, "a field of the price has the wrong type")
     return quote

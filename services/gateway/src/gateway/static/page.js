@@ -2,12 +2,14 @@
 
 import { Chart } from "./chart.js";
 import { STREAM, listen } from "./connection.js";
+import { learnVerdicts, showCoverage } from "./coverage.js";
 import { NONE, age as ageText, bps, clock, decimalsOf, decimalsOfNumber, moment, number, signed, words } from "./format.js";
 import { chosen, keyOf, severalVenues, showSymbols } from "./symbols.js";
 import { clearBook, showBook, showGaps, showNumbers, showProblems, spreadText } from "./tables.js";
 import { isTrusted, learn, skew, verdict } from "./trust.js";
 
 const POLL = 2000; // milliseconds between looks at the other symbols
+const LOOK = 10_000; // milliseconds between looks at the verdicts on the hours
 const FLASH = 450;
 const MOST_GAPS = 100;
 
@@ -47,10 +49,12 @@ function show(wish) {
   const mine = (shown = blank(wish));
   chart.clear();
   clearBook();
+  showCoverage(null);
   shown.end = listen({ symbols: mine.key.replace("/", ":"), moments: 1 }, {
     onOpen: () => {
       mine.connection = "open";
       loadHistory(mine);
+      loadCoverage();
       redraw();
     },
     onLost: () => {
@@ -126,6 +130,13 @@ async function loadHistory(mine) {
   chart.load(history);
 }
 
+async function loadCoverage() {
+  const mine = shown;
+  if (!mine.symbol || mine.connection !== "open") return;
+  const answer = await fetchJson(`api/coverage/${path(mine)}`).catch(() => null);
+  if (mine === shown) showCoverage(answer);
+}
+
 const path = ({ key }) => key.split("/").map(encodeURIComponent).join("/");
 
 // The venues of a symbol beside each other, symbols in the order in which the gateway saw them.
@@ -147,6 +158,7 @@ async function learnMeanings() {
   const about = await fetchJson("api").catch(() => null);
   if (!about) return;
   learn(about.statuses);
+  learnVerdicts(about.verdicts);
   learnt = true;
   redraw();
 }
@@ -320,6 +332,7 @@ clearBook();
 chooseRange(chart.minutes);
 poll();
 setInterval(poll, POLL);
+setInterval(loadCoverage, LOOK);
 // The age ticks, and a price grows stale, without anything coming in; drawn at once, as a tab in the background gets no
 // frames but has a title.
 setInterval(draw, 100);

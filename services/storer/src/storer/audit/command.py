@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import orjson
 
-from fairprice.coverage import MINUTE, Verdict
+from fairprice.coverage import MARKS, MINUTE, Verdict
 from fairprice.errors import StartupError, StoreUnavailable
 from fairprice.runtime import lifecycle
 from storer.audit import report
 from storer.audit.account import Account
 from storer.audit.examine import examine, keys
-from storer.audit.grid import MARKS, grid
+from storer.audit.grid import grid
 from storer.stores.origin import EXCHANGE
 from storer.stores.port import Key, Reader
 

@@ -4,18 +4,17 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
-from fairprice.coverage import HOUR, Verdict
+from fairprice.coverage import HOUR, MARKS, Verdict
 from storer.audit.account import HourOf
 from storer.stores.port import Key
 
-MARKS = {
-    Verdict.VERIFIED: ("=", "verified", "32"),
-    Verdict.UNVERIFIED: ("?", "not verified", "33"),
-    Verdict.HOLE: ("o", "hole, recorded", "36"),
-    Verdict.SUSPECT: ("!", "suspect", "35"),
-    Verdict.UNRECORDED_HOLE: ("X", "hole, not recorded", "1;31"),
+_COLOURS = {
+    Verdict.VERIFIED: "32",
+    Verdict.UNVERIFIED: "33",
+    Verdict.HOLE: "36",
+    Verdict.SUSPECT: "35",
+    Verdict.UNRECORDED_HOLE: "1;31",
 }
-"""Of each verdict the character, which tells everything without a colour, its meaning, and the terminal's colour."""
 
 NOTHING = "."
 
@@ -42,7 +41,7 @@ def grid(hours: Mapping[Key, Iterable[HourOf]], *, width: int, colour: bool) -> 
 
 def paint(verdict: Verdict, text: str, *, colour: bool) -> str:
     """Return the text in the colour of the verdict."""
-    return f"\x1b[{MARKS[verdict][2]}m{text}\x1b[0m" if colour else text
+    return f"\x1b[{_COLOURS[verdict]}m{text}\x1b[0m" if colour else text
 
 
 def _days(hours: Iterable[HourOf], *, colour: bool) -> Iterator[tuple[str, str]]:
@@ -56,5 +55,5 @@ def _days(hours: Iterable[HourOf], *, colour: bool) -> Iterator[tuple[str, str]]
 
 
 def _legend() -> str:
-    entries = [*(f"{mark} {meaning}" for mark, meaning, _ in MARKS.values()), f"{NOTHING} nothing stored"]
+    entries = [*(f"{mark} {meaning}" for mark, meaning in MARKS.values()), f"{NOTHING} nothing stored"]
     return "; ".join(entry.replace(" ", _TIED) for entry in entries)

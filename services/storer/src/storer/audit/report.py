@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from fairprice.coverage import HOUR, Verdict, worst
+from fairprice.coverage import HOUR, MARKS, Verdict, worst
 from storer.audit.account import Account, Claim, Finding, HourOf, Kind
-from storer.audit.grid import MARKS, paint
+from storer.audit.grid import paint
 from storer.stores.port import Key
 
 MEANINGS = {
