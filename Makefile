@@ -17,7 +17,7 @@ COMPOSE := docker compose
 PROJECTS := $(COMPOSE) ls --quiet --filter name='^fairprice(-simulated)?$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo live services docker up up-simulated down passwords test test-fast test-rounds test-under-load test-servers test-containers recordings smoke check format bench bench-peers images dist version notes lock clean
+.PHONY: help install install-dev demo live services docker up up-simulated down passwords test test-fast test-rounds test-under-load test-servers test-containers soak recordings smoke check format bench bench-peers images dist version notes lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -74,6 +74,9 @@ test-servers: install-dev ## the tests on real servers, on PATH, by address or i
 
 test-containers: install-dev ## docker-compose.yml as a running stack; needs a Docker engine and some minutes
 	@FAIRPRICE_TEST_COMPOSE=1 $(PYTEST) -m compose
+
+soak: install ## random faults for minutes, SOAK=8h for longer, SEED=5 repeats a run; ends with a verdict
+	@$(BIN)/python -m tests.soak --for $(or $(SOAK),3m) $(if $(SEED),--seed $(SEED))
 
 recordings: ## fetch the real recordings that tests and benchmarks play where they are there; needs the internet
 	@$(PYTHON) scripts/fetch_recordings.py

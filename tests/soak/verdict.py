@@ -1,0 +1,90 @@
+"""What a soak has seen, as a table, and whether it was good. Pure."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+
+from fairprice.coverage import Verdict
+from storer.audit.account import Account, Kind
+from tests.soak.blows import rare
+
+LEAST_BLOWS = 3
+"""How often each kind has to have happened at least."""
+
+DEFECTS = tuple(kind for kind in Kind if kind not in {Kind.RECORDED_HOLE, Kind.WRONG_TOPS})
+"""What no blow excuses; tops are wrong where a ticker was made wrong on purpose, and their books are not published."""
+
+OF_THE_PAIR = "request_during_wait"
+"""A breach that two crawlers cannot avoid: to wait was told to one of them, and the address is that of both."""
+
+
+@dataclass
+class Seen:
+    """What was counted while it ran; times in seconds, memory in MB by seconds since the begin."""
+
+    books: int = 0
+    compared: int = 0
+    wrong: list[str] = field(default_factory=list)
+    gaps: int = 0
+    spells: list[float] = field(default_factory=list)
+    memory: list[tuple[float, float]] = field(default_factory=list)
+    happened: Counter[str] = field(default_factory=Counter)
+    breaches: Mapping[str, int] = field(default_factory=dict)
+    resyncs: int = 0
+    not_current: list[str] = field(default_factory=list)
+    accounts: Mapping[str, Account] = field(default_factory=dict)
+
+
+def slope(samples: list[tuple[float, float]]) -> float:
+    """Return the slope of the second half by least squares, in the samples' unit an hour."""
+    late = [each for each in samples if each[0] >= samples[-1][0] / 2] if samples else []
+    if len(late) < 2:
+        return 0.0
+    mean_x, mean_y = (sum(values) / len(late) for values in zip(*late, strict=True))
+    spread = sum((x - mean_x) ** 2 for x, _ in late)
+    return 3600 * sum((x - mean_x) * (y - mean_y) for x, y in late) / spread
+
+
+def failures(seen: Seen) -> list[str]:
+    """Return what is wrong, in words; nothing where all is well."""
+    found = [f"{len(seen.wrong)} books are wrong: {seen.wrong[:3]}"] if seen.wrong else []
+    if seen.compared < seen.books:
+        found.append(f"only {seen.compared} of {seen.books} books were compared with the truth")
+    if not seen.books:
+        found.append("no book was published")
+    found += [f"{count} breaches of the limit of {limit}" for limit, count in _breaches(seen).items()]
+    found += [f"{kind} happened {seen.happened[kind]} times only" for kind in rare(seen.happened, LEAST_BLOWS)]
+    found += [f"{symbol} is not current at the end" for symbol in seen.not_current]
+    for symbol, account in seen.accounts.items():
+        found += [f"{symbol}: {account.counts[kind]} x {kind}" for kind in DEFECTS if account.counts[kind]]
+    return found
+
+
+def table(seen: Seen) -> Iterator[str]:
+    """Yield the verdict's lines."""
+    spells = sorted(seen.spells)
+    rows = sum(account.rows for account in seen.accounts.values())
+    filled = sum(account.filled_gaps for account in seen.accounts.values())
+    yield f"books published            {seen.books:,}"
+    yield f"compared with the truth    {seen.compared:,}, wrong {len(seen.wrong)}"
+    yield f"rows stored                {rows:,}"
+    holes = sum(account.counts[Kind.UNRECORDED_HOLE] for account in seen.accounts.values())
+    yield f"holes that no gap tells    {holes}"
+    yield f"gaps claimed               {seen.gaps}, of the stored ones {filled} filled by another crawler"
+    yield f"gaps open                  {sum(account.open_gaps for account in seen.accounts.values())}"
+    yield f"breaches of limits         {sum(_breaches(seen).values())}"
+    yield f"synchronisations           {seen.resyncs}"
+    if spells:
+        times = f"{median(spells):.1f} s in the median, {spells[-1]:.1f} s at most"
+        yield f"out of sync                {len(spells)} times, {times}"
+    if seen.memory:
+        growth = f"{slope(seen.memory):+.0f} MB an hour in the second half"
+        yield f"memory                     {seen.memory[-1][1]:.0f} MB, {growth}"
+    hours = Counter(hour.verdict for account in seen.accounts.values() for hour in account.hours)
+    yield f"hours                      {', '.join(f'{hours[each]} {each.value}' for each in Verdict if hours[each])}"
+    yield "blows                      " + ", ".join(f"{kind} {count}" for kind, count in sorted(seen.happened.items()))
+
+
+def _breaches(seen: Seen) -> dict[str, int]:
+    return {limit: count for limit, count in seen.breaches.items() if count and limit != OF_THE_PAIR}

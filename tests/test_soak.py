@@ -1,0 +1,84 @@
+"""What a soak does and how it judges, without running one for minutes."""
+
+from collections import Counter
+from itertools import islice
+from random import Random
+
+import pytest
+
+from simulator import KINDS
+from storer.audit.account import Account, Kind
+from tests.soak.__main__ import Soak
+from tests.soak.blows import FATAL, OTHERS, blows, rare
+from tests.soak.verdict import LEAST_BLOWS, Seen, failures, slope, table
+
+EVERY = (*KINDS, *OTHERS)
+
+
+def some(count, seed=1):
+    return list(islice(blows(Random(seed), ("AUSDT", "BUSDT"), 2), count))
+
+
+def test_every_kind_comes_once_before_any_comes_again_and_a_seed_repeats_them():
+    first = some(3 * len(EVERY))
+    for start in range(0, len(first), len(EVERY)):
+        assert sorted(blow.kind for blow in first[start : start + len(EVERY)]) == sorted(EVERY)
+    assert some(100) == some(100) != some(100, seed=2)
+    assert not [fault for blow in first for fault in blow.faults if fault.variant in FATAL]
+
+
+def good():
+    return Seen(
+        books=10,
+        compared=10,
+        happened=Counter(dict.fromkeys(EVERY, LEAST_BLOWS)),
+        accounts={"AUSDT": Account(rows=10)},
+        spells=[1.0, 2.0],
+        memory=[(0.0, 50.0), (10.0, 50.0)],
+    )
+
+
+def test_a_good_run_has_nothing_to_say_against_it():
+    assert failures(good()) == []
+    assert "wrong 0" in "\n".join(table(good()))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda seen: seen.wrong.append("AUSDT 5"), "1 books are wrong"),
+        (lambda seen: setattr(seen, "compared", 9), "only 9 of 10 books were compared"),
+        (lambda seen: setattr(seen, "books", 0), "no book was published"),
+        (lambda seen: setattr(seen, "breaches", {"weight": 2}), "2 breaches of the limit of weight"),
+        (lambda seen: seen.happened.update({"drop": -1}), "drop happened 2 times only"),
+        (lambda seen: seen.not_current.append("AUSDT"), "AUSDT is not current"),
+        (lambda seen: seen.accounts["AUSDT"].counts.update([Kind.UNRECORDED_HOLE]), "1 x unrecorded_hole"),
+        (lambda seen: seen.accounts["AUSDT"].counts.update([Kind.WRONG_LEVELS]), "1 x wrong_levels"),
+    ],
+)
+def test_whatever_is_wrong_is_told(change, complaint):
+    seen = good()
+    change(seen)
+    assert complaint in failures(seen)[0]
+
+
+def test_what_was_brought_about_on_purpose_is_no_defect():
+    seen = good()
+    seen.accounts["AUSDT"].counts.update([Kind.RECORDED_HOLE, Kind.WRONG_TOPS])
+    seen.breaches = {"request_during_wait": 1, "weight": 0}
+    assert failures(seen) == []
+
+
+def test_the_slope_of_memory_is_of_the_second_half_an_hour():
+    assert slope([(second, 100.0 + (min(50, second))) for second in range(101)]) == pytest.approx(0)
+    assert slope([(second, second / 3600) for second in range(101)]) == pytest.approx(1)
+    assert slope([]) == slope([(0.0, 1.0)]) == 0
+
+
+@pytest.mark.slow
+async def test_a_run_of_some_seconds_compares_every_book_and_finds_none_wrong(tmp_path):
+    seen = await Soak(5.0, 1, tmp_path).run()
+    complaints = [each for each in failures(seen) if "times only" not in each]
+    assert complaints == []
+    assert seen.books == seen.compared > 0
+    assert rare(seen.happened, LEAST_BLOWS)
