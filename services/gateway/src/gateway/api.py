@@ -93,8 +93,8 @@ class Api:
     async def coverage(self, request: web.Request) -> web.Response:
         """Answer with what this gateway can say of each of the last hours, and since when it has looked."""
         instrument = self._instrument(request)
-        hours = instrument.proof.hours(instrument.gaps)
-        return json_answer({**instrument.key._asdict(), "since": instrument.proof.since, "hours": hours})
+        proof = instrument.proof
+        return json_answer({**instrument.key._asdict(), "since": proof.since, "hours": proof.hours()})
 
     def _price(self, instrument: Instrument) -> dict[str, Any]:
         now = self._clock.monotonic()

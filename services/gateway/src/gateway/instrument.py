@@ -99,6 +99,7 @@ class Instrument:
     def take_gap(self, gap: Gap, now: float) -> bool:
         """Remember it and return True, unless it is known already."""
         self.heard_at = now
+        self.proof.gap(gap)
         if gap in self.gaps:
             return False
         self.gaps.append(gap)

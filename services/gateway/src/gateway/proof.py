@@ -5,7 +5,7 @@ where ids are missing that no gap tells it says "not verified": the stored rows 
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,6 +17,7 @@ KEPT_HOURS = 24
 SLACK = 1_000_000
 """Microseconds by which the times of the same ids may differ."""
 
+MOST_GAPS = 200
 MOST_PIECES = 500
 """Pieces of unbroken ids that are remembered; a feed without holes is one piece."""
 
@@ -51,6 +52,7 @@ class Proof:
     def __init__(self) -> None:
         self._coverage = Coverage(KEPT_HOURS)
         self._pieces: deque[_Piece] = deque(maxlen=MOST_PIECES)
+        self._gaps: deque[Gap] = deque(maxlen=MOST_GAPS)
 
     @property
     def since(self) -> int | None:
@@ -64,6 +66,10 @@ class Proof:
             return
         if not any(piece.holds(first, last, time) for piece in self._pieces):
             self._pieces.append(_Piece(first, last, time, time))
+
+    def gap(self, gap: Gap) -> None:
+        """Take a crawler's claim."""
+        self._gaps.append(gap)
 
     def audit(self, audit: Audit) -> None:
         """Take what a crawler compared in a minute."""
@@ -80,11 +86,11 @@ class Proof:
         )
         return uncovered(gap.from_update_id, gap.to_update_id, at_that_time)
 
-    def hours(self, gaps: Iterable[Gap]) -> list[Hour]:
-        """Return what is said of each hour, in order; `gaps` are those that are known."""
+    def hours(self) -> list[Hour]:
+        """Return what is said of each hour, in order."""
         if self.since is None:
             return []
-        told = [gap for gap in gaps if gap.to_time > self.since]
+        told = [gap for gap in self._gaps if gap.to_time > self.since]
         coverage = self._coverage.copy()
         for gap in told:
             if open_ids := self.open_ids(gap):
