@@ -40,7 +40,10 @@ class Run:
 def busy(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Keep so many processes busy beside the block."""
     command = [sys.executable, "-c", BUSY, str(os.getpid())]
-    processes = [subprocess.Popen(command) for _ in range(count)]  # noqa: S603  our own program
+    processes = [
+        subprocess.Popen(command, start_new_session=True)  # noqa: S603  as if somebody else had started it
+        for _ in range(count)
+    ]
     try:
         yield processes
     finally:
