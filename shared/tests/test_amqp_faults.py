@@ -12,6 +12,7 @@ import pytest
 from rabbitmq_nodes import PROGRAMS, programs_of, reached
 from rabbitmq_nodes import until as until_within
 from structlog.testing import capture_logs
+from waiting import patience
 
 from fairprice.broker.amqp import AmqpBroker
 from fairprice.broker.outbox import Outbox
@@ -142,7 +143,7 @@ async def load(node, capsys, name, intact=QUEUES):
         await until(lambda: load.put >= ENOUGH or running.done())
         await until(lambda: load.broker.problem() is None)
         load.stopped.set()
-        async with asyncio.timeout(30):
+        async with patience():
             await running
     assert load.confirmed == load.put >= ENOUGH
     missing = {queue: set(range(1, load.put + 1)) - seen.keys() for queue, seen in load.received.items()}

@@ -6,6 +6,7 @@ from itertools import repeat
 
 import pytest
 from broker_steps import soon, take
+from clocks import ManualClock, settle
 
 from fairprice.broker.dead_letters import dead_letter
 from fairprice.broker.memory import MemoryBroker
@@ -85,10 +86,11 @@ async def test_it_returns_only_when_the_dead_letters_have_the_line():
 
 
 async def test_while_the_dead_letters_are_full_it_waits():
-    broker = MemoryBroker(capacity=1, timeout=0.01)
+    clock = ManualClock()
+    broker = MemoryBroker(capacity=1, timeout=1, clock=clock)
     await bury(broker, b"first")
     burying = asyncio.create_task(bury(broker, b"second"))
-    await asyncio.sleep(0.05)
+    await clock.advance(5)
     assert not burying.done()
     async with broker.subscribe(DEAD_LETTERS, 1) as subscription:
         for expected in (b"first", b"second"):
@@ -101,7 +103,7 @@ async def test_while_the_dead_letters_are_full_it_waits():
 async def test_cancelling_gives_up_the_line_so_that_its_message_must_stay_unsettled():
     broker = UncertainBroker(*[False] * 1000)
     burying = asyncio.create_task(bury(broker, b"bad"))
-    await asyncio.sleep(0.01)
+    await settle()
     burying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await burying

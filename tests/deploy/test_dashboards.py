@@ -17,6 +17,7 @@ import pytest
 import yaml
 from influx_server import ABSENT, PrivateServer, is_on_path, named_server, new_org
 from pydantic import SecretStr
+from waiting import eventually
 
 from converter import pricing
 from converter.pricing import Pricer
@@ -265,16 +266,17 @@ def make_bars(org):
     (task,) = org.server.call("GET", "/api/v2/tasks", orgID=org.id)["tasks"]
     path = f"/api/v2/tasks/{task['id']}/runs"
     run = org.server.call("POST", path, {})["id"]
-    deadline = time.monotonic() + 20
-    while {each["id"]: each["status"] for each in org.server.call("GET", path)["runs"]}.get(run) != "success":
-        assert time.monotonic() < deadline, org.server.call("GET", f"{path}/{run}/logs")
-        time.sleep(0.05)
+
+    def succeeded():
+        return {each["id"]: each["status"] for each in org.server.call("GET", path)["runs"]}.get(run) == "success"
+
+    eventually(succeeded, why=lambda: org.server.call("GET", f"{path}/{run}/logs"))
 
 
 def ask(org, password, query):
     """Return columns and rows."""
     parameters = urlencode({"db": "ticks", "q": query, "u": org.name, "p": password})
-    with urlopen(f"{org.server.url}/query?{parameters}", timeout=10) as response:
+    with urlopen(f"{org.server.url}/query?{parameters}") as response:
         (result,) = json.load(response)["results"]
     assert "error" not in result, result["error"]
     series = result.get("series", [{"columns": [], "values": []}])
@@ -324,7 +326,7 @@ def test_a_price_that_must_not_be_trusted_is_none_with_its_status(influxdb):
 
 @pytest.mark.influxdb
 def test_influxdb_has_the_metrics_that_are_read_of_it(org, influxdb):
-    with urlopen(f"{org.server.url}/metrics", timeout=10) as response:
+    with urlopen(f"{org.server.url}/metrics") as response:
         text = response.read().decode()
     assert re.search(r"^go_memstats_sys_bytes ", text, re.MULTILINE)
     assert re.search(r'^http_api_requests_total\{.*path="/api/v2/write",response_code="204"', text, re.MULTILINE)

@@ -3,7 +3,6 @@
 A server that only an address names gets the same in a virtual host of a test's own, for users of the test's own.
 """
 
-import asyncio
 import json
 import os
 import secrets
@@ -19,6 +18,7 @@ from urllib.request import Request, urlopen
 import aiormq
 from ports import free_port
 from rabbitmq_nodes import PROGRAMS, Node, Programs
+from waiting import patience
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "rabbitmq"
@@ -33,7 +33,7 @@ def call(method, url, body=None, *, login=None):
     request.add_header("Content-Type", "application/json")
     if login:
         request.add_header("Authorization", f"Basic {b64encode(':'.join(login).encode()).decode()}")
-    with urlopen(request, timeout=20) as answer:
+    with urlopen(request) as answer:
         text = answer.read()
     return json.loads(text) if text else None
 
@@ -165,7 +165,7 @@ class VirtualHost:
         """A raw channel of the administrator."""
         user, password = self.broker.login
         url = f"amqp://{user}:{password}@{self.broker.host}/{self.name}"
-        async with asyncio.timeout(30), aiormq.connect(url) as connection:
+        async with patience(), aiormq.connect(url) as connection:
             yield await connection.channel()
 
     def close(self):

@@ -119,7 +119,7 @@ class Exchange:
 
     def book(self, symbol, update_id):
         """Return the true book at an id, of the last ten minutes of the exchange's time."""
-        with urlopen(f"{self.url}/__sim/book?symbol={symbol}&id={update_id}", timeout=10) as answer:
+        with urlopen(f"{self.url}/__sim/book?symbol={symbol}&id={update_id}") as answer:
             return json.loads(answer.read())
 
     def kill(self):

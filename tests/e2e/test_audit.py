@@ -17,7 +17,7 @@ def audit(database, *options):
     done = subprocess.run(
         [sys.executable, "-m", "storer", "audit", "--since", "all", "--json", *options],
         env=clean | {"FAIRPRICE_STORE_URL": f"sqlite:///{database}"},
-        capture_output=True, text=True, timeout=50, check=False,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stderr == ""
     (symbol,) = json.loads(done.stdout)["symbols"]

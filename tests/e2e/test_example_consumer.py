@@ -48,7 +48,7 @@ def running(host):
     try:
         yield map(orjson.loads, consumer.stderr)
         consumer.send_signal(signal.SIGTERM)
-        assert consumer.wait(timeout=20) == 0
+        assert consumer.wait() == 0
     finally:
         consumer.kill()
         consumer.wait()

@@ -78,7 +78,7 @@ async def behind(proxy, gateway, folder, *, path="/fairprice/", change=str):
 
 
 async def _until_redirected(url):
-    async with asyncio.timeout(10), aiohttp.ClientSession(headers={"Host": NAME}) as http:
+    async with patience(), aiohttp.ClientSession(headers={"Host": NAME}) as http:
         while True:
             async with http.get(url, allow_redirects=False) as answer:
                 if answer.status != 404:

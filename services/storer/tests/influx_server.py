@@ -43,7 +43,7 @@ class Server:
         if body is not None:
             request.data = body if isinstance(body, bytes) else orjson.dumps(body)
             request.add_header("Content-Type", "application/json")
-        with urlopen(request, timeout=10) as response:
+        with urlopen(request) as response:
             text = response.read()
         return orjson.loads(text) if text else None
 

@@ -71,7 +71,7 @@ def run_program(url, *arguments, **environ) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("FAIRPRICE_", "NO_COLOR"))}
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "storer", "audit", *map(str, arguments)],
-        env=clean | {"FAIRPRICE_STORE_URL": url} | environ, capture_output=True, text=True, timeout=50, check=False,
+        env=clean | {"FAIRPRICE_STORE_URL": url} | environ, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from exchange_data import START, book, gap, message, price
 from hasty_clock import HastyClock
 from influx_server import Org, PrivateServer, new_org
 from pydantic import SecretStr
+from waiting import patience
 
 from fairprice.broker.memory import MemoryBroker
 from fairprice.runtime.settings import FileSecret
@@ -88,7 +89,7 @@ async def flowing(traffic: Traffic):
 
 
 async def eventually(condition) -> None:
-    async with asyncio.timeout(20):
+    async with patience():
         while not condition():  # noqa: ASYNC110  nobody tells
             await asyncio.sleep(0.01)
 

@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 import pytest
 from influx_server import Org, new_org
 from pydantic import SecretStr
+from waiting import patience
 
 from storer.measurements import Point
 from storer.provisioning import bars_script
@@ -136,7 +137,7 @@ def test_each_token_may_do_its_work_and_nothing_else(place):
 def ask(org: Org, user: str, password: str, query: str) -> dict[str, list[dict[str, object]]]:
     request = Request(f"{org.server.url}/query?{urlencode({'db': 'ticks', 'q': query})}")
     request.add_header("Authorization", "Basic " + b64encode(f"{user}:{password}".encode()).decode())
-    with urlopen(request, timeout=10) as response:
+    with urlopen(request) as response:
         return json.load(response)
 
 
@@ -266,7 +267,7 @@ def test_the_bars_of_a_longer_time_can_be_made_at_once(place):
     url = f"{place.org.server.url}/api/v2/query?org={place.org.name}"
     request = Request(url, script.encode(), {"Content-Type": "application/vnd.flux"})
     request.add_header("Authorization", f"Token {place.org.server.token}")
-    urlopen(request, timeout=10).close()
+    urlopen(request).close()
     (row,) = place.org.rows("SELECT time, close, count FROM fair_price_1m", bucket="bars")
     assert row == {"time": minute, "close": 1.5, "count": 1.0}
 
@@ -275,7 +276,7 @@ async def run_task(place: Place) -> None:
     path = f"/api/v2/tasks/{place.task()['id']}/runs"
     run = place.org.server.call("POST", path, {})["id"]
     status = None
-    async with asyncio.timeout(20):
+    async with patience():
         while status not in {"success", "failed", "canceled"}:
             await asyncio.sleep(0.05)
             statuses = {each["id"]: each["status"] for each in place.org.server.call("GET", path)["runs"]}
