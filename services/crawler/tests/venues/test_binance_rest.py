@@ -210,7 +210,7 @@ async def test_an_exchange_that_does_not_answer_is_given_up_in_time():
         assert not asking.done()
         await clock.advance(0.1)
         with pytest.raises(ExchangeUnavailable, match="no answer within 10 s"):
-            await asking
+            await soon(asking)
         silence.set()
 
 
@@ -233,7 +233,7 @@ async def test_a_body_that_does_not_end_is_given_up_in_time():
         assert not asking.done()
         await clock.advance(0.1)
         with pytest.raises(ExchangeUnavailable, match="no answer within 60 s"):
-            await asking
+            await soon(asking)
         silence.set()
 
 
