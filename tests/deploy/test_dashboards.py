@@ -56,14 +56,14 @@ PROMQL = {
 }  # fmt: skip
 INFLUXQL = {
     "select", "as", "from", "where", "and", "group", "order", "by", "time", "desc", "limit", "fill", "none", "null",
-    "now", "mean", "min", "max", "first", "last", "count",
+    "now", "mean", "min", "max", "first", "last", "count", "sum",
 }  # fmt: skip
 FIELDS = {
     "fair_price": {"first_update_id", "update_id", "estimator", "status", "latency_ms", "price", *PRICE_VALUES},
     "order_book": {
         f"{side}_{level:02}" for side in ("bid_price", "bid_size", "ask_price", "ask_size") for level in range(LEVELS)
     },
-    "gap": {"from_update_id", "to_update_id", "duration_ms", "reason"},
+    "gap": {"from_update_id", "to_update_id", "duration_ms", "reason", "open_ids"},
     "audit": {"from_update_id", "to_update_id", "tops", "wrong", "levels", "levels_wrong"},
     "fair_price_1m": {"open", "high", "low", "close", "spread", "count"},
 }
@@ -257,8 +257,10 @@ async def store(org, token):
     prices.append(replace(last, symbol="CROSSED", event_time=last.event_time - 1_000_000))
     books = [order_book_point(book, LEVELS) for book, _, _ in events]
     gaps = [gap_point(gap) for _, _, gap in events[::60]]
+    minute = last.event_time - last.event_time % 60_000_000
+    audit = Audit("binance", "BTCUSDT", minute - 60_000_000, "one", 1, 2, tops=9, wrong=1, levels=9, levels_wrong=1)
     influxdb = open_influxdb(org.address, SecretStr(token))
-    assert await influxdb.write([*books, *map(fair_price_point, prices), *gaps]) == []
+    assert await influxdb.write([*books, *map(fair_price_point, prices), *gaps, audit_point(audit)]) == []
     await influxdb.close()
 
 
@@ -281,6 +283,16 @@ def ask(org, password, query):
     assert "error" not in result, result["error"]
     series = result.get("series", [{"columns": [], "values": []}])
     return series[0]["columns"], [row for each in series for row in each["values"]]
+
+
+@pytest.mark.influxdb
+def test_a_minute_without_a_comparison_is_missing_in_the_count_of_those_compared(influxdb):
+    texts = [query.text for query in INFLUX_QUERIES if query.panel == "Hours: compared, agreeing, complete"]
+    counts = {columns[1]: sum(row[1] or 0 for row in rows) for columns, rows in map(influxdb, texts)}
+    assert counts["minutes compared"] == 1
+    assert counts["minutes with prices"] >= 3
+    assert (counts["disagreeing tops"], counts["disagreeing levels"]) == (1, 1)
+    assert counts["missing ids"] > 0
 
 
 def query_of(title):
