@@ -193,8 +193,8 @@ async def test_rest_is_away_for_an_hour_under_load():
         it.exchange.habits.deep_changes = 34
         await it.live(1)
         await it.exchange.close_all()  # so that every book is lost, and cannot come back
-        await it.live(180)
-        await it.live(3420, window=1.0)
+        await it.live(120)  # twice what is kept
+        await it.live(3480, window=5.0)
         grown = resident_bytes() - before
         print(f"memory grew by {grown / 1e6:.0f} MB to {resident_bytes() / 1e6:.0f} MB")
         assert grown < 120e6, "so that one that begins with 70 MB stays below 200 MB"
