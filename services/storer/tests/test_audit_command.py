@@ -85,6 +85,7 @@ async def audited(path, rows, *arguments):
     return await run(f"sqlite:///{path}", "--since", "all", *arguments)
 
 
+@pytest.mark.slow
 async def test_a_sound_database_is_verified(path):
     await stored(path, sound(90))
     done = run_program(f"sqlite:///{path}", "--since", "all", COLUMNS="80")
@@ -218,6 +219,7 @@ async def test_a_short_period_of_an_old_recording_holds_nothing(path):
     assert done.stderr == "error: nothing is stored in that time; --since 7d or --since all looks further back\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("url", "told"),
     [
