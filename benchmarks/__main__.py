@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks import (
+    bench_audit,
     bench_book_engine,
     bench_broker,
     bench_chain,
@@ -41,6 +42,7 @@ def _book(options: argparse.Namespace) -> Iterator[str]:
 
 IN_PROCESS: dict[str, Report] = {
     "book": _book,
+    "audit": lambda _options: bench_audit.report(),
     "pipeline": lambda options: bench_pipeline.report(recording.load(), options.rounds or ROUNDS),
 }
 ON_SERVERS: dict[str, Report] = {
@@ -50,8 +52,8 @@ ON_SERVERS: dict[str, Report] = {
     "latency": lambda options: bench_latency.report(options.seconds),
     "soak": lambda options: bench_soak.report(options.minutes),
 }
-ONLY_BY_NAME = ("soak",)
-"""Takes too long to be run with the others."""
+ONLY_BY_NAME = ("soak", "audit")
+"""Take too long to be run with the others."""
 
 
 def main() -> None:
