@@ -159,6 +159,7 @@ async def test_every_book_becomes_one_price_and_gaps_pass_by():
         ("converter_prices_total", ("binance-usdm", "ok"), 1),
         ("converter_prices_total", ("binance", "no_asks"), 1),
         ("converter_invalid_lines_total", (), 0),
+        ("converter_copies_total", (), 0),
         ("converter_unknown_lines_total", (), 0),
     }
 

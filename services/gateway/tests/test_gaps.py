@@ -1,7 +1,7 @@
 """Which gaps are open, from the prices that were seen."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairprice.gaps import uncovered
@@ -77,6 +77,7 @@ def test_ranges_are_bounded_and_the_highest_stay():
     assert open_ids(taken) == [1, 0]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 60), st.integers(0, 12)), max_size=30))
 def test_the_order_of_prices_and_gaps_does_not_matter(events):
     ranges = [(first, first + more) for is_gap, first, more in events if not is_gap]

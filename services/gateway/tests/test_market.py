@@ -103,7 +103,7 @@ def test_a_gap_among_books_is_news_once(market, make):
     body = lines(make.book(1), make.gap(2), make.book(30))
     assert market.take_books(body, 1, at()) == [(BTC, encode(make.gap(2)))]
     assert market.take_books(body, 1, at()) == []
-    assert seen(market).gap_count == 1
+    assert seen(market).gaps.open == 1
     assert seen(market).book_line() == encode(make.book(30))
 
 
@@ -302,6 +302,6 @@ def test_gaps_and_crawlers_of_a_symbol_are_bounded(make):
     market = Market(Limits(max_gaps=3))
     for number in range(30):
         market.take_books(lines(make.gap(number), make.status(crawler=f"crawler-{number}", problem="lost")), 1, at())
-    assert seen(market).gap_count == 30
-    assert len(seen(market).gaps) == 3
+    assert seen(market).gaps.open == 30
+    assert len([*seen(market).gaps]) == 3
     assert seen(market).feed(0)["problem"].count("lost") == 16

@@ -78,7 +78,7 @@ class Api:
                 **instrument.key._asdict(),
                 "minutes": minutes,
                 **instrument.history.since(minutes),
-                "gaps": [gap for gap in instrument.gaps if gap.to_time >= start],
+                "gaps": [gap for gap in instrument.gaps if gap["to_time"] >= start],
             }
         )
 

@@ -1,6 +1,5 @@
 """What the gateway has seen of one symbol at one venue, and whether its price is to be trusted."""
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import structlog
 from fairprice.errors import InvalidLine
 from fairprice.messages import Audit, Book, Gap, Status, decode_line
 from fairprice.runtime.clock import Clock
+from gateway.gaps import Gaps
 from gateway.history import History
 from gateway.key import Key
 from gateway.lines import read_position
@@ -62,8 +62,7 @@ class Instrument:
     def __init__(self, key: Key, limits: Limits) -> None:
         self.key = key
         self.quote: Quote | None = None
-        self.gaps: deque[Gap] = deque(maxlen=limits.max_gaps)
-        self.gap_count = 0
+        self.gaps = Gaps(limits.max_gaps)
         self.heard_at: float | None = None
         self.history = History(limits.history_minutes)
         self.proof = Proof()
@@ -87,6 +86,7 @@ class Instrument:
         if step is Step.NEW_RUN:
             self._start_over(quote)
         self.proof.price(quote.first_update_id, quote.update_id, quote.event_time)
+        self.gaps.take_range(quote.first_update_id, quote.update_id)
         if step is Step.LATE:
             return False
         self.quote, self._received = quote, received
@@ -97,14 +97,10 @@ class Instrument:
         return True
 
     def take_gap(self, gap: Gap, now: float) -> bool:
-        """Remember it and return True, unless it is known already."""
+        """Remember it and return True, unless it is known already, or filled by another crawler."""
         self.heard_at = now
         self.proof.gap(gap)
-        if gap in self.gaps:
-            return False
-        self.gaps.append(gap)
-        self.gap_count += 1
-        return True
+        return self.gaps.take_claim(gap)
 
     def take_audit(self, audit: Audit, now: float) -> None:
         """Remember what a crawler compared."""
@@ -177,8 +173,8 @@ class Instrument:
             "last_good_age_seconds": now - self._good_received if self._good else None,
             "exchange_status": status.exchange_status if status else None,
             "problem": self._statuses.problem(now),
-            "gaps": self.gap_count,
-            "last_gap": self.gaps[-1] if self.gaps else None,
+            "gaps": self.gaps.open,
+            "last_gap": self.gaps.newest_open,
         }
 
     def _shown(self, now: float) -> Pair | None:
@@ -190,7 +186,7 @@ class Instrument:
         """Forget what lies after the first price of a new run."""
         self.history = History(self._limits.history_minutes)
         self.proof = Proof()
-        self.gaps = deque((gap for gap in self.gaps if gap.to_time <= first.event_time), self._limits.max_gaps)
+        self.gaps.start_over(first.event_time)
         self._book, self._book_line = None, b""
         self._pairing = Pairing()
 

@@ -51,7 +51,7 @@ class Market:
         return list(self._instruments)
 
     def take(self, body: bytes, received: Moment) -> list[News]:
-        """Take the lines of a message; return those of prices and gaps that are news.
+        """Take the lines of a message; return those of prices and open gaps that are news.
 
         An invalid line is passed over: converter and storer send it to the dead letters, a tap only has to survive it.
         So is one of a type that this version does not know.

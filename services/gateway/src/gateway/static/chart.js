@@ -40,6 +40,7 @@ export class Chart {
     for (const point of older) this.push(...point);
     time.forEach((each, index) => this.push(each, history.price[index], history.bid[index], history.ask[index]));
     for (const point of newer) this.push(...point);
+    this.gaps.clear();
     for (const gap of history.gaps) this.addGap(gap);
     this.changed = true;
   }
@@ -58,6 +59,7 @@ export class Chart {
   }
 
   addGap(gap) {
+    if (gap.open_ids === 0) return; // another crawler has brought what this one missed
     this.gaps.set(`${gap.from_update_id}-${gap.to_update_id}`, [gap.from_time / 1000, gap.to_time / 1000]);
     if (this.gaps.size > MOST_GAPS) this.gaps.delete(this.gaps.keys().next().value);
     this.changed = true;

@@ -93,6 +93,7 @@ const take = {
     );
   },
   feed(mine, feed) {
+    if (feed.gaps < mine.feed?.gaps) loadHistory(mine); // another crawler has filled one
     mine.feed = feed;
     if (feed.age_seconds !== null) mine.receivedAt = now() - feed.age_seconds;
     if (feed.last_good_price !== null) mine.good = { price: feed.last_good_price, at: now() - feed.last_good_age_seconds };

@@ -71,9 +71,9 @@ export function showNumbers(price, decimals, known) {
 
 export function showGaps(gaps, seen) {
   fill(byId("gaps"), gaps.slice(-MOST_GAPS).reverse().map((gap) => [
-    clock(gap.to_time), age((gap.to_time - gap.from_time) / 1e6), words(gap.reason),
+    clock(gap.to_time), age((gap.to_time - gap.from_time) / 1e6), gap.open_ids === 0 ? `${words(gap.reason)}, filled` : words(gap.reason),
   ]));
-  byId("gaps-note").textContent = seen ? `${seen} seen, newest first` : "none seen";
+  byId("gaps-note").textContent = seen ? `${seen} open, newest first` : "none open";
 }
 
 export function showProblems(problems) {
