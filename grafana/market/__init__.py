@@ -4,7 +4,7 @@ from grafana_foundation_sdk.builders.dashboard import AnnotationQuery, Dashboard
 from grafana_foundation_sdk.models.dashboard import VariableOption
 
 from grafana.market import depth, hours, now, prices
-from grafana.market.queries import IN_RANGE
+from grafana.market.queries import IN_RANGE, OPEN
 from grafana.panels import BAD, INFLUXDB, InfluxQL, board, variable
 
 
@@ -29,5 +29,5 @@ def _symbol() -> QueryVariable:
 
 
 def _gaps() -> AnnotationQuery:
-    gaps = InfluxQL(f"SELECT reason FROM gap WHERE {IN_RANGE} LIMIT 500", table=True, text="reason")
+    gaps = InfluxQL(f"SELECT reason FROM gap WHERE {IN_RANGE} AND {OPEN} LIMIT 500", table=True, text="reason")
     return AnnotationQuery().name("Gaps").datasource(INFLUXDB).enable(enable=True).icon_color(BAD).target(gaps)

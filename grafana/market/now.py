@@ -23,8 +23,10 @@ from grafana.market.queries import (
     FRESH,
     IN_RANGE,
     MINUTES,
+    OPEN,
     POINTS,
     PRICE_DECIMALS,
+    PRICED,
     TICKS,
     UP,
     last,
@@ -121,7 +123,9 @@ def _change() -> Stat:
         "Change in the range",
         f"From the first to the last price of the chosen range. {DETAIL}",
         "percent",
-        InfluxQL(f"SELECT last(price) * 100 / first(price) - 100 AS change FROM fair_price {where} {TICKS}"),
+        InfluxQL(
+            f"SELECT last(price) * 100 / first(price) - 100 AS change FROM fair_price {where} {PRICED} AND {TICKS}"
+        ),
         InfluxQL(f"SELECT last(close) * 100 / first(open) - 100 AS change FROM {MINUTES} {where} {BARS}"),
         steps=((-100, DOWN), (0, UP)),
     )
@@ -131,10 +135,10 @@ def _change() -> Stat:
 def _gap_count() -> Stat:
     return stat(
         "Gaps",
-        "Holes in the exchange's stream that begin in the range; each is a red line in the charts. Now and then one is"
-        " normal, each hour one is not.",
+        "Holes in the exchange's stream that begin in the range and that no crawler has filled; each is a red line in"
+        " the charts. Now and then one is normal, each hour one is not.",
         "none",
-        InfluxQL(f"SELECT count(reason) AS gaps FROM gap WHERE {IN_RANGE}"),
+        InfluxQL(f"SELECT count(reason) AS gaps FROM gap WHERE {IN_RANGE} AND {OPEN}"),
         steps=((1, WARNING),),
     ).no_value("0")
 

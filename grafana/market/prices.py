@@ -26,6 +26,7 @@ from grafana.market.queries import (
     LEVELS,
     POINTS,
     PRICE_DECIMALS,
+    PRICED,
     SYMBOL,
     UP,
     over_time,
@@ -47,12 +48,14 @@ def _price() -> TimeSeries:
     panel = lines(
         "Fair price between bid and ask",
         f"{DETAIL} In bars the band is from the lowest to the highest fair price of each. A hole in a line is a"
-        " time without trusted prices; a red line marks a gap in the exchange's stream.",
+        " time without trusted prices; a red line marks a gap in the exchange's stream"
+        " that no crawler has filled.",
         PLAIN,
         *over_time(
-            'mean(bid) AS bid, mean(ask) AS ask, mean(price) AS "fair price"',
-            'min(low) AS lowest, max(high) AS highest, last(close) AS "fair price"',
+            "mean(bid) AS bid, mean(ask) AS ask",
+            "min(low) AS lowest, max(high) AS highest",
         ),
+        *over_time('mean(price) AS "fair price"', 'last(close) AS "fair price"', which=PRICED),
         colours={"bid": BID, "ask": ASK, "lowest": GREY, "highest": GREY},
     )
     panel.decimals(PRICE_DECIMALS).max_data_points(POINTS).span_nulls(HOLE)

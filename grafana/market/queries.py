@@ -10,6 +10,12 @@ LEVELS = 20
 
 SYMBOL = "venue = '$venue' AND symbol = '$symbol'"
 IN_RANGE = f"{SYMBOL} AND $timeFilter"
+OPEN = "open_ids > 0"
+"""Of gaps: those that hold ids which no row covers; another crawler has brought what is missing in the others."""
+
+PRICED = "(status = 'ok' OR status = 'locked')"
+"""A price beside another status is none: two converters may have written one row from two books."""
+
 TICKS = "${__interval_ms} < 60000"
 """Only where points are less than a minute apart; else InfluxDB finds the condition false and reads nothing. So ticks
 are read for hours at most, and where they would be too many the one-minute bars take their place."""
@@ -36,10 +42,14 @@ def last(columns: str) -> InfluxQL:
     )
 
 
-def over_time(ticks: str, bars: str = "", fill: str = "null") -> tuple[InfluxQL, ...]:
-    """Return the queries of a line: from ticks, and where there would be too many, from bars."""
+def over_time(ticks: str, bars: str = "", fill: str = "null", *, which: str = "") -> tuple[InfluxQL, ...]:
+    """Return the queries of a line: from ticks, and where there would be too many, from bars.
+
+    `which` is a condition that ticks have to meet.
+    """
+    only = f" AND {which}" if which else ""
     end = f"{BY_TIME} fill({fill})"
-    queries = [InfluxQL(f"SELECT {ticks} FROM fair_price WHERE {IN_RANGE} AND {TICKS} {end}")]
+    queries = [InfluxQL(f"SELECT {ticks} FROM fair_price WHERE {IN_RANGE}{only} AND {TICKS} {end}")]
     if bars:
         queries.append(InfluxQL(f"SELECT {bars} FROM {MINUTES} WHERE {IN_RANGE} AND {BARS} {end}"))
     return tuple(queries)

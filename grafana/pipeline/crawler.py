@@ -86,6 +86,7 @@ def _diffs() -> TimeSeries:
         PER_SECOND,
         promql(f"sum by (outcome) (rate({chosen('crawler_diffs_total', IN_ORDER)}{RATE}))", "{{outcome}}"),
         promql(f"sum(rate({chosen('crawler_out_of_order_total')}{RATE}))", "out of order"),
+        promql(f"sum(rate({chosen('crawler_clock_back_total')}{RATE}))", "the exchange's clock went back"),
         colours={"out of order": ORANGE},
     ).min(0)
 
@@ -139,7 +140,7 @@ def _frames() -> TimeSeries:
 def _missing() -> TimeSeries:
     panel = lines(
         "Updates of the exchange missed a minute",
-        "Update ids inside the gaps that were recorded. Each id is one change of the book that no row covers.",
+        "Update ids inside the gaps that a crawler recorded, each a change of the book; another crawler may have them.",
         "none",
         promql(f"60 * sum by (venue, symbol) (rate({chosen('crawler_missing_updates_total')}{RATE}))", EACH),
     )

@@ -4,7 +4,7 @@ from grafana_foundation_sdk.builders.timeseries import Panel as TimeSeries
 from grafana_foundation_sdk.models.common import GraphDrawStyle
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
-from grafana.panels import GREEN, GREY, ORANGE, SKY, VERMILION, Placed, chosen, fixed, lines, placed, promql
+from grafana.panels import GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, Placed, chosen, fixed, lines, placed, promql
 from grafana.pipeline.queries import EACH, PER_SECOND, RATE, STALE_SECONDS, a_minute, quantile_of
 
 DIFFS = 'kind="diff"'
@@ -24,15 +24,18 @@ def _events() -> TimeSeries:
     return lines(
         "Events a second, stage by stage",
         "Books, prices and stored prices lie on each other while all is well; where they part, the later stage is"
-        " behind. Each connection to the exchange brings every diff, so there are as many times more of them. Diffs and"
+        " behind. Of two crawlers' books each is priced once."
+        " Each connection to the exchange brings every diff, so there are as many times more of them. Diffs and"
         " prices are those of the chosen venue, stored prices those of all.",
         PER_SECOND,
         promql(f"sum(rate({chosen('crawler_frames_total', DIFFS)}{RATE}))", "diffs received"),
         promql(f"sum(rate({chosen('crawler_books_total')}{RATE}))", "books published"),
+        promql(f"sum(rate(fairprice_converter_copies_total{RATE}))", "books of another crawler"),
         promql(f"sum(rate({chosen('converter_prices_total')}{RATE}))", "prices published"),
         promql(f'sum(rate(fairprice_storer_rows_total{{measurement="fair_price"}}{RATE}))', "prices stored"),
         colours={
-            "diffs received": GREY, "books published": SKY, "prices published": ORANGE, "prices stored": GREEN,
+            "diffs received": GREY, "books published": SKY, "books of another crawler": PURPLE,
+            "prices published": ORANGE, "prices stored": GREEN,
         },
         calcs=["lastNotNull"],
     ).min(0)  # fmt: skip
@@ -64,13 +67,19 @@ def _latency() -> TimeSeries:
 def _gaps() -> TimeSeries:
     panel = lines(
         "Gaps and synchronisations a minute",
-        "Gaps are holes in the exchange's stream, each stored with its update ids. A synchronisation builds a book anew"
-        " from a snapshot.",
+        "Gaps are what one crawler missed of the exchange's stream, each stored with its update ids; another crawler"
+        " may have filled them. A synchronisation builds a book anew from a snapshot.",
         "none",
         promql(a_minute("crawler_gaps"), "gaps"),
+        promql(a_minute("storer_filled_gaps"), "gaps filled by another crawler"),
         promql(a_minute("crawler_resyncs"), "synchronisations"),
         promql(a_minute("crawler_reconnects"), "connections made again"),
-        colours={"gaps": VERMILION, "synchronisations": SKY, "connections made again": GREY},
+        colours={
+            "gaps": VERMILION,
+            "gaps filled by another crawler": GREEN,
+            "synchronisations": SKY,
+            "connections made again": GREY,
+        },
     )
     return panel.draw_style(GraphDrawStyle.BARS).fill_opacity(60).min(0).axis_soft_max(1)
 

@@ -110,10 +110,11 @@ def _waiting() -> Stat:
 
 def _gaps_now() -> Stat:
     return stat(
-        "Gaps in the range",
-        "Holes in the exchange's stream that were recorded in the chosen range.",
+        "Open gaps",
+        "Holes in the exchange's stream of the last day that no crawler has filled. What one of two crawlers missed"
+        " counts for half a minute at most.",
         "none",
-        promql(f"sum(increase({chosen('crawler_gaps_total')}[$__range])) or vector(0)", "gaps", instant=True),
+        promql(f"sum(max by (venue, symbol) ({chosen('storer_open_gaps')})) or vector(0)", "gaps", instant=True),
         steps=((0, GOOD), (1, WARNING)),
     ).decimals(0)
 

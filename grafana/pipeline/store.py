@@ -61,10 +61,12 @@ def _replies() -> TimeSeries:
 def _failures() -> TimeSeries:
     panel = lines(
         "What did not work, a minute",
-        "Repeated writes: InfluxDB did not take a batch, which is tried again. Dead letters: lines that no service"
+        "Repeated writes: InfluxDB did not take a batch, which is tried again, as gaps are that it could not"
+        " look at. Dead letters: lines that no service"
         " could read or InfluxDB refused. Invalid frames: the exchange sent what contradicts its own protocol.",
         "none",
         promql(a_minute("storer_failures"), "repeated writes"),
+        promql(a_minute("storer_settlement_failures"), "gaps not looked at"),
         promql(f"{a_minute('storer_invalid_lines')} + {a_minute('converter_invalid_lines')}", "dead letters"),
         promql(a_minute("crawler_frames", UNREADABLE), "invalid frames"),
         colours={"repeated writes": ORANGE, "dead letters": VERMILION, "invalid frames": PURPLE},

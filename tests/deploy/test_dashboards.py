@@ -56,7 +56,7 @@ PROMQL = {
 }  # fmt: skip
 INFLUXQL = {
     "select", "as", "from", "where", "and", "group", "order", "by", "time", "desc", "limit", "fill", "none", "null",
-    "now", "mean", "min", "max", "first", "last", "count", "sum",
+    "now", "or", "mean", "min", "max", "first", "last", "count", "sum",
 }  # fmt: skip
 FIELDS = {
     "fair_price": {"first_update_id", "update_id", "estimator", "status", "latency_ms", "price", *PRICE_VALUES},
