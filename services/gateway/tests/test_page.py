@@ -150,7 +150,6 @@ async def test_the_chart_draws_grows_and_shades_gaps(serving, make, browser):
             await until(lambda: path_length(page), lambda length: length > 100)
 
 
-<<<<<<< HEAD
 async def test_hours_are_drawn_by_their_verdicts_and_not_verified_never_as_good(serving, make, browser):
     async with serving(clock=SystemClock()) as gateway:
         await gateway.publish(make.price(1), make.price(36_001))
@@ -171,7 +170,8 @@ async def test_hours_are_drawn_by_their_verdicts_and_not_verified_never_as_good(
             await expect(marks.last).to_have_text("=")
             await expect(marks.last).to_have_attribute("title", "02:00 verified, 1 of 1 minutes compared")
             await expect(page.locator("#coverage-note")).to_have_text("1 h verified, since 02:00")
-=======
+
+
 async def test_a_gap_that_another_crawler_fills_is_not_drawn_any_more(serving, make, browser):
     async with serving(clock=SystemClock()) as gateway:
         steps = (*range(100), *range(120, 300))
@@ -183,7 +183,6 @@ async def test_a_gap_that_another_crawler_fills_is_not_drawn_any_more(serving, m
             await expect(page.locator("#gaps-note")).to_have_text("none open")
             await expect(page.locator("#gaps td >> nth=2")).to_have_text("disconnected, filled")
             await expect(shapes).to_have_count(1)
->>>>>>> 615a069 (Show only gaps that no crawler has filled on the page)
 
 
 async def test_the_newest_gap_is_listed_however_long_ago_it_was(serving, make, browser):
