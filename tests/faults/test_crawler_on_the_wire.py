@@ -5,7 +5,7 @@ first book on is in one book or in one gap. What an exchange does on purpose is 
 """
 
 import asyncio
-import io
+import gzip
 import logging
 import os
 from contextlib import asynccontextmanager, suppress
@@ -13,14 +13,13 @@ from decimal import Decimal
 from itertools import pairwise
 from random import Random
 
-import aiohttp
 import orjson
 import pytest
 import structlog
 from waiting import patience
 
 from crawler.app import Crawler
-from crawler.capture import Capture
+from crawler.recorder import program
 from crawler.settings import CrawlerSettings
 from fairprice import topology
 from fairprice.broker.memory import MemoryBroker
@@ -660,16 +659,20 @@ async def test_the_last_save_waits_for_the_one_that_a_slow_disk_holds_up(clock, 
 
 @pytest.mark.parametrize("symbols", [("BTCUSDT",), ("BTCUSDT", "ETHUSDT")])
 async def test_a_recording_can_be_played_and_gives_the_books_of_the_exchange(clock, tmp_path, symbols):
-    path, file, stop = tmp_path / "recording.ndjson", io.BytesIO(), asyncio.Event()
-    async with exchange(clock, *symbols) as server, aiohttp.ClientSession() as session:
-        recorder = Capture(Run(server, clock).settings, file, clock=clock, random=Random(1))
-        recording = asyncio.create_task(recorder.run(session, stop))
-        await clock.until(lambda: recorder.lines > 600 * len(symbols))
+    stop = asyncio.Event()
+    async with exchange(clock, *symbols) as server:
+        settings = Run(server, clock).settings
+        files = {"seconds": 10.0, "size": 1e9}
+        recording = asyncio.create_task(
+            program.record(settings, tmp_path, **files, stop=stop, clock=clock, random=Random(1))
+        )
+        await clock.until(lambda: len(list(tmp_path.glob("*.gz"))) >= 3, 60.0)
         stop.set()
-        await recording
-    path.write_bytes(file.getvalue())
-    frames = [orjson.loads(line.partition(b" ")[2]) for line in file.getvalue().splitlines()]
-    async with SimulatorServer(Playback([path]), close_when_played=True) as playback:
+        await clock.until(recording.done, 60.0)
+        assert await recording == 0
+    lines = [line for path in sorted(tmp_path.glob("*.gz")) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    frames = [orjson.loads(line.partition(b" ")[2]) for line in lines]
+    async with SimulatorServer(Playback([tmp_path]), close_when_played=True) as playback:
         run = Run(playback, SystemClock(), symbols=symbols, options={"replay": True})
         consumer = asyncio.create_task(run.take())
         async with patience():

@@ -1,26 +1,30 @@
 """`crawler record` against the simulated exchange over real sockets: what is recorded gives its books again."""
 
 import asyncio
-import io
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections import defaultdict
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from random import Random
 
-import aiohttp
 import orjson
 import pytest
 from waiting import patience
 
-from crawler.capture import Capture
+from crawler.recorder import program
 from crawler.settings import CrawlerSettings
-from fairprice.errors import StartupError
 from fairprice.runtime.clock import SystemClock
 from simulator import Exchange, Fault, Knobs, SimulatorServer
 
-SCALE = 20.0
+SCALE = 10.0
 PATIENCE = 20.0
+HOUR = 3600.0
 
 
 @asynccontextmanager
@@ -30,54 +34,78 @@ async def exchange(*symbols):
         yield server
 
 
+def indexes(folder):
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.index.json"))]
+
+
 class Recording:
     """A recorder at work, and what it has written."""
 
-    def __init__(self, server, symbols, **settings):
+    def __init__(self, server, folder, symbols=("BTCUSDT",), *, seconds=HOUR, size=1e9, **settings):
         urls = {"exchange_rest_url": server.rest_url, "exchange_stream_url": server.stream_url}
-        self.file = io.BytesIO()
-        self.capture = Capture(
-            CrawlerSettings.load({}, symbols=symbols, state_dir=None, **urls, **settings),
-            self.file,
+        self.folder = folder
+        self._read = {}
+        self._lines = []
+        self.stop = asyncio.Event()
+        self.code = None
+        self._record = program.record(
+            CrawlerSettings.load({}, symbols=symbols, **urls, **settings),
+            folder,
+            seconds=seconds,
+            size=size,
+            stop=self.stop,
             clock=SystemClock(),
             random=Random(1),
         )
-        self.stop = asyncio.Event()
 
     async def __aenter__(self):
-        self.session = aiohttp.ClientSession()
-        self.task = asyncio.create_task(self.capture.run(self.session, self.stop))
+        self.task = asyncio.create_task(self._record)
         return self
 
     async def __aexit__(self, *_):
         self.stop.set()
-        try:
-            async with patience():
-                await self.task
-        finally:
-            await self.session.close()
+        async with patience():
+            self.code = await self.task
 
     async def until(self, condition):
         async with patience():
             while not condition(self):
                 if self.task.done():
                     self.task.result()
-                await asyncio.sleep(0.01)
+                    raise AssertionError("the recorder has ended")
+                await asyncio.sleep(0.1)
 
-    @property
     def lines(self):
-        return self.file.getvalue().splitlines()
+        """Receive time and JSON of each line so far; what was read once is not read again."""
+        for path in sorted(self.folder.glob("*.ndjson.gz")):
+            packed = path.read_bytes()[self._read.get(path, 0) :]
+            try:
+                lines = gzip.decompress(packed).splitlines()
+            except (EOFError, gzip.BadGzipFile):  # it is being written
+                break
+            self._read[path] = self._read.get(path, 0) + len(packed)
+            self._lines += [
+                (int(time), orjson.loads(text)) for time, _, text in (line.partition(b" ") for line in lines)
+            ]
+        return self._lines
 
     def frames(self):
         """What was written by symbol and kind of stream, in its order; a bare snapshot belongs to the only symbol."""
         frames = defaultdict(list)
-        for line in self.lines:
-            received, _, text = line.partition(b" ")
-            assert abs(int(received) - time.time_ns()) < 60_000_000_000
-            frame = orjson.loads(text)
+        for received, frame in self.lines():
+            assert abs(received - time.time_ns()) < 60_000_000_000
             stream, data = (frame["stream"], frame["data"]) if "stream" in frame else ("btcusdt@snapshot", frame)
-            name, kind = stream.split("@")[:2]
-            frames[name.upper(), kind].append(data)
+            name, _, kind = stream.partition("@")
+            frames[name.upper(), kind.removesuffix("@100ms")].append(data)
+        return frames
+
+    def connections(self):
+        """The frames of each connection, as it sent them."""
+        frames = defaultdict(list)
+        for _, frame in self.lines():
+            if "connection" in frame:
+                sent = {name: frame[name] for name in ("stream", "data")}
+                frames[frame["connection"]].append(sent["data"]["frame"] if sent["stream"].startswith("!") else sent)
         return frames
 
 
@@ -97,19 +125,18 @@ def rebuilt(snapshot, diffs):
 
 @pytest.mark.parametrize("symbols", [("BTCUSDT",), ("BTCUSDT", "ETHUSDT")])
 @pytest.mark.parametrize("connections", [1, 2])
-async def test_what_is_recorded_gives_the_exchanges_books_again(symbols, connections):
+async def test_what_is_recorded_gives_the_exchanges_books_again(symbols, connections, tmp_path):
     async with exchange(*symbols) as server:
-        async with Recording(server, symbols, stream_connections=connections) as recording:
+        async with Recording(server, tmp_path, symbols, stream_connections=connections) as recording:
             for symbol in symbols:
                 await recording.until(lambda recording: count(recording, "depth", symbol) > 60)  # noqa: B023
-                await recording.until(lambda recording: count(recording, "snapshot", symbol) == 1)  # noqa: B023
-        assert recording.capture.lines == len(recording.lines)
-        assert recording.capture.unreadable == 0
+                await recording.until(lambda recording: count(recording, "snapshot", symbol))  # noqa: B023
+        assert recording.code == 0
         frames = recording.frames()
         for symbol in symbols:
-            (snapshot,) = frames[symbol, "snapshot"]
+            snapshot = frames[symbol, "snapshot"][0]
             diffs = frames[symbol, "depth"]
-            assert all(later["U"] <= earlier["u"] + 1 for earlier, later in pairwise(diffs))
+            assert all(later["U"] == earlier["u"] + 1 for earlier, later in pairwise(diffs))
             assert diffs[0]["U"] <= snapshot["lastUpdateId"] + 1
             following = [diff for diff in diffs if diff["u"] > snapshot["lastUpdateId"]]
             truth = server.source.book_at(symbol, diffs[-1]["u"])
@@ -120,35 +147,203 @@ async def test_what_is_recorded_gives_the_exchanges_books_again(symbols, connect
         assert not server.limits.breaches
 
 
-async def test_a_lost_connection_is_opened_again_and_followed_by_another_snapshot():
-    async with exchange("BTCUSDT") as server, Recording(server, ("BTCUSDT",), stream_connections=1) as recording:
-        await recording.until(lambda recording: count(recording, "snapshot") == 1)
+async def test_what_each_connection_sent_is_there_and_each_event_once_beside_it(tmp_path):
+    async with (
+        exchange("BTCUSDT") as server,
+        Recording(server, tmp_path, stream_connections=2) as recording,
+    ):
+        await recording.until(lambda recording: count(recording, "depth") > 60)
+    sent = recording.connections()
+    assert set(sent) == {1, 2}
+    ids = {
+        number: [frame["data"]["u"] for frame in frames if frame.get("stream") == "btcusdt@depth@100ms"]
+        for number, frames in sent.items()
+    }
+    assert all(len(mine) > 30 and mine == sorted(set(mine)) for mine in ids.values())
+    assert [frame for frames in sent.values() for frame in frames if frame.get("id") == 1]
+    once = [diff["u"] for diff in recording.frames()["BTCUSDT", "depth"]]
+    assert once == sorted(set(ids[1]) | set(ids[2]))
+    opened = [note for note in recording.frames()["!CONNECTION", ""] if note["is_open"]]
+    assert [(note["connection"], note["symbols"]) for note in opened] == [(1, ["BTCUSDT"]), (2, ["BTCUSDT"])]
+
+
+async def test_a_lost_connection_is_opened_again_and_followed_by_another_snapshot(tmp_path):
+    async with (
+        exchange("BTCUSDT") as server,
+        Recording(server, tmp_path, stream_connections=1) as recording,
+    ):
+        await recording.until(lambda recording: count(recording, "snapshot"))
         server.inject(Fault("disconnect"))
-        await recording.until(lambda recording: count(recording, "snapshot") == 2)
-        diffs = count(recording, "depth")
+        await recording.until(lambda recording: recording.frames()["!LOSS", ""])
+        diffs, snapshots = count(recording, "depth"), count(recording, "snapshot")
+        await recording.until(lambda recording: count(recording, "snapshot") > snapshots)
         await recording.until(lambda recording: count(recording, "depth") > diffs + 10)
+    frames = recording.frames()
+    (loss,) = frames["!LOSS", ""]
+    assert loss["symbols"] == ["BTCUSDT"]
+    assert [note["is_open"] for note in frames["!CONNECTION", ""]][:3] == [True, False, True]
+    holes = [(a["u"] + 1, b["U"] - 1) for a, b in pairwise(frames["BTCUSDT", "depth"]) if b["U"] > a["u"] + 1]
+    gaps = [gap for index in indexes(tmp_path) for gap in index["gaps"]]
+    assert recording.code == len(gaps) == len(holes) == 1
+    assert gaps[0]["from_update_id"] <= holes[0][0] <= holes[0][1] <= gaps[0]["to_update_id"]
+    assert gaps[0]["reason"] == "disconnect"
 
 
-async def test_a_snapshot_that_fails_is_asked_for_again():
+async def test_a_snapshot_that_fails_is_asked_for_again(tmp_path):
     async with exchange("BTCUSDT") as server:
         server.inject(Fault("fail_snapshot", count=2))
-        async with Recording(server, ("BTCUSDT",)) as recording:
-            await recording.until(lambda recording: count(recording, "snapshot") == 1)
+        async with Recording(server, tmp_path) as recording:
+            await recording.until(lambda recording: count(recording, "snapshot"))
+        assert recording.code == 0
 
 
-async def test_a_frame_that_cannot_be_read_is_counted_and_not_written():
-    async with exchange("BTCUSDT") as server, Recording(server, ("BTCUSDT",), stream_connections=1) as recording:
-        await recording.until(lambda recording: count(recording, "depth") > 5)
+async def test_a_frame_that_cannot_be_read_is_written_as_a_note(tmp_path):
+    async with (
+        exchange("BTCUSDT") as server,
+        Recording(server, tmp_path, stream_connections=1) as recording,
+    ):
+        await recording.until(lambda recording: count(recording, "snapshot"))
         server.inject(Fault("malformed", variant="bad_json"))
-        await recording.until(lambda recording: recording.capture.unreadable)
+        await recording.until(lambda recording: recording.frames()["!UNREADABLE", ""])
         diffs = count(recording, "depth")
         await recording.until(lambda recording: count(recording, "depth") > diffs)
+    assert recording.code == 1, "what it told is missing"
+    assert sum(index["unreadable"] for index in indexes(tmp_path)) == len(recording.frames()["!UNREADABLE", ""])
 
 
-async def test_an_unknown_symbol_is_named_and_nothing_is_written():
-    async with exchange("BTCUSDT") as server:
-        recording = Recording(server, ("BTCUSDT", "GONEUSDT"))
-        with pytest.raises(StartupError, match="does not list GONEUSDT"):
-            async with recording:
-                await recording.until(lambda recording: recording.lines)
-        assert recording.lines == []
+async def test_an_unknown_symbol_is_named_and_the_others_are_recorded(tmp_path, capsys):
+    async with exchange("BTCUSDT") as server, Recording(server, tmp_path, ("BTCUSDT", "GONEUSDT")) as recording:
+        await recording.until(lambda recording: count(recording, "snapshot"))
+    assert recording.code == 1
+    assert "error: no book could be made of GONEUSDT" in capsys.readouterr().err
+    with pytest.raises(ExceptionGroup) as caught:
+        async with exchange("BTCUSDT") as server, Recording(server, tmp_path / "none", ("GONEUSDT",)) as recording:
+            await recording.until(lambda recording: recording.frames())
+    assert "lists none of GONEUSDT" in str(caught.value.exceptions)
+    assert not list((tmp_path / "none").iterdir())
+
+
+@pytest.mark.parametrize("limit", [{"seconds": 2.0}, {"size": 20_000}], ids=["time", "size"])
+async def test_a_file_ends_by_time_or_size_and_each_stands_alone_beside_its_index(limit, tmp_path):
+    symbols = ("BTCUSDT", "ETHUSDT")
+    async with exchange(*symbols) as server, Recording(server, tmp_path, symbols, **limit) as recording:
+        await recording.until(lambda recording: len(list(tmp_path.glob("*.gz"))) == 3)
+    assert recording.code == 0
+    files, found = sorted(tmp_path.glob("*.gz")), indexes(tmp_path)
+    assert len(files) == len(found) >= 3
+    assert len(files) + len(found) == len(list(tmp_path.iterdir()))
+    newest = dict.fromkeys(symbols, 0)
+    for path, index in zip(files, found, strict=True):
+        lines = [line.partition(b" ") for line in gzip.decompress(path.read_bytes()).splitlines()]
+        frames = [orjson.loads(text) for _, _, text in lines]
+        assert (index["lines"], index["size"], index["is_complete"]) == (len(lines), path.stat().st_size, True)
+        assert (index["first_received_ns"], index["last_received_ns"]) == (int(lines[0][0]), int(lines[-1][0]))
+        assert frames[0]["stream"] == "!exchangeInfo"
+        for symbol, told in index["symbols"].items():
+            mine = [frame["data"] for frame in frames if frame["stream"].startswith(symbol.lower())]
+            diffs = [event for event in mine if event.get("e") == "depthUpdate"]
+            assert told["diffs"] == len(diffs)
+            if not diffs:
+                continue  # the last file may have ended at once
+            assert (told["first_update_id"], told["last_update_id"]) == (diffs[0]["U"], diffs[-1]["u"])
+            assert told["snapshots"] == sum("lastUpdateId" in event for event in mine)
+            assert newest[symbol] in {0, diffs[0]["U"] - 1}
+            newest[symbol] = diffs[-1]["u"]
+    assert all(symbol["snapshots"] for index in found[:-1] for symbol in index["symbols"].values())
+
+
+# As a process
+
+
+@pytest.fixture
+def market():
+    """A simulated exchange of two symbols as a process; its addresses as settings."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "simulator", "--port", "0", "--symbols", "BTCUSDT,ETHUSDT"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    url = process.stdout.readline().split()[1]
+    yield {"FAIRPRICE_EXCHANGE_REST_URL": url, "FAIRPRICE_EXCHANGE_STREAM_URL": url.replace("http", "ws")}
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def recorder(folder, environ, *options, most_kib=None):
+    """Start `crawler record`; `most_kib` bounds its files, as a full disk does."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FAIRPRICE_")}
+    limit = f"ulimit -f {most_kib}; " if most_kib else ""
+    command = [sys.executable, "-m", "crawler", "record", str(folder), *map(str, options)]
+    return subprocess.Popen(
+        ["bash", "-c", f'{limit}exec "$@"', "bash", *command], env=clean | environ, stderr=subprocess.PIPE, text=True
+    )
+
+
+def readable(folder):
+    """The lines of its files as far as they are whole; a killed recorder leaves at most one that is not."""
+    lines = []
+    for path in sorted(folder.glob("*.gz")):
+        with gzip.open(path) as file:
+            try:
+                lines += [line for line in file if line.endswith(b"}\n")]
+            except EOFError:
+                continue
+    return lines
+
+
+def test_a_killed_recorder_has_lost_no_more_than_a_second(market, tmp_path):
+    process = recorder(tmp_path, market | {"FAIRPRICE_SYMBOLS": "BTCUSDT,ETHUSDT"})
+    deadline = time.monotonic() + PATIENCE
+    while len(readable(tmp_path)) < 2000:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    killed_ns = time.time_ns()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+
+    lines = readable(tmp_path)
+    assert all(orjson.loads(line.partition(b" ")[2]) for line in lines)
+    last_ns = int(lines[-1].partition(b" ")[0])
+    assert 0 < killed_ns - last_ns < 2_000_000_000, "a second, and another one for a busy machine"
+    (index,) = indexes(tmp_path)
+    assert not index["is_complete"]
+
+
+def test_a_disk_that_takes_no_more_is_told_and_what_was_written_stays_readable(market, tmp_path):
+    process = recorder(tmp_path, market, most_kib=32)
+    _, text = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    (path,) = tmp_path.glob("*.gz")
+    assert f"error: cannot write {path}: File too large" in text
+    assert "Traceback" not in text
+    lines = gzip.decompress(path.read_bytes()).splitlines()
+    assert f"{len(lines)} lines in 1 files of {tmp_path}." in text
+    assert all(orjson.loads(line.partition(b" ")[2]) for line in lines)
+
+
+@pytest.mark.parametrize("seconds", ["-2", "0", "x", "nan"])
+def test_a_time_that_is_none_is_refused_in_words(seconds, tmp_path):
+    process = recorder(tmp_path / "new", {}, "--seconds", seconds)
+    _, text = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    assert f"argument --seconds: {seconds!r} is no positive number" in text
+    assert not (tmp_path / "new").exists()
+
+
+def test_where_nothing_could_be_recorded_no_file_is_left(tmp_path):
+    nowhere = {"FAIRPRICE_EXCHANGE_REST_URL": "http://127.0.0.1:1", "FAIRPRICE_EXCHANGE_STREAM_URL": "ws://127.0.0.1:1"}
+    process = recorder(tmp_path / "new", nowhere, "--seconds", "1")
+    _, text = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    assert "cannot reach the exchange" in text
+    assert f"error: nothing was recorded into {tmp_path / 'new'}" in text
+    assert list((tmp_path / "new").iterdir()) == []
+
+    (tmp_path / "file").touch()
+    process = recorder(tmp_path / "file", nowhere, "--seconds", "1")
+    _, text = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, (tmp_path / "file").read_bytes()) == (2, b"")
+    assert f"error: cannot record into {tmp_path / 'file'}: File exists; name a folder" in text

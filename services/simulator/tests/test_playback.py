@@ -268,11 +268,15 @@ async def test_the_book_of_a_recording_is_not_told_and_its_symbols_have_no_statu
             assert (reply.status, "played as it is" in await reply.text()) == (404, True)
 
 
-def test_diffs_that_are_left_out_are_told(tmp_path, caplog):
+def test_what_cannot_be_read_is_told(tmp_path, caplog):
     played_from(tmp_path / "r", diff(1), diff(2, time_ms=10**12), book(1))
-    assert [record.getMessage() for record in caplog.records] == [
-        "1 diffs whose event time is more than a day away from their receive time are left out"
-    ]
+    (record,) = caplog.records
+    where, why = record.getMessage().split("Z): ")
+    assert where == (
+        f"not readable, and a hole: {tmp_path / 'r'}, line 2 "
+        "(after 1970-01-01T00:00:00.100Z, before 1970-01-01T00:00:00.300"
+    )
+    assert why.startswith("its event time is more than a day away from its receive time")
 
 
 async def test_several_symbols_have_each_their_own_snapshot(tmp_path, naive_book):

@@ -5,7 +5,8 @@ import orjson
 import pytest
 
 from simulator import RecordingError
-from simulator.recording import contents, files_of, read
+from simulator.contents import contents, files_of
+from simulator.recording import Damage, read
 
 DIFF = b'{"stream":"%b@depth@100ms","data":{"e":"depthUpdate","E":1,"s":"X","U":1,"u":2,"b":[],"a":[]}}'
 SNAPSHOT = b'{"lastUpdateId":1,"bids":[["1.0","2.0"]],"asks":[]}'
@@ -56,7 +57,8 @@ def test_a_bare_snapshot_among_several_symbols_belongs_to_the_one_whose_ids_it_f
     path.write_text("".join(f"{number} {line}\n" for number, line in enumerate(lines, 1)))
     found = contents([path])
 
-    assert found.snapshots == {(0, 3): "ETHUSDT", (0, 4): "BTCUSDT"}
+    assert found.bare == {(0, 3): "ETHUSDT", (0, 4): "BTCUSDT"}
+    assert found.snapshots == {"ETHUSDT": 1, "BTCUSDT": 1}
     assert b'"lastUpdateId":92' in found.first_snapshots["ETHUSDT"]
     assert b'"lastUpdateId":515' in found.first_snapshots["BTCUSDT"]
 
@@ -93,14 +95,19 @@ def test_a_malformed_line_is_named_by_file_and_number(tmp_path, bad, problem):
     path = tmp_path / "bad.ndjson"
     path.write_bytes(b"1 %b\n2 %b\n%b\n" % (DIFF % b"a", DIFF % b"a", bad))
     with pytest.raises(RecordingError, match=f"bad.ndjson, line 3: {problem}"):
-        contents([path])
+        contents([path], strict=True)
+    (damage,) = contents([path]).damages
+    assert str(damage).startswith(f"{path}, line 3 (after 1970-01-01T00:00:00.000Z, to the end): {problem}")
 
 
 def test_a_compressed_file_that_is_cut_off_is_named_by_file_and_line(tmp_path):
     path = written(tmp_path, *[DIFF % b"%08d" % number for number in range(5000)], name="cut.gz")
     path.write_bytes(path.read_bytes()[:-3000])
-    with pytest.raises(RecordingError, match=r"cut\.gz, line \d{4}: the compressed file is cut off here"):
-        contents([path])
+    with pytest.raises(RecordingError, match=r"cut\.gz, line \d{4}: .*the compressed file is cut off here"):
+        contents([path], strict=True)
+    found = contents([path])
+    assert found.lines > 4000
+    assert [(damage.first, damage.last) for damage in found.damages] == [(found.lines + 1, found.lines + 1)]
 
 
 def test_damaged_compressed_data_is_named(tmp_path):
@@ -108,8 +115,8 @@ def test_damaged_compressed_data_is_named(tmp_path):
     text = bytearray(path.read_bytes())
     text[200:260] = b"\xff" * 60
     path.write_bytes(text)
-    with pytest.raises(RecordingError, match=r"damaged\.gz, line \d+: the compressed data is damaged"):
-        contents([path])
+    with pytest.raises(RecordingError, match=r"damaged\.gz, line \d+: .*the compressed data is damaged"):
+        contents([path], strict=True)
 
 
 def test_a_file_that_is_not_there_or_a_folder_cannot_be_read(tmp_path):
@@ -154,7 +161,8 @@ def test_what_several_recordings_hold_is_told_together(tmp_path):
     )
     found = contents([first, second])
     assert found.symbols == ("BTCUSDT", "ETHUSDT")
-    assert found.snapshots == {(0, 2): "BTCUSDT", (1, 3): "BTCUSDT"}
+    assert found.snapshots == {"BTCUSDT": 2}
+    assert found.bare == {(0, 2): "BTCUSDT"}
     assert found.first_snapshots == {"BTCUSDT": SNAPSHOT}
     assert found.lines == 5
 
@@ -179,8 +187,10 @@ def test_a_diff_whose_event_time_is_more_than_a_day_off_is_left_out_and_counted(
     times = [NOW_US, NOW_US + 86_300_000_000, NOW_US - 86_500_000_000, NOW_US * 2, NOW_US + 100_000]
     path = tmp_path / "recording"
     path.write_bytes(b"".join(b"%d000 %b\n" % (NOW_US, diff_at(time // unit)) for time in times))
-    assert [line.number for line in read(path)] == [1, 2, 5]
-    assert contents([path]).misdated == 2
+    assert [line.number for line in read(path) if not isinstance(line, Damage)] == [1, 2, 5]
+    (damage,) = contents([path]).damages
+    assert (damage.first, damage.last) == (3, 4)
+    assert "its event time is more than a day away" in damage.problem
 
 
 @pytest.mark.parametrize(
@@ -220,7 +230,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
 
 def test_a_recording_is_listed(recording):
     found = contents([recording.path])
-    assert (found.venue, found.symbols, found.misdated) == (recording.venue, ("BTCUSDT",), 0)
+    assert (found.venue, found.symbols, found.damages) == (recording.venue, ("BTCUSDT",), [])
     assert found.lines == recording.lines
-    assert list(found.snapshots) == [(0, recording.snapshot_line + 1)]
+    assert list(found.bare) == [(0, recording.snapshot_line + 1)]
     assert found.first_snapshots["BTCUSDT"].startswith(b'{"lastUpdateId":')

@@ -6,18 +6,17 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from random import Random
 
 from crawler.app import Crawler
-from crawler.capture import Capture, open_recording
 from crawler.proxy import proxies, session
+from crawler.recorder import program
 from crawler.settings import CrawlerSettings
 from crawler.symbols import SymbolBoard
 from fairprice.broker.client import BrokerSettings, broker_problem, connected
-from fairprice.errors import ExchangeUnavailable, InvalidMarketData, StartupError
+from fairprice.errors import ExchangeUnavailable, StartupError
 from fairprice.runtime import lifecycle, version
 from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.health import describe, serve_health
@@ -73,18 +72,16 @@ async def _record(options: argparse.Namespace, environ: Mapping[str, str], stop:
     settings = lifecycle.start(CrawlerSettings, environ, "crawler")
     if options.seconds:
         asyncio.get_running_loop().call_later(options.seconds, stop.set)
-    with ExitStack() as stack:
-        url, _ = settings.urls()
-        file = open_recording(stack, options.output)
-        capture = Capture(settings, file, clock=SystemClock(), random=Random(), proxy=proxies(environ))  # noqa: S311  jitter
-        print(f"Recording {', '.join(settings.symbols)} into {options.output}; Ctrl-C ends it.", file=sys.stderr)
-        async with session(url, proxies(environ)(url)) as http:
-            try:
-                await capture.run(http, stop)
-            except* (ExchangeUnavailable, InvalidMarketData) as errors:
-                raise StartupError(f"recording ended after {capture.lines} lines: {errors.exceptions[0]}") from errors
-    print(f"{capture.lines} lines in {options.output}.", file=sys.stderr)
-    return lifecycle.EXIT_OK
+    return await program.record(
+        settings,
+        options.folder,
+        seconds=options.file_seconds,
+        size=options.file_megabytes * 1_000_000,
+        stop=stop,
+        clock=SystemClock(),
+        random=Random(),  # noqa: S311  jitter
+        proxy=proxies(environ),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,10 +91,30 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version.describe("crawler"))
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("check", help="say whether settings and servers are all right")
-    record = commands.add_parser("record", help="write what the exchange sends to a file, to be played later")
-    record.add_argument("--output", type=Path, required=True, metavar="FILE", help="a new file; .gz compresses it")
-    record.add_argument("--seconds", type=float, metavar="N", help="end after so long")
+    record = commands.add_parser("record", help="write what the exchange sends into files, to be played later")
+    record.add_argument("folder", type=Path, metavar="DIR", help="a folder; files that are there stay as they are")
+    record.add_argument("--seconds", type=_positive, metavar="N", help="end after so long (default: Ctrl-C ends it)")
+    record.add_argument(
+        "--file-seconds",
+        type=_positive,
+        default=3600.0,
+        metavar="N",
+        help="time a file (default: 3600, the full hours)",
+    )
+    record.add_argument(
+        "--file-megabytes", type=_positive, default=256.0, metavar="N", help="most in a file (default: 256)"
+    )
     return parser
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
+    return number
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from crawler.state import StateFile
 from crawler.stream_events import Disconnected, StreamEvent, Suspected, Unreadable
 from crawler.streams import Streams
 from crawler.symbols import Changes, SymbolBoard
+from crawler.tap import Outgoing, Tap, TappedRest
 from crawler.venues.port import Rest
 from fairprice.broker.outbox import CAPACITY_BYTES, Outbox
 from fairprice.broker.port import Broker
@@ -57,17 +58,17 @@ log = structlog.get_logger(__name__)
 
 
 class Crawler:
-    """Follows the symbols of its settings and publishes to `books`.
+    """Follows the symbols of its settings and publishes to `books`, or hands its events to what takes a broker's place.
 
     `name` tells this instance from others. `confirmed` is where an earlier run ended, for whoever keeps no state in a
     file. A replay ends when the exchange has closed the stream, the end of a recording; it keeps no state, and its
-    books depend on nothing but what was recorded.
+    books depend on nothing but what was recorded. A `tap` is shown all that comes in.
     """
 
     def __init__(
         self,
         settings: CrawlerSettings,
-        broker: Broker,
+        broker: Broker | Outgoing,
         *,
         name: str,
         random: Random,
@@ -79,6 +80,7 @@ class Crawler:
         list_interval: float = LIST_INTERVAL,
         last_snapshots_timeout: float = LAST_SNAPSHOTS_TIMEOUT,
         capacity_bytes: int = CAPACITY_BYTES,
+        tap: Tap | None = None,
     ) -> None:
         self._settings = settings
         self._venue = settings.the_venue()
@@ -87,6 +89,7 @@ class Crawler:
         self._random = random
         self._replay = replay
         self._proxy = proxy
+        self._tap = tap
         self._tick = tick
         self._list_interval = list_interval
         self._last_snapshots_timeout = last_snapshots_timeout
@@ -97,7 +100,9 @@ class Crawler:
         selection = settings.selection()
         self._board = SymbolBoard(selection)
         self._feeds = {symbol: self._feed(symbol) for symbol in selection.names}
-        self._outbox = self._make_outbox(broker, name, capacity_bytes)
+        self._outbox: Outgoing = (
+            broker if isinstance(broker, Outgoing) else self._make_outbox(broker, name, capacity_bytes)
+        )
         self._report = Report(self._venue.name, name, self._feeds, self._board, clock)
         self._rest: Rest | None = None
         self._streams: Streams | None = None
@@ -129,6 +134,12 @@ class Crawler:
                     task.cancel()
         finally:
             await self._checkpoint.end()
+
+    def refresh(self) -> None:
+        """Ask for a snapshot of each symbol whose book is in sync; the others ask by themselves."""
+        for symbol, feed in self._feeds.items():
+            if self._snapshots and feed.in_sync and not self._venue.snapshots_in_stream:
+                self._snapshots.ask(SnapshotRequest(symbol, 0))
 
     def checks(self) -> dict[str, Check]:
         """Return what has to be true for the crawler to be ready."""
@@ -197,7 +208,10 @@ class Crawler:
     async def _follow(self, http: aiohttp.ClientSession) -> None:
         """List the symbols, then follow those that are listed until cancelled, or until a replay has ended."""
         share = self._settings.address_share
-        rest = self._rest = self._venue.rest(http, self._rest_url, clock=self._clock, share=share)
+        rest: Rest = self._venue.rest(http, self._rest_url, clock=self._clock, share=share)
+        if self._tap:
+            rest = TappedRest(rest, self._tap)
+        self._rest = rest
         self._change_feeds(await self._begin(rest))
         rank = await self._rank(rest)
         self._snapshots = SnapshotQueue(
@@ -212,7 +226,8 @@ class Crawler:
             self._venue,
             self._stream_url,
             rank or self._board.followed,
-            sink=self._on_event,
+            sink=self._show if self._tap else self._on_event,
+            tap=self._tap,
             pause=self._outbox,
             clock=self._clock,
             back_off=partial(delays, self._random),
@@ -286,6 +301,11 @@ class Crawler:
             feed.follow(is_trading=self._board[symbol].is_trading)
         if self._streams:
             self._streams.set_quiet(self._board.not_trading())
+
+    def _show(self, event: StreamEvent) -> None:
+        if self._tap:
+            self._tap.event(event)
+        self._on_event(event)
 
     def _on_event(self, event: StreamEvent) -> None:
         match event:

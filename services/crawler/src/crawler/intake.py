@@ -35,8 +35,6 @@ class Intake:
         clock: Clock,
     ) -> None:
         self.repeats = 0
-        self.frame = b""
-        """The last one that came: that of the event which is pushed."""
         self.use(decoder)
         self._group_of = group_of
         self._sink = sink
@@ -47,7 +45,6 @@ class Intake:
 
     def receive(self, link: Link, frame: bytes) -> None:
         """See `Owner.receive`; what goes wrong in the sink ends the run."""
-        self.frame = frame
         try:
             head = self._peek(frame)
             if type(head) is Ticker and self._tickers.is_newer(head.symbol, head.update_id):

@@ -9,7 +9,7 @@ from crawler.book.feed import Feed
 from crawler.book.steps import Fact
 from crawler.progress import Progress
 from crawler.stream_events import Unreadable
-from crawler.symbols import Changes, SymbolBoard
+from crawler.symbols import UNLISTED, Changes, SymbolBoard
 from fairprice.messages import Book, Gap, Status
 from fairprice.runtime.clock import Clock
 from fairprice.runtime.metrics import Histogram, Sample
@@ -93,6 +93,13 @@ class Report:
     def without_books(self) -> tuple[str, ...]:
         """Symbols that no book was made of yet."""
         return tuple(symbol for symbol, feed in self._feeds.items() if not feed.books)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Symbols that should have books by now and have none: they trade, or the exchange does not list them."""
+        return tuple(
+            symbol for symbol in self.without_books if self._board[symbol].is_trading or self._board[symbol] == UNLISTED
+        )
 
     def forget(self, symbol: str) -> None:
         """Report a symbol no longer: it is not followed any more."""

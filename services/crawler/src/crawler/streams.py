@@ -18,6 +18,7 @@ from crawler.link import Link, OpenWebsocket
 from crawler.proxy import ProxyFor
 from crawler.stalls import LAG, Probe, StallWatch, silence_watch
 from crawler.stream_events import Disconnected, StreamEvent
+from crawler.tap import Tap
 from crawler.venues.port import Venue
 from crawler.websocket import open_websocket
 from fairprice.errors import ExchangeUnavailable, FatalError
@@ -47,7 +48,8 @@ class Streams:
     """All connections of a crawler, to one address.
 
     What they say is pushed into `sink`, and reading stops while `pause` is full. `connections` of them carry the same
-    streams. `probe` proves a stall; without one a long silence makes connections due. With `reconnect=False` the run
+    streams. `probe` proves a stall; without one a long silence makes connections due. `tap` is
+    shown the connections and their frames. With `reconnect=False` the run
     ends when the exchange has closed all: the end of a recording, in which nobody is judged. `address_share` is the
     part of the address's attempts that may be used; times are in seconds.
 
@@ -69,6 +71,7 @@ class Streams:
         address_share: float = 1.0,
         reconnect: bool = True,
         probe: Probe | None = None,
+        tap: Tap | None = None,
         proxy: ProxyFor = lambda _address: None,
         open_timeout: float = 10.0,
         reply_timeout: float = 10.0,
@@ -80,6 +83,7 @@ class Streams:
         self._sink = sink
         self._pause = pause
         self._clock = clock
+        self._tap = tap
         self._back_off = back_off
         self._connections = min(connections, venue.limits.connections)
         self._silence_timeout = silence_timeout
@@ -99,8 +103,8 @@ class Streams:
         self._intake = Intake(
             venue.decoder(self._group_of), self._group_of, sink=sink, push=self._push, fail=self._fail, clock=clock
         )
-        self.receive = self._intake.receive
-        """See `Owner.receive`: straight to the intake."""
+        self.receive = self._receive_tapped if tap else self._intake.receive
+        """See `Owner.receive`: straight to the intake, unless somebody is shown all frames."""
         self._attempts = Allowance(venue.limits.attempts, share=address_share)
         self._stalls = StallWatch(self._groups, probe, suspect=self._push, clock=clock, probes_at_once=probes_at_once)
         self._is_paused = False
@@ -110,11 +114,6 @@ class Streams:
     def open(self) -> int:
         """Connections that have all that they asked for."""
         return sum(len(group.complete) for group in self._groups)
-
-    @property
-    def frame(self) -> bytes:
-        """The frame of the event that is pushed, as it was sent."""
-        return self._intake.frame
 
     @property
     def repeats(self) -> int:
@@ -175,18 +174,27 @@ class Streams:
 
     # What a connection brings
 
+    def _receive_tapped(self, link: Link, frame: bytes) -> None:
+        self._intake.receive(link, frame)
+        if self._tap:
+            self._tap.frame(link, frame)
+
     def receive_complete(self, link: Link) -> None:
         """See `Owner.receive_complete`."""
         group = self._group_with(link)
         if group.complete == [link]:
             group.restart(link.since)
         link.carries = True
+        if self._tap:
+            self._tap.opened(link)
         log.info("stream opened", address=self._address, symbols=len(link.symbols), open=self.open)
 
     def receive_end(self, link: Link) -> None:
         """See `Owner.receive_end`."""
         group = self._group_with(link)
         group.links.remove(link)
+        if self._tap:
+            self._tap.ended(link)
         if link.carries and group.symbols and not any(other.carries for other in group.links):
             group.lose(self._clock.monotonic())
             self._intake.forget(group.symbols)

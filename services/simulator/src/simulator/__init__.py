@@ -17,8 +17,9 @@ from simulator.exchange import START_US, Exchange
 from simulator.faults import KINDS, Board, Fault
 from simulator.frames import Book, Disconnect, Frame
 from simulator.knobs import Knobs
+from simulator.lines import RecordingError
+from simulator.period import Moment, moment
 from simulator.playback import Playback
-from simulator.recording import RecordingError
 from simulator.replies import Reply
 from simulator.server import PortInUse, SimulatorServer
 
@@ -33,11 +34,13 @@ __all__ = [
     "Fault",
     "Frame",
     "Knobs",
+    "Moment",
     "Playback",
     "PortInUse",
     "RecordingError",
     "Reply",
     "SimulatorServer",
+    "moment",
 ]
 
 __version__ = "0.1.0"

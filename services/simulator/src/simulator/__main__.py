@@ -12,10 +12,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from simulator import DIALECTS, Exchange, Playback, PortInUse, RecordingError, SimulatorServer, __version__
+from simulator import DIALECTS, Exchange, Playback, PortInUse, RecordingError, SimulatorServer, __version__, moment
 from simulator.dialects import SPOT
 
-DEFAULTS = {"symbols": ("BTCUSDT",), "seed": 1, "time_scale": 1.0, "speed": 1.0}
+DEFAULTS = {
+    "symbols": ("BTCUSDT",), "seed": 1, "time_scale": 1.0,
+    "speed": 1.0, "start": None, "end": None, "strict": False,
+}  # fmt: skip
 """Of the options that mean something for a market alone, or for a recording alone."""
 
 
@@ -40,6 +43,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"--{option.replace('_', '-')} is of a market; leave it out with --capture")
     if "speed" in given and not given.capture:
         parser.error("--speed needs --capture FILE; a market is made faster by --time-scale")
+    for option, name in {"start": "from", "end": "to", "strict": "strict"}.items():
+        if option in given and not given.capture:
+            parser.error(f"--{name} needs --capture FILE: it is of a recording")
     return argparse.Namespace(**(DEFAULTS | vars(given)))
 
 
@@ -54,7 +60,9 @@ async def _serve(options: argparse.Namespace) -> None:
 
 def _source(options: argparse.Namespace) -> Exchange | Playback:
     if options.capture:
-        playback = Playback(options.capture, speed=options.speed)
+        playback = Playback(
+            options.capture, speed=options.speed, start=options.start, end=options.end, strict=options.strict
+        )
         if options.venue not in (None, playback.dialect.name):
             raise RecordingError(
                 options.capture[0],
@@ -99,6 +107,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--speed", type=_speed, default=argparse.SUPPRESS, help="of the recording: a factor, or 'max' (default: 1)"
+    )
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=moment,
+        default=argparse.SUPPRESS,
+        metavar="TIME",
+        help="play from 2024-08-09T00:05:00Z on, or from 10m behind the recording's begin",
+    )
+    parser.add_argument(
+        "--to", dest="end", type=moment, default=argparse.SUPPRESS, metavar="TIME", help="play up to then"
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="refuse recordings of which something cannot be read",
     )
     return parser
 

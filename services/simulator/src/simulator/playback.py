@@ -4,21 +4,25 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import orjson
+
 from simulator.clock import Clock, ScaledClock
 from simulator.connection import Audience, Connection
+from simulator.contents import contents, files_of, period_of, within
 from simulator.dialects import DIALECTS
 from simulator.edge import Edge
 from simulator.faults import Board
 from simulator.frames import Book, Frame
 from simulator.instruments import Instrument, instrument_of
 from simulator.knobs import Knobs
-from simulator.recording import Line, contents, files_of, ids_of, read
+from simulator.period import Moment
+from simulator.recording import HOLE_NOTES, NOTES, Channel, Damage, Line, ids_of, read
 from simulator.replies import Reply, error, snapshot_reply
 from simulator.shelf import Shelf
 
@@ -41,9 +45,13 @@ class Playback:
     depth, playing pauses: nothing is lost. Between two recordings there is no pause. Depth requests are answered with
     the recordings' own snapshots, whole, each once: the first whenever it is asked for, a later one from its place on,
     where playing waits for the answer to be written. Where none is left, that is said.
+    Played is what was received from `start` on and before `end`.
+
+    What cannot be read is told, and is a hole: at its place the subscribers get a frame that cannot be read, since
+    something may be missing from there on.
 
     Raises:
-        RecordingError: a recording is not readable from beginning to end, or of a venue that the others are not of.
+        RecordingError: nothing can be read, or if `strict` not all, or a venue is not that of the others.
     """
 
     def __init__(
@@ -53,9 +61,14 @@ class Playback:
         speed: float | None = None,
         knobs: Knobs | None = None,
         clock: Clock | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        strict: bool = False,
     ) -> None:
-        self.files = files_of(paths)
-        self.contents = contents(self.files)
+        files = files_of(paths)
+        self.period = period_of(files, start, end)
+        self.files = within(files, self.period)
+        self.contents = contents(self.files, self.period, strict=strict)
         self.dialect = DIALECTS[self.contents.venue]
         self.knobs = knobs or self.dialect.knobs
         self.board = Board()
@@ -64,9 +77,8 @@ class Playback:
         )
         self._speed = speed
         self._clock = clock or ScaledClock(time.time_ns() // 1000, 1.0)
-        numbers = Counter(self.contents.snapshots.values())
         self._shelves = {
-            symbol: Shelf(self.contents.first_snapshots.get(symbol), max(0, numbers[symbol] - 1))
+            symbol: Shelf(self.contents.first_snapshots.get(symbol), max(0, self.contents.snapshots[symbol] - 1))
             for symbol in self.contents.symbols
         }
         self._places: Counter[str] = Counter()  # snapshots passed by, by symbol
@@ -75,11 +87,10 @@ class Playback:
         self._lost: set[str] = set()  # symbols with a hole since their last snapshot
         self._last_ids = dict.fromkeys(self.contents.symbols, 0)
         self._names = self._listened_names()
-        if self.contents.misdated:
-            LOG.warning(
-                "%d diffs whose event time is more than a day away from their receive time are left out",
-                self.contents.misdated,
-            )
+        for damage in self.contents.damages:
+            LOG.warning("not readable, and a hole: %s", damage)
+        if (more := self.contents.damaged - len(self.contents.damages)) > 0:
+            LOG.warning("and %d more that cannot be read", more)
 
     # What a source offers
 
@@ -132,7 +143,7 @@ class Playback:
         batch: list[Line] = []
         clock = self._clock
         start_us, start_ns = clock.wall(), 0
-        for line in read(path):
+        for line in self._lines(path):
             start_ns = start_ns or line.time_ns
             due_us = start_us + int((line.time_ns - start_ns) / 1000 / self._speed) if self._speed else 0
             wait = self._what_to_wait_for(number, line, audience)
@@ -148,11 +159,32 @@ class Playback:
             batch.append(line)
         await self._send(batch, audience, listening)
 
+    def _lines(self, path: Path) -> Iterator[Line]:
+        """What is sent of a file, and frames that cannot be read where something may be missing."""
+        last_ns = 0
+        for item in read(path, self.period):
+            if isinstance(item, Damage):
+                yield from self._holes(self.contents.symbols, item.first, item.before_ns or last_ns)
+                continue
+            last_ns = item.time_ns
+            if item.channel.kind in HOLE_NOTES:
+                symbols = orjson.loads(item.data).get("symbols", ())
+                yield from self._holes(symbols, item.number, last_ns)
+            elif item.channel.kind not in NOTES:
+                yield item
+
+    def _holes(self, symbols: Iterable[str], number: int, time_ns: int) -> Iterator[Line]:
+        for stream in self._names:
+            symbol = stream.partition("@")[0].upper()
+            if symbol in symbols:
+                opening = b'{"stream":"%b","data":' % stream.encode()
+                yield Line(number, time_ns, Channel(stream, symbol, "hole"), opening + b"null}", len(opening))
+
     def _what_to_wait_for(self, number: int, line: Line, audience: Audience) -> Callable[[], Awaitable[None]] | None:
         """What has to happen before this line is sent, so that a client's books are the same at any speed."""
         if line.channel.kind == "snapshot":
-            return self._reach(self.contents.snapshots[number, line.number], line.data)
-        if line.channel.stream not in self._names:
+            return self._reach(self.contents.owner(number, line), line.data)
+        if line.channel.stream not in self._names or line.channel.kind == "hole":
             return None
         symbol = line.channel.symbol
         self._note_ids(symbol, line.data)
@@ -166,7 +198,7 @@ class Playback:
 
     def _reach(self, symbol: str, body: bytes) -> Callable[[], Awaitable[None]] | None:
         """Takes note of a snapshot's place: who has no book should ask for it here, as the recorder did."""
-        is_first = not self._places[symbol]
+        is_first = not self._places[symbol] and symbol in self.contents.first_snapshots
         self._places[symbol] += 1
         if is_first or symbol in self._lost:
             self._expected.add(symbol)

@@ -7,10 +7,13 @@ from contextlib import asynccontextmanager
 
 from simulator.clock import Clock
 
+MOST_READY = 4
+
 
 class Shelf:
     """Gives each snapshot once: the first at any time, a later one from its place in the recording on.
 
+    Of those that nobody asks for only the newest are kept.
     `first` is None where the recording holds none; `later` is how many follow it.
     """
 
@@ -55,6 +58,8 @@ class Shelf:
         """Playing has come to a later snapshot; returns when the request that waited for it has been answered."""
         self._ready.append(body)
         self._later -= 1
+        if len(self._ready) > MOST_READY:
+            del self._ready[not self._is_first_given]
         self._notify()
         while self._giving or (self._ready and self._asking):
             await self._event.wait()

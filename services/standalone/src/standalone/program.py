@@ -59,8 +59,12 @@ async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Even
 
 
 def _playback(options: Options) -> Playback | None:
+    if not options.capture:
+        return None
     try:
-        return Playback(options.capture, speed=options.speed) if options.capture else None
+        return Playback(
+            options.capture, speed=options.speed, start=options.start, end=options.end, strict=options.strict
+        )
     except RecordingError as error:
         raise StartupError(str(error)) from error
 

@@ -11,6 +11,7 @@ from crawler.settings import CrawlerSettings
 from fairprice.errors import SettingsError
 from fairprice.runtime import version
 from gateway.settings import GatewaySettings
+from simulator import Moment, moment
 from storer.settings import StorerSettings
 
 DEMO_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -21,13 +22,19 @@ DATABASES = {
 }
 """Where rows are stored unless the command line says otherwise, by their origin: they never mix."""
 
-_OF_A_RECORDING = {"once": "a market has no end", "speed": "a market lives at its own speed"}
-"""Options that mean something for a recording alone, each with the reason."""
+_OF_A_RECORDING = {
+    "once": ("--once", "a market has no end"),
+    "speed": ("--speed", "a market lives at its own speed"),
+    "start": ("--from", "a market begins when it is started"),
+    "end": ("--to", "a market has no end"),
+    "strict": ("--strict", "it is about what cannot be read of a recording"),
+}
+"""Options that mean something for a recording alone, each with its name and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The command line. `speed` is a factor, None for as fast as possible."""
+    """The command line. `speed` is a factor, None for as fast as possible; `start` and `end` are of recordings."""
 
     capture: tuple[Path, ...]
     live: bool
@@ -36,6 +43,9 @@ class Options:
     speed: float | None = 1.0
     once: bool = False
     seed: int = 1
+    start: Moment | None = None
+    end: Moment | None = None
+    strict: bool = False
 
     @property
     def origin(self) -> str:
@@ -57,9 +67,9 @@ class Options:
             parser.error(
                 "--live and --capture exclude each other: market data come from the exchange or from a recording"
             )
-        for option, reason in _OF_A_RECORDING.items():
+        for option, (name, reason) in _OF_A_RECORDING.items():
             if option in given and not options.capture:
-                parser.error(f"--{option} needs --capture FILE: {reason}")
+                parser.error(f"{name} needs --capture FILE: {reason}")
         if "seed" in given and options.origin != "a made-up market":
             parser.error(
                 f"--seed chooses a made-up market; leave it out with --{'live' if options.live else 'capture'}"
@@ -157,6 +167,23 @@ def _parser() -> argparse.ArgumentParser:
         default=argparse.SUPPRESS,
         metavar="N|max",
         help="speed of the recording (default: 1, as recorded)",
+    )
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=moment,
+        default=argparse.SUPPRESS,
+        metavar="TIME",
+        help="play from 2024-08-09T00:05:00Z on, or from 10m behind the recording's begin",
+    )
+    parser.add_argument(
+        "--to", dest="end", type=moment, default=argparse.SUPPRESS, metavar="TIME", help="play up to then"
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="refuse recordings of which something cannot be read",
     )
     parser.add_argument(
         "--live", action="store_true", help="follow the exchange itself, the one that FAIRPRICE_VENUE names"

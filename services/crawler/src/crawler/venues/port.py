@@ -86,6 +86,9 @@ class Rest(Protocol):
     async def symbols(self) -> Mapping[str, SymbolStatus]:
         """Return every symbol that the exchange lists, and take over the limits that it tells."""
 
+    async def symbols_body(self) -> tuple[Mapping[str, SymbolStatus], bytes]:
+        """Return the list and its body as sent, for a recording."""
+
     async def turnovers(self) -> Mapping[str, float]:
         """Return of each symbol what was traded in the last 24 hours, in the quote currency, to rank them by."""
 

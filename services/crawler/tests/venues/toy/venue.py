@@ -63,6 +63,10 @@ class ToyRest:
         self._url = url
 
     async def symbols(self) -> Mapping[str, SymbolStatus]:
+        symbols, _ = await self.symbols_body()
+        return symbols
+
+    async def symbols_body(self) -> tuple[Mapping[str, SymbolStatus], bytes]:
         try:
             async with self._session.get(f"{self._url}/pairs", timeout=aiohttp.ClientTimeout(total=10)) as response:
                 body = await response.read()
@@ -70,7 +74,7 @@ class ToyRest:
                 pairs = orjson.loads(body)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise ExchangeUnavailable(f"{self._url}/pairs: {error!r}") from error
-        return {name: SymbolStatus(word == "open", word) for name, word in pairs.items()}
+        return {name: SymbolStatus(word == "open", word) for name, word in pairs.items()}, body
 
     async def turnovers(self) -> Mapping[str, float]:
         return {}

@@ -63,6 +63,11 @@ class BinanceRest:
 
     async def symbols(self) -> Mapping[str, SymbolStatus]:
         """See `Rest.symbols`."""
+        symbols, _ = await self.symbols_body()
+        return symbols
+
+    async def symbols_body(self) -> tuple[Mapping[str, SymbolStatus], bytes]:
+        """See `Rest.symbols_body`."""
         dialect = self._dialect
         await self._wait(dialect.symbols_weight)
         body = await self._get(dialect.symbols_path, dialect.symbols_parameters, self._symbols_timeout)
@@ -72,7 +77,8 @@ class BinanceRest:
             raise ExchangeUnavailable(f"{self._url}{dialect.symbols_path} lists no symbols: {body[:200]!r}")
         if limit := _weight_limit(info.get("rateLimits")):
             self._weight.limit = limit
-        return dict(_symbol(entry) for entry in listed if type(entry) is dict and type(entry.get("symbol")) is str)
+        symbols = dict(_symbol(entry) for entry in listed if type(entry) is dict and type(entry.get("symbol")) is str)
+        return symbols, body
 
     async def turnovers(self) -> Mapping[str, float]:
         """See `Rest.turnovers`."""
