@@ -29,6 +29,7 @@ def written(path, lines):
         for number, line in enumerate(lines):
             time_ms = START_MS + (line["u"] if "u" in line else line["at"]) * 100 + number % 2
             body = {"stream": "btcusdt@depth@100ms", "data": line} if "u" in line else line
+            body = {name: body[name] for name in ("stream", "data")} if "stream" in line else body
             file.write(f"{time_ms}000000 {json.dumps(body, separators=(',', ':'))}\n")
     return path
 
@@ -37,12 +38,12 @@ def written(path, lines):
 def play(standalone, rows_of, tmp_path):
     """Play recordings as fast as it goes and a thousand times as fast as recorded; both have to give the same rows."""
 
-    def run(*paths, **environ):
+    def run(*paths, options=(), **environ):
         runs = []
         for speed in ("max", "1000"):
             database = tmp_path / f"{speed}.db"
-            options = ("--speed", speed, "--once", "--database", database)
-            done = standalone("--capture", *paths, *options, **environ)
+            common = ("--speed", speed, "--once", "--database", database)
+            done = standalone("--capture", *paths, *common, *options, **environ)
             summary = json.loads(done.stdout.splitlines()[-1]) if done.stdout else {}
             runs.append((done, summary, rows_of(database)))
         (done, summary, rows), (done_again, _, rows_again) = runs
@@ -114,9 +115,66 @@ def test_diffs_with_impossible_times_are_left_out_told_and_a_hole(play, tmp_path
     path.write_text(path.read_text().replace(f'"E":{START_MS + 11_200}', f'"E":{START_MS + 200_000_000}'))
     done, _, rows = play(path)
 
-    assert "1 diffs whose event time is more than a day away" in done.stderr
+    assert "line 13 (after 2023-11-14T22:13:31.101Z, before 2023-11-14T22:13:31.301Z): its event time is" in done.stderr
     assert gaps(rows) == [(112, 120)]
     assert done.returncode == 0
+
+
+def test_what_cannot_be_read_is_told_and_a_gap_and_refused_if_strict(play, standalone, tmp_path):
+    """A folder of what killed recorders and disks leave: a file that is cut off, one of NULs, one with a bad line."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    whole = written(folder / "a", [diff(101), book(101), *diffs(102, 110)])
+    (folder / "a.gz").write_bytes(gzip.compress(whole.read_bytes()[:-20]))
+    whole.unlink()
+    path = written(folder / "b", [*diffs(111, 112), book(112), *diffs(113, 130), book(130, "99.50"), *diffs(131, 140)])
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"\0" * 1000 + b"".join(lines[:10]) + b"what is this\n" + b"".join(lines[12:]))
+    (folder / "empty.gz").write_bytes(b"")
+    done, _, rows = play(folder)
+
+    assert ids(rows) == [*range(102, 110), *range(113, 120), *range(131, 141)]
+    assert gaps(rows) == [(110, 112), (120, 130)]
+    assert done.returncode == 0
+    for words in (
+        "a.gz, line 11 (after 2023-11-14T22:13:30.901Z, to the end): not valid JSON",
+        "b, line 1 (from the begin, before 2023-11-14T22:13:31.100Z): a block of NULs",
+        "b, line 11 (after 2023-11-14T22:13:31.901Z, before 2023-11-14T22:13:32.200Z): does not begin with",
+        "empty.gz, line 1 (from the begin, to the end): holds no market events",
+    ):
+        assert f"not readable, and a hole: {folder}/{words}" in done.stderr
+    strict = standalone("--capture", folder, "--strict", "--once", "--database", tmp_path / "strict.db")
+    assert strict.returncode == 2
+    assert len(strict.stderr.splitlines()) == 1
+
+
+def ticker(number, bid="100.00"):
+    event = {"u": number, "s": "BTCUSDT", "b": bid, "B": "5.0", "a": "101.00", "A": "5.0"}
+    return {"stream": "btcusdt@bookTicker", "data": event, "at": number}
+
+
+def test_a_ticker_that_cannot_be_read_accuses_no_book(play, tmp_path):
+    """The top changes with diff 105, its ticker is damaged: the one before it must not contradict the book."""
+    lines = [ticker(101), diff(101), book(101), *diffs(102, 104)]
+    change = diff(105) | {"b": [["100.50", "5.0"]]}
+    path = written(tmp_path / "r", [*lines, ticker(105, "100.50"), change, diff(106), ticker(107, "100.50"), diff(107)])
+    path.write_text(path.read_text().replace('"u":105,"s":"BTCUSDT","b":"100.50"', '"u":105,"s":"BTC'))
+    done, _, rows = play(path)
+
+    assert ids(rows) == list(range(102, 108))
+    assert (done.returncode, gaps(rows)) == (0, [])
+
+
+def test_a_part_of_a_recording_is_played_from_the_first_snapshot_in_it(play, tmp_path):
+    lines = [diff(101), book(101), *diffs(102, 130), book(130), *diffs(131, 150)]
+    path = written(tmp_path / "r", lines)
+    for start in ("2s", "2023-11-14T22:13:32.5Z"):
+        done, _, rows = play(path, options=("--from", start, "--to", "4s"))
+        assert ids(rows) == list(range(131, 141))
+        assert (done.returncode, gaps(rows)) == (0, [])
+    done, *_ = play(path, options=("--from", "1h"))
+    assert done.returncode == 2
+    assert "nothing is recorded from 2023-11-14T23:13:30.100Z to the end" in done.stderr
 
 
 def test_several_recordings_are_one_after_the_other_and_so_are_those_of_a_folder(play, tmp_path):

@@ -1,4 +1,4 @@
-"""`python -m crawler`: books over RabbitMQ; `check`: say whether it could; `record`: write what the exchange sends."""
+"""`python -m crawler`: books over RabbitMQ; `check` whether it could, `record` what the exchange sends, `verify` it."""
 
 import argparse
 import asyncio
@@ -27,7 +27,7 @@ PORT = 8001
 def main() -> int:
     """Run the command line and return the exit code."""
     options = _parser().parse_args()
-    command = {"check": _check, "record": _record}.get(options.command, _run)
+    command = {"check": _check, "record": _record, "verify": _verify}.get(options.command, _run)
     return lifecycle.run(partial(command, options, os.environ))
 
 
@@ -84,6 +84,10 @@ async def _record(options: argparse.Namespace, environ: Mapping[str, str], stop:
     )
 
 
+async def _verify(options: argparse.Namespace, _environ: Mapping[str, str], stop: asyncio.Event) -> int:
+    return await program.verify(options.paths, stop, as_json=options.json)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="crawler", description="Keeps order books in sync with an exchange and publishes them."
@@ -104,6 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument(
         "--file-megabytes", type=_positive, default=256.0, metavar="N", help="most in a file (default: 256)"
     )
+    verify = commands.add_parser("verify", help="replay recordings and say what is missing or wrong in them")
+    verify.add_argument("paths", type=Path, nargs="+", metavar="FILE|DIR", help="recordings, or folders of them")
+    verify.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 

@@ -360,6 +360,11 @@ class VenueContract:
         async with rest_of(wire, lambda _: (200, body.text)) as rest:
             snapshot, text = await rest.snapshot_body(wire.symbol, 100)
             assert (snapshot.update_id, text) == (body.last, body.text)
+            recorded = wire.venue.recorded_snapshot(text, wire.symbol)
+            assert (recorded.update_id, recorded.bids, recorded.asks) == (body.last, body.bids, body.asks)
+            assert (recorded.bids_complete, recorded.asks_complete) == (False, False)
+            with pytest.raises(InvalidMarketData):
+                wire.venue.recorded_snapshot(b"{}", wire.symbol)
             assert await rest.newest_update_id(wire.symbol) == body.last
 
     async def test_each_book_is_the_markets(self, wire):

@@ -7,17 +7,15 @@ passed over.
 import codecs
 import re
 import stat
-import zlib
-from collections.abc import Generator, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
-GZIP_MAGIC = b"\x1f\x8b\x08"
+from simulator.members import GZIP_MAGIC, unpacked
+
 LONGEST_LINE = 64 * 1024 * 1024
 PIECE = 256 * 1024
-SALVAGED_AT_ONCE = 16
 NULS = re.compile(rb"\0+")
 
 
@@ -45,24 +43,35 @@ def lines_of(path: Path) -> Iterator[tuple[int, bytes] | Broken]:
     """
     number, rest = 0, b""
     try:
-        for piece in _pieces(path):
-            joined = piece if isinstance(piece, bytes) else b"\n"  # what was cut off is a line of its own
+        for piece in _without_nuls(_pieces(path)):
             if isinstance(piece, str):
-                yield Broken(number + 1, piece)
-            elif b"\0" in piece:
-                yield Broken(number + 1, "a block of NULs, as in a file that a power cut kept from being written")
-                joined = NULS.sub(b"\n", piece)
-            *lines, rest = (rest + joined).split(b"\n") if rest or isinstance(piece, bytes) else (b"",)
+                lines, rest = [rest] if rest else [], b""  # what was cut off is a line of its own
+            else:
+                *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
                 number += 1
                 if text := line.strip():
                     yield number, text
+            if isinstance(piece, str):
+                yield Broken(number + 1, piece)
             if len(rest) > LONGEST_LINE:
                 raise RecordingError(path, number + 1, f"longer than {LONGEST_LINE} bytes; is this a recording?")
     except OSError as problem:
         raise RecordingError(path, number, f"cannot be read: {problem.strerror or problem}") from None
     if text := rest.strip():
         yield number + 1, text
+
+
+def _without_nuls(pieces: Iterator[bytes | str]) -> Iterator[bytes | str]:
+    """The pieces, with a text in the place of each block of NULs."""
+    for piece in pieces:
+        if isinstance(piece, str):
+            yield piece
+            continue
+        for number, part in enumerate(NULS.split(piece)):
+            if number:
+                yield "a block of NULs, as in a file that a power cut kept from being written"
+            yield part
 
 
 def _pieces(path: Path) -> Iterator[bytes | str]:
@@ -72,7 +81,7 @@ def _pieces(path: Path) -> Iterator[bytes | str]:
     with path.open("rb") as file:
         magic = file.read(len(GZIP_MAGIC))
         file.seek(0)
-        pieces = _unpacked(file) if magic == GZIP_MAGIC else iter(partial(file.read, PIECE), b"")
+        pieces = unpacked(file) if magic == GZIP_MAGIC else iter(partial(file.read, PIECE), b"")
         first = next(pieces, b"")
         if isinstance(first, bytes):
             if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -80,60 +89,3 @@ def _pieces(path: Path) -> Iterator[bytes | str]:
             first = first.removeprefix(codecs.BOM_UTF8)
         yield first
         yield from pieces
-
-
-def _unpacked(file: BinaryIO) -> Iterator[bytes | str]:
-    """The members of a gzip file, one after the other; behind a damage it goes on with the next one that is found."""
-    packed = file.read(PIECE)
-    while packed:
-        if len(packed) < len(GZIP_MAGIC):
-            packed += file.read(PIECE)
-        start = file.tell() - len(packed)
-        problem = "something that is no gzip data"
-        if packed.startswith(GZIP_MAGIC):
-            packed, problem = yield from _member(file, packed)
-        if problem:
-            yield problem
-            packed = _next_member(file, start + 1)
-        packed = packed or file.read(PIECE)
-
-
-def _member(file: BinaryIO, packed: bytes) -> Generator[bytes, None, tuple[bytes, str]]:
-    """One member; returns what was read behind it, and what is wrong with it."""
-    unpacker = zlib.decompressobj(wbits=31)
-    while packed:
-        while packed:
-            before = unpacker.copy()
-            try:
-                piece = unpacker.decompress(packed, PIECE)
-            except zlib.error as error:
-                yield _salvaged(before, packed)
-                return b"", f"the compressed data is damaged ({error})"
-            yield piece
-            if unpacker.eof:
-                return unpacker.unused_data, ""
-            packed = unpacker.unconsumed_tail
-        packed = file.read(PIECE)
-    yield unpacker.flush()
-    return b"", "the compressed file is cut off here; was it copied whole, or its recorder killed?"
-
-
-def _salvaged(unpacker: "zlib._Decompress", packed: bytes) -> bytes:
-    """What can be unpacked before an error."""
-    salvaged = b""
-    with suppress(zlib.error):
-        for start in range(0, len(packed), SALVAGED_AT_ONCE):
-            salvaged += unpacker.decompress(packed[start : start + SALVAGED_AT_ONCE])
-    return salvaged
-
-
-def _next_member(file: BinaryIO, start: int) -> bytes:
-    """What is read from here on where the next member may begin; nothing if there is none."""
-    file.seek(start)
-    tail = b""
-    while piece := file.read(PIECE):
-        piece = tail + piece
-        if (found := piece.find(GZIP_MAGIC)) >= 0:
-            return piece[found:]
-        tail = piece[-len(GZIP_MAGIC) + 1 :]
-    return b""

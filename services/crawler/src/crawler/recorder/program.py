@@ -1,15 +1,20 @@
-"""`crawler record DIR`: a crawler whose events nobody gets, shown to a recorder."""
+"""`crawler record DIR`: a crawler whose events nobody gets, shown to a recorder. `crawler verify`: what it is worth."""
 
 import asyncio
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
 from crawler.app import Crawler
 from crawler.proxy import ProxyFor
+from crawler.recorder import report
 from crawler.recorder.account import Account
 from crawler.recorder.files import RecordingEnded, RecordingFiles
+from crawler.recorder.reader import files_of
 from crawler.recorder.recorder import Recorder
+from crawler.recorder.verification import Verification
 from crawler.settings import CrawlerSettings
 from fairprice.errors import FatalError, StartupError
 from fairprice.runtime import lifecycle
@@ -33,7 +38,8 @@ async def record(
     nothing could be recorded.
     """
     files = RecordingFiles(folder, settings.venue, clock, seconds=seconds, size=round(size))
-    recorder = Recorder(files, len(settings.symbols))
+    is_one = len(settings.symbols) == len(settings.selection().names) == 1
+    recorder = Recorder(files, wraps_snapshots=not is_one)
     account = Account(files, recorder.begin_file)
     settings = settings.model_copy(update={"state_dir": None})
     crawler = Crawler(settings, account, name="recorder", random=random, clock=clock, proxy=proxy, tap=recorder)
@@ -69,3 +75,16 @@ def _problems(crawler: Crawler, account: Account) -> list[str]:
     if missing := crawler.summary.missing:
         found.append(f"no book could be made of {', '.join(missing)}")
     return found
+
+
+async def verify(paths: Sequence[Path], stop: asyncio.Event, *, as_json: bool) -> int:
+    """Replay recordings, print what was found, and return 0, or 1 where something is missing, wrong or not readable.
+
+    Raises `StartupError` where there is nothing to replay, or when it was stopped before the end.
+    """
+    verification = Verification(files_of(paths))
+    began = time.monotonic()
+    if not await asyncio.to_thread(verification.run, stop.is_set):
+        raise StartupError("stopped before the end")
+    print(report.as_json(verification) if as_json else report.as_table(verification, time.monotonic() - began))
+    return lifecycle.EXIT_INCOMPLETE if verification.problems() else lifecycle.EXIT_OK

@@ -15,12 +15,12 @@ from crawler.venues.port import SymbolStatus
 class Recorder:
     """A crawler's `Tap`, which writes into files.
 
-    The snapshots of one symbol are not wrapped. `refresh`, to be set, asks for snapshots when a file begins.
+    `wraps_snapshots`: they name their symbol. `refresh`, to be set, asks for snapshots when a file begins.
     """
 
-    def __init__(self, files: RecordingFiles, symbols: int) -> None:
+    def __init__(self, files: RecordingFiles, *, wraps_snapshots: bool) -> None:
         self._files = files
-        self._several = symbols > 1
+        self._wraps_snapshots = wraps_snapshots
         self.refresh: Callable[[], None] = lambda: None
         self._event: StreamEvent | None = None
         self._numbers: WeakKeyDictionary[Link, int] = WeakKeyDictionary()
@@ -32,7 +32,8 @@ class Recorder:
         """See `Tap.event`."""
         if isinstance(event, Disconnected | Suspected):
             self._files.index.losses += 1
-            self._note("loss", symbols=event.symbols, reason=event.reason)
+            kind = "disconnect" if isinstance(event, Disconnected) else "silence"
+            self._note("loss", symbols=event.symbols, kind=kind, reason=event.reason)
         else:
             self._event = event
 
@@ -72,7 +73,7 @@ class Recorder:
         """See `Tap.snapshot`."""
         self._files.index.of(symbol).snapshots += 1
         body = body.replace(b"\n", b" ")
-        if self._several:
+        if self._wraps_snapshots:
             body = b'{"stream":"%b@snapshot","data":%b}' % (symbol.lower().encode(), body)
         self._files.write(body)
 
@@ -92,8 +93,8 @@ class Recorder:
     def _write_list(self) -> None:
         self._files.write(b'{"stream":"!exchangeInfo","data":{"e":"exchangeInfo","body":%b}}' % self._list)
 
-    def _note(self, kind: str, **fields: object) -> None:
-        self._files.write(orjson.dumps({"stream": f"!{kind}", "data": {"e": kind, **fields}}))
+    def _note(self, name: str, **fields: object) -> None:
+        self._files.write(orjson.dumps({"stream": f"!{name}", "data": {"e": name, **fields}}))
 
     def _number(self, link: Link) -> int:
         """Return a connection's number, counted from 1 as they come."""

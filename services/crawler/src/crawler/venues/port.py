@@ -145,5 +145,8 @@ class Venue(Protocol):
         A proxy is the session's business.
         """
 
+    def recorded_snapshot(self, body: bytes, symbol: str) -> Snapshot:
+        """Read a snapshot of REST from a recording; raises `InvalidMarketData`."""
+
     def verify(self, book: OrderBook, diff: Diff) -> bool:
         """Return whether the book after the diff is what the diff's `proof` says; True where there is none."""

@@ -119,6 +119,9 @@ class Toy:
     def rest(self, session: aiohttp.ClientSession, url: str, *, clock: Clock, share: float = 1.0) -> ToyRest:
         return ToyRest(session, url)
 
+    def recorded_snapshot(self, body: bytes, symbol: str) -> Snapshot:
+        raise InvalidMarketData("snapshots come in the stream", symbol)
+
     def verify(self, book: OrderBook, diff: Diff) -> bool:
         bids, asks = book.best()
         return crc32(orjson.dumps([asks[:PROVEN_LEVELS], bids[:PROVEN_LEVELS]])) == diff.proof

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from crawler.book.market_data import Diff
+from crawler.book.market_data import Diff, Snapshot
 from crawler.book.order_book import OrderBook
-from crawler.venues.binance.decoder import BinanceDecoder
+from crawler.venues.binance.decoder import BinanceDecoder, decode_snapshot
 from crawler.venues.binance.dialect import COIN_M, Dialect
 from crawler.venues.binance.rest_client import BinanceRest
 from crawler.venues.binance.weight import RequestWeight
@@ -80,6 +80,10 @@ class Binance:
     def rest(self, session: aiohttp.ClientSession, url: str, *, clock: Clock, share: float = 1.0) -> BinanceRest:
         """See `Venue.rest`."""
         return BinanceRest(session, url, self.dialect, RequestWeight(self.limits.weight, share=share), clock)
+
+    def recorded_snapshot(self, body: bytes, symbol: str) -> Snapshot:
+        """See `Venue.recorded_snapshot`: how many levels were asked for is not recorded, so no side is complete."""
+        return decode_snapshot(body, symbol)
 
     def verify(self, book: OrderBook, diff: Diff) -> bool:  # noqa: ARG002  the ids are the proof
         """See `Venue.verify`."""

@@ -1,0 +1,199 @@
+"""`crawler verify`: a sound recording is sound, and each thing that is taken out of it is found."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from math import isclose
+
+import orjson
+import pytest
+
+from crawler.recorder.reader import files_of, read
+from crawler.recorder.tally import Tally
+from crawler.recorder.verification import Verification
+from fairprice.errors import StartupError
+from fairprice.messages import Book
+
+BEGIN_MS = 1_700_000_000_000
+
+
+def line(number, body):
+    return f"{BEGIN_MS + number * 100}000000 {json.dumps(body, separators=(',', ':'))}\n"
+
+
+def diff(number, symbol="BTCUSDT", **fields):
+    event = {"e": "depthUpdate", "E": BEGIN_MS + number * 100, "s": symbol, "U": number, "u": number}
+    event |= {"b": [["100.00", f"{number}.0"]], "a": []} | fields
+    return line(number, {"stream": f"{symbol.lower()}@depth@100ms", "data": event, "connection": 3})
+
+
+def ticker(number, quantity=None, symbol="BTCUSDT"):
+    event = {"u": number, "s": symbol, "b": "100.00", "B": f"{quantity or number}.0", "a": "101.00", "A": "5.0"}
+    return line(number, {"stream": f"{symbol.lower()}@bookTicker", "data": event, "connection": 3})
+
+
+def snapshot(number, symbol=None):
+    bids = [["100.00", f"{number}.0"], ["99.00", "7.0"]]
+    body = {"lastUpdateId": number, "bids": bids, "asks": [["101.00", "5.0"], ["102.00", "7.0"]]}
+    return line(number, {"stream": f"{symbol.lower()}@snapshot", "data": body} if symbol else body)
+
+
+def lines(first, last, symbol="BTCUSDT"):
+    return [each(number, symbol=symbol) for number in range(first, last + 1) for each in (ticker, diff)]
+
+
+def sound():
+    return [diff(101), snapshot(101), *lines(102, 150)]
+
+
+def verified(path, text):
+    path.write_text("".join(text))
+    verification = Verification(files_of([path]))
+    assert verification.run(lambda: False)
+    return verification
+
+
+def test_a_sound_recording_is_sound(tmp_path):
+    verification = verified(tmp_path / "r", sound())
+    tally = verification.tallies["BTCUSDT"]
+    assert (tally.diffs, tally.books, tally.tops, tally.snapshots, tally.missing) == (50, 49, 49, 1, 0)
+    assert verification.problems() == []
+    assert verification.venue.name == "binance"
+    spread = tally.spread_bps()
+    assert all(isclose(value, 10_000 / 100.5, rel_tol=0.01) for value in spread.values())
+
+
+@pytest.mark.parametrize(
+    ("number", "problems"),
+    [
+        (101, []),  # the snapshot holds it
+        (102, ["BTCUSDT: no book"]),
+        (107, ["BTCUSDT: 44 ids missing in 1 gaps (missed_updates 1)"]),
+        (149, ["BTCUSDT: 2 ids missing in 1 gaps (missed_updates 1)"]),
+    ],
+)
+def test_a_diff_that_is_taken_out_is_found(tmp_path, number, problems):
+    text = sound()
+    text.remove(diff(number))
+    assert verified(tmp_path / "r", text).problems() == problems
+
+
+def test_a_hole_that_a_later_snapshot_heals_is_a_gap_with_its_ids(tmp_path):
+    text = [diff(101), snapshot(101), *lines(102, 110), *lines(116, 120), snapshot(120), *lines(121, 130)]
+    verification = verified(tmp_path / "r", text)
+    assert verification.problems() == ["BTCUSDT: 10 ids missing in 1 gaps (missed_updates 1)"]
+    assert verification.tallies["BTCUSDT"].books == 9 + 10
+
+
+def test_a_quantity_that_is_not_the_tickers_is_found(tmp_path):
+    text = [ticker(120, 999) if each == ticker(120) else each for each in sound()]
+    problems = verified(tmp_path / "r", text).problems()
+    assert "BTCUSDT: 1 tops wrong" in problems
+
+
+def test_a_level_that_is_not_the_snapshots_is_found(tmp_path):
+    """Ten minutes on the book is compared with the recorded snapshot, level by level."""
+    text = [diff(101), snapshot(101), *lines(102, 103)]
+    later = [diff(number, E=BEGIN_MS + number * 1000) for number in range(104, 1400)]
+    other = snapshot(1400).replace('["99.00","7.0"]', '["99.00","8.0"]')
+    for last, expected in ((snapshot(1400), []), (other, ["BTCUSDT: 1 levels wrong"])):
+        end = [diff(1400, E=BEGIN_MS + 1_400_000), last, diff(1401, E=BEGIN_MS + 1_401_000)]
+        verification = verified(tmp_path / "r", text + later + end)
+        assert verification.tallies["BTCUSDT"].levels >= 3
+        assert verification.problems() == expected
+
+
+def test_symbols_are_told_apart_and_a_bare_snapshot_is_of_the_one_whose_ids_are_near(tmp_path):
+    text = [diff(101), diff(5001, symbol="ETHUSDT"), snapshot(5001), snapshot(101)]
+    text += [*lines(102, 110), *lines(5002, 5005, "ETHUSDT"), snapshot(5005, "ETHUSDT")]
+    tallies = verified(tmp_path / "r", text).tallies
+    assert {name: (tally.books, tally.snapshots) for name, tally in tallies.items()} == {
+        "BTCUSDT": (9, 1), "ETHUSDT": (4, 2),
+    }  # fmt: skip
+
+
+def test_what_cannot_be_read_is_told_and_harms_nothing_else(tmp_path):
+    text = sound()
+    text.insert(20, "nonsense\n")
+    text.insert(30, line(1, {"stream": "btcusdt@depth@100ms", "data": {"e": "depthUpdate"}}))
+    verification = verified(tmp_path / "r", text)
+    assert [unread.line for unread in verification.unread] == [21, 31]
+    assert "does not begin with a receive time" in verification.unread[0].problem
+    assert "is missing" in verification.unread[1].problem
+    assert verification.problems() == ["2 lines or rests of files cannot be read"]
+
+
+def test_a_file_that_is_cut_off_is_read_to_its_end_and_that_is_told(tmp_path):
+    packed = gzip.compress("".join(sound()).encode()) + gzip.compress("".join(lines(151, 170)).encode())
+    path = tmp_path / "r.gz"
+    path.write_bytes(packed[:-9])
+    verification = Verification([path])
+    assert verification.run(lambda: False)
+    assert verification.tallies["BTCUSDT"].books >= 60
+    assert "cut off" in verification.unread[-1].problem
+    path.write_bytes(packed[:100] + b"\xff" * 50 + packed[150:])
+    assert any("damaged" in getattr(item, "problem", "") for item in read(path))
+
+
+def test_what_the_recorder_noted_of_a_loss_is_the_reason_of_the_gap(tmp_path):
+    note = line(111, {"stream": "!loss", "data": {"e": "loss", "symbols": ["BTCUSDT"], "kind": "disconnect"}})
+    other = line(111, {"stream": "!other", "data": {"e": "other", "frame": 1}})
+    text = [diff(101), snapshot(101), *lines(102, 110), note, other, *lines(116, 120), snapshot(120), *lines(121, 130)]
+    assert verified(tmp_path / "r", text).problems() == ["BTCUSDT: 10 ids missing in 1 gaps (disconnect 1)"]
+
+
+def test_recordings_of_a_folder_are_read_in_the_order_of_their_times(tmp_path):
+    whole = sound()
+    for name, part in (("b", whole[:40]), ("a", whole[40:]), ("b.index.json", ["{}"])):
+        (tmp_path / name).write_text("".join(part))
+    verification = Verification(files_of([tmp_path]))
+    assert verification.run(lambda: False)
+    assert verification.problems() == []
+    assert not Verification(files_of([tmp_path / "b"])).run(lambda: True) or verification.lines < 10_000
+
+
+def test_where_there_is_nothing_to_verify_that_is_said(tmp_path):
+    with pytest.raises(StartupError, match="does not exist"):
+        files_of([tmp_path / "none"])
+    with pytest.raises(StartupError, match="no recordings in"):
+        files_of([tmp_path])
+    (tmp_path / "trades").write_text(line(1, {"stream": "btcusdt@trade", "data": {"e": "trade"}}))
+    with pytest.raises(StartupError, match="no diff of a venue that is known"):
+        Verification(files_of([tmp_path]))
+
+
+def test_the_classes_of_spreads_are_right_to_a_hundredth():
+    tally = Tally()
+    spreads = [1.0 + number / 100 for number in range(1000)]
+    for number, spread in enumerate(spreads):
+        bid, ask = 10_000 - spread / 2, 10_000 + spread / 2
+        bids, asks = [[str(bid), "1"]], [[str(ask), "1"]]
+        tally.add_book(Book("v", "S", number, number, 1, None, 1, "c", bids, asks, None, None))
+    found = tally.spread_bps()
+    expected = {"least": 1.0, "mean": 5.995, "median": 5.995, "p95": 10.49, "greatest": 10.99}
+    assert all(isclose(found[name], value, rel_tol=0.011) for name, value in expected.items())
+
+
+def crawler_verify(*arguments):
+    command = [sys.executable, "-m", "crawler", "verify", *map(str, arguments)]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FAIRPRICE_")}
+    return subprocess.run(command, env=clean, capture_output=True, text=True, check=False, timeout=50)
+
+
+def test_the_exit_code_tells_what_was_found(tmp_path):
+    (tmp_path / "r").write_text("".join(sound()))
+    done = crawler_verify(tmp_path / "r")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "All ids are there, nothing is wrong." in done.stdout
+    text = sound()
+    text.remove(diff(131))
+    (tmp_path / "r").write_text("".join(text))
+    done = crawler_verify("--json", tmp_path / "r")
+    assert done.returncode == 1
+    found = orjson.loads(done.stdout)
+    assert (found["ok"], found["symbols"]["BTCUSDT"]["gaps"]) == (False, {"missed_updates": 1})
+    done = crawler_verify(tmp_path / "none")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "does not exist" in done.stderr
