@@ -94,6 +94,12 @@ class RecordingFiles:
         """Store what is left and end the last file."""
         await self._flush(lambda: None)
 
+    def close(self) -> None:
+        """Close the file that is open, whatever waits; it is as readable as one whose recorder was killed."""
+        if self._file:
+            self._file.close()
+            self._file = None
+
     async def _flush(self, begin: Callable[[], None] | None) -> None:
         """Store what waits; the file ends with it if another one is to begin."""
         async with self._writing:

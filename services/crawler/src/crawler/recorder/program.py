@@ -54,6 +54,8 @@ async def record(
         if files.lines:
             await files.end()
         raise
+    finally:
+        files.close()
     if not is_done:
         problems = ["the last lines were not stored in time"]
     problems += _problems(crawler, account)
