@@ -9,28 +9,29 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from contextlib import asynccontextmanager
 from itertools import pairwise
 from random import Random
 
 import orjson
 import pytest
-from waiting import patience
+from clocks import ManualClock
+from waiting import eventually
 
 from crawler.recorder import program
 from crawler.settings import CrawlerSettings
-from fairprice.runtime.clock import SystemClock
 from simulator import Exchange, Fault, SimulatorServer
 
-PATIENCE = 60.0
 HOUR = 3600.0
 
 
-@asynccontextmanager
-async def exchange(*symbols):
-    source = Exchange(symbols, start_us=time.time_ns() // 1000)
-    async with SimulatorServer(source) as server:
-        yield server
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+def exchange(clock, *symbols):
+    """An exchange on the network that lives on a clock."""
+    return SimulatorServer(Exchange(symbols, start_us=clock.wall()), clock=clock, tick=0.05)
 
 
 def indexes(folder):
@@ -40,9 +41,10 @@ def indexes(folder):
 class Recording:
     """A recorder at work, and what it has written."""
 
-    def __init__(self, server, folder, symbols=("BTCUSDT",), *, seconds=HOUR, size=1e9, **settings):
+    def __init__(self, server, clock, folder, symbols=("BTCUSDT",), *, seconds=HOUR, size=1e9, **settings):
         urls = {"exchange_rest_url": server.rest_url, "exchange_stream_url": server.stream_url}
         self.folder = folder
+        self.clock = clock
         self._read = {}
         self._lines = []
         self.stop = asyncio.Event()
@@ -53,7 +55,7 @@ class Recording:
             seconds=seconds,
             size=size,
             stop=self.stop,
-            clock=SystemClock(),
+            clock=clock,
             random=Random(1),
         )
 
@@ -63,16 +65,15 @@ class Recording:
 
     async def __aexit__(self, *_):
         self.stop.set()
-        async with patience():
-            self.code = await self.task
+        await self.clock.until(self.task.done)
+        self.code = self.task.result()
 
     async def until(self, condition):
-        async with patience():
-            while not condition(self):
-                if self.task.done():
-                    self.task.result()
-                    raise AssertionError("the recorder has ended")
-                await asyncio.sleep(0.1)
+        """Let time pass until it is so."""
+        await self.clock.until(lambda: self.task.done() or condition(self), within=600, step=0.25)
+        if self.task.done():
+            self.task.result()
+            raise AssertionError("the recorder has ended")
 
     def lines(self):
         """Receive time and JSON of each line so far; what was read once is not read again."""
@@ -92,7 +93,7 @@ class Recording:
         """What was written by symbol and kind of stream, in its order; a bare snapshot belongs to the only symbol."""
         frames = defaultdict(list)
         for received, frame in self.lines():
-            assert abs(received - time.time_ns()) < 60_000_000_000
+            assert 0 <= self.clock.wall() * 1000 - received < HOUR * 1e9
             stream, data = (frame["stream"], frame["data"]) if "stream" in frame else ("btcusdt@snapshot", frame)
             name, _, kind = stream.partition("@")
             frames[name.upper(), kind.removesuffix("@100ms")].append(data)
@@ -112,6 +113,13 @@ def count(recording, kind, symbol="BTCUSDT"):
     return len(recording.frames()[symbol, kind])
 
 
+def joining(recording, symbol):
+    """The first snapshot that the diffs join; one from a replica that lags may be older than all of them."""
+    frames = recording.frames()
+    first_id = frames[symbol, "depth"][0]["U"]
+    return next((body for body in frames[symbol, "snapshot"] if body["lastUpdateId"] + 1 >= first_id), None)
+
+
 def rebuilt(snapshot, diffs):
     """The book after the last diff: a naive one, as far as the snapshot reached."""
     sides = [dict(snapshot["bids"]), dict(snapshot["asks"])]
@@ -124,19 +132,18 @@ def rebuilt(snapshot, diffs):
 
 @pytest.mark.parametrize("symbols", [("BTCUSDT",), ("BTCUSDT", "ETHUSDT")])
 @pytest.mark.parametrize("connections", [1, 2])
-async def test_what_is_recorded_gives_the_exchanges_books_again(symbols, connections, tmp_path):
-    async with exchange(*symbols) as server:
-        async with Recording(server, tmp_path, symbols, stream_connections=connections) as recording:
+async def test_what_is_recorded_gives_the_exchanges_books_again(clock, symbols, connections, tmp_path):
+    async with exchange(clock, *symbols) as server:
+        async with Recording(server, clock, tmp_path, symbols, stream_connections=connections) as recording:
             for symbol in symbols:
                 await recording.until(lambda recording: count(recording, "depth", symbol) > 20)  # noqa: B023
-                await recording.until(lambda recording: count(recording, "snapshot", symbol))  # noqa: B023
+                await recording.until(lambda recording: joining(recording, symbol))  # noqa: B023
         assert recording.code == 0
         frames = recording.frames()
         for symbol in symbols:
-            snapshot = frames[symbol, "snapshot"][0]
+            snapshot = joining(recording, symbol)
             diffs = frames[symbol, "depth"]
             assert all(later["U"] == earlier["u"] + 1 for earlier, later in pairwise(diffs))
-            assert diffs[0]["U"] <= snapshot["lastUpdateId"] + 1
             following = [diff for diff in diffs if diff["u"] > snapshot["lastUpdateId"]]
             truth = server.source.book_at(symbol, diffs[-1]["u"])
             bids, asks = rebuilt(snapshot, following)
@@ -146,10 +153,10 @@ async def test_what_is_recorded_gives_the_exchanges_books_again(symbols, connect
         assert not server.limits.breaches
 
 
-async def test_what_each_connection_sent_is_there_and_each_event_once_beside_it(tmp_path):
+async def test_what_each_connection_sent_is_there_and_each_event_once_beside_it(clock, tmp_path):
     async with (
-        exchange("BTCUSDT") as server,
-        Recording(server, tmp_path, stream_connections=2) as recording,
+        exchange(clock, "BTCUSDT") as server,
+        Recording(server, clock, tmp_path, stream_connections=2) as recording,
     ):
         await recording.until(lambda recording: count(recording, "depth") > 20)
     sent = recording.connections()
@@ -166,10 +173,10 @@ async def test_what_each_connection_sent_is_there_and_each_event_once_beside_it(
     assert [(note["connection"], note["symbols"]) for note in opened] == [(1, ["BTCUSDT"]), (2, ["BTCUSDT"])]
 
 
-async def test_a_lost_connection_is_opened_again_and_followed_by_another_snapshot(tmp_path):
+async def test_a_lost_connection_is_opened_again_and_followed_by_another_snapshot(clock, tmp_path):
     async with (
-        exchange("BTCUSDT") as server,
-        Recording(server, tmp_path, stream_connections=1) as recording,
+        exchange(clock, "BTCUSDT") as server,
+        Recording(server, clock, tmp_path, stream_connections=1) as recording,
     ):
         await recording.until(lambda recording: count(recording, "snapshot"))
         server.inject(Fault("disconnect"))
@@ -188,18 +195,18 @@ async def test_a_lost_connection_is_opened_again_and_followed_by_another_snapsho
     assert gaps[0]["reason"] == "disconnect"
 
 
-async def test_a_snapshot_that_fails_is_asked_for_again(tmp_path):
-    async with exchange("BTCUSDT") as server:
+async def test_a_snapshot_that_fails_is_asked_for_again(clock, tmp_path):
+    async with exchange(clock, "BTCUSDT") as server:
         server.inject(Fault("fail_snapshot", count=2))
-        async with Recording(server, tmp_path) as recording:
+        async with Recording(server, clock, tmp_path) as recording:
             await recording.until(lambda recording: count(recording, "snapshot"))
         assert recording.code == 0
 
 
-async def test_a_frame_that_cannot_be_read_is_written_as_a_note(tmp_path):
+async def test_a_frame_that_cannot_be_read_is_written_as_a_note(clock, tmp_path):
     async with (
-        exchange("BTCUSDT") as server,
-        Recording(server, tmp_path, stream_connections=1) as recording,
+        exchange(clock, "BTCUSDT") as server,
+        Recording(server, clock, tmp_path, stream_connections=1) as recording,
     ):
         await recording.until(lambda recording: count(recording, "snapshot"))
         server.inject(Fault("malformed", variant="bad_json"))
@@ -210,22 +217,26 @@ async def test_a_frame_that_cannot_be_read_is_written_as_a_note(tmp_path):
     assert sum(index["unreadable"] for index in indexes(tmp_path)) == len(recording.frames()["!UNREADABLE", ""])
 
 
-async def test_an_unknown_symbol_is_named_and_the_others_are_recorded(tmp_path, capsys):
-    async with exchange("BTCUSDT") as server, Recording(server, tmp_path, ("BTCUSDT", "GONEUSDT")) as recording:
+async def test_an_unknown_symbol_is_named_and_the_others_are_recorded(clock, tmp_path, capsys):
+    symbols = ("BTCUSDT", "GONEUSDT")
+    async with exchange(clock, "BTCUSDT") as server, Recording(server, clock, tmp_path, symbols) as recording:
         await recording.until(lambda recording: count(recording, "snapshot"))
     assert recording.code == 1
     assert "error: no book could be made of GONEUSDT" in capsys.readouterr().err
     with pytest.raises(ExceptionGroup) as caught:
-        async with exchange("BTCUSDT") as server, Recording(server, tmp_path / "none", ("GONEUSDT",)) as recording:
+        async with (
+            exchange(clock, "BTCUSDT") as server,
+            Recording(server, clock, tmp_path / "none", symbols[1:]) as recording,
+        ):
             await recording.until(lambda recording: recording.frames())
     assert "lists none of GONEUSDT" in str(caught.value.exceptions)
     assert not list((tmp_path / "none").iterdir())
 
 
 @pytest.mark.parametrize("limit", [{"seconds": 2.0}, {"size": 20_000}], ids=["time", "size"])
-async def test_a_file_ends_by_time_or_size_and_each_stands_alone_beside_its_index(limit, tmp_path):
+async def test_a_file_ends_by_time_or_size_and_each_stands_alone_beside_its_index(clock, limit, tmp_path):
     symbols = ("BTCUSDT", "ETHUSDT")
-    async with exchange(*symbols) as server, Recording(server, tmp_path, symbols, **limit) as recording:
+    async with exchange(clock, *symbols) as server, Recording(server, clock, tmp_path, symbols, **limit) as recording:
         await recording.until(lambda recording: len(list(tmp_path.glob("*.gz"))) == 3)
     assert recording.code == 0
     files, found = sorted(tmp_path.glob("*.gz")), indexes(tmp_path)
@@ -293,11 +304,8 @@ def readable(folder):
 
 def test_a_killed_recorder_has_lost_no_more_than_a_second(market, tmp_path):
     process = recorder(tmp_path, market | {"FAIRPRICE_SYMBOLS": "BTCUSDT,ETHUSDT"})
-    deadline = time.monotonic() + PATIENCE
-    while len(readable(tmp_path)) < 2000:
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
+    eventually(lambda: process.poll() is not None or len(readable(tmp_path)) > 2000)
+    assert process.poll() is None, process.stderr.read()
     killed_ns = time.time_ns()
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -313,7 +321,7 @@ def test_a_killed_recorder_has_lost_no_more_than_a_second(market, tmp_path):
 
 def test_a_disk_that_takes_no_more_is_told_and_what_was_written_stays_readable(market, tmp_path):
     process = recorder(tmp_path, market, most_kib=32)
-    _, text = process.communicate(timeout=PATIENCE)
+    _, text = process.communicate()
     assert process.returncode == 1
     (path,) = tmp_path.glob("*.gz")
     assert f"error: cannot write {path}: File too large" in text
@@ -326,7 +334,7 @@ def test_a_disk_that_takes_no_more_is_told_and_what_was_written_stays_readable(m
 @pytest.mark.parametrize("seconds", ["-2", "0", "x", "nan"])
 def test_a_time_that_is_none_is_refused_in_words(seconds, tmp_path):
     process = recorder(tmp_path / "new", {}, "--seconds", seconds)
-    _, text = process.communicate(timeout=PATIENCE)
+    _, text = process.communicate()
     assert process.returncode == 2
     assert f"argument --seconds: {seconds!r} is no positive number" in text
     assert not (tmp_path / "new").exists()
@@ -335,7 +343,7 @@ def test_a_time_that_is_none_is_refused_in_words(seconds, tmp_path):
 def test_where_nothing_could_be_recorded_no_file_is_left(tmp_path):
     nowhere = {"FAIRPRICE_EXCHANGE_REST_URL": "http://127.0.0.1:1", "FAIRPRICE_EXCHANGE_STREAM_URL": "ws://127.0.0.1:1"}
     process = recorder(tmp_path / "new", nowhere, "--seconds", "1")
-    _, text = process.communicate(timeout=PATIENCE)
+    _, text = process.communicate()
     assert process.returncode == 2
     assert "cannot reach the exchange" in text
     assert f"error: nothing was recorded into {tmp_path / 'new'}" in text
@@ -343,6 +351,6 @@ def test_where_nothing_could_be_recorded_no_file_is_left(tmp_path):
 
     (tmp_path / "file").touch()
     process = recorder(tmp_path / "file", nowhere, "--seconds", "1")
-    _, text = process.communicate(timeout=PATIENCE)
+    _, text = process.communicate()
     assert (process.returncode, (tmp_path / "file").read_bytes()) == (2, b"")
     assert f"error: cannot record into {tmp_path / 'file'}: File exists; name a folder" in text
