@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := shared services/crawler services/converter services/storer services/gateway services/simulator services/standalone
-MODULES := fairprice crawler converter storer gateway simulator standalone grafana
+MODULES := fairprice crawler converter storer gateway simulator standalone grafana examples scripts
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 PYTEST := $(BIN)/python -m pytest -q
