@@ -7,8 +7,14 @@ MODULES := fairprice crawler converter storer gateway simulator standalone grafa
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 PYTEST := $(BIN)/python -m pytest -q
-SERVERS := (rabbitmq or influxdb)
 LOCAL := not rabbitmq and not influxdb and not compose
+PARALLEL := -n auto --dist worksteal
+
+# Whoever has servers of his own hands them over; what is missing comes from containers where they can run.
+WITH_SERVERS := $(BIN)/python -m tests.servers
+SIDE_BY_SIDE := $(BIN)/python -m scripts.side_by_side
+SERVER_TESTS := test-chain test-rabbitmq test-influxdb
+CHECKS := test-chain test-rabbitmq lint coverage test-slow test-rounds $(if $(FAIRPRICE_TEST_COMPOSE),test-containers) test-influxdb
 
 # Hundreds of processes are started by the tests: none has to compile its modules again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -17,7 +23,7 @@ COMPOSE := docker compose
 PROJECTS := $(COMPOSE) ls --quiet --filter name='^fairprice(-simulated)?$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo live services docker up up-simulated down passwords test test-fast test-rounds test-under-load test-servers test-containers soak recordings smoke check format bench bench-peers images dist version notes lock clean
+.PHONY: help install install-dev demo live services docker up up-simulated down passwords test test-fast test-slow test-rounds test-under-load coverage test-servers test-rabbitmq test-influxdb test-chain test-containers soak recordings smoke lint check format bench bench-peers images dist version notes lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -58,19 +64,35 @@ passwords: docker ## where to log in to the containers, as whom and with what
 		$(COMPOSE) --project-name $$project run --rm passwords
 
 test: install-dev ## every test that needs no server, on all cores
-	@$(PYTEST) -n auto --dist worksteal -m '$(LOCAL) and not rounds'
-
-test-rounds: install-dev ## the same on more input: more seeds, variants and examples
-	@$(PYTEST) -n auto --dist worksteal -m '$(LOCAL) and (rounds or hypothesis)' --hypothesis-profile many
+	@$(PYTEST) $(PARALLEL) -m '$(LOCAL) and not rounds'
 
 test-fast: install-dev ## of these the pure ones and those in one process
-	@$(PYTEST) -n auto --dist worksteal -m '$(LOCAL) and not rounds and not slow'
+	@$(PYTEST) $(PARALLEL) -m '$(LOCAL) and not rounds and not slow'
+
+test-slow: install-dev ## of these the others: processes, browsers
+	@$(PYTEST) $(PARALLEL) -m '$(LOCAL) and not rounds and slow'
+
+test-rounds: install-dev ## more input than in make test: more seeds, variants and examples
+	@$(PYTEST) $(PARALLEL) -m '$(LOCAL) and (rounds or hypothesis)' --hypothesis-profile many
+
+coverage: install-dev ## test-fast, and which branches it passes: fails below the floors (pyproject.toml)
+	@$(PYTEST) $(PARALLEL) -m '$(LOCAL) and not rounds and not slow' --cov --cov-report=
+	@$(BIN)/python -m scripts.coverage_floors
 
 test-under-load: install-dev ## make test ten times beside eight busy processes, once on one core; ROUNDS=1 asks for fewer
 	@$(BIN)/python -m scripts.under_load --rounds $(or $(ROUNDS),10) -- $(PYTEST) -n 8 --dist worksteal -m '$(LOCAL) and not rounds'
 
 test-servers: install-dev ## the tests on real servers, on PATH, by address or in containers (CONTRIBUTING.md)
-	@$(BIN)/python -m tests.servers $(PYTEST) -m '$(SERVERS) and not compose'
+	@$(WITH_SERVERS) $(SIDE_BY_SIDE) $(SERVER_TESTS)
+
+test-rabbitmq: install-dev ## of these those on RabbitMQ alone
+	@$(PYTEST) -m 'rabbitmq and not influxdb and not compose'
+
+test-influxdb: install-dev ## of these those on InfluxDB alone
+	@$(PYTEST) -m 'influxdb and not rabbitmq and not compose'
+
+test-chain: install-dev ## of these those of the whole chain of services
+	@$(PYTEST) -m 'rabbitmq and influxdb and not compose'
 
 test-containers: install-dev ## docker-compose.yml as a running stack; needs a Docker engine and some minutes
 	@FAIRPRICE_TEST_COMPOSE=1 $(PYTEST) -m compose
@@ -85,16 +107,14 @@ smoke: install ## play a recording through the embedded pipeline, once, from its
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m standalone --port 0 --once --speed max \
 		--capture tests/recordings/binance_spot_made_up.ndjson.gz --database "$$folder/smoke.db"
 
-check: install-dev ## what CI runs: format, lint, types, import contracts, all tests
+lint: install-dev ## format, lint, types and import contracts
 	@$(BIN)/ruff format --check --quiet . && echo "format: clean"
 	@$(BIN)/ruff check --quiet . && echo "lint: clean"
 	@$(BIN)/mypy $(MODULES:%=-p %)
-	@$(BIN)/mypy examples/*.py
 	@$(BIN)/lint-imports
-	@$(MAKE) --no-print-directory test
-	@$(MAKE) --no-print-directory test-rounds
-	@$(MAKE) --no-print-directory test-servers
-	@test -z "$$FAIRPRICE_TEST_COMPOSE" || $(MAKE) --no-print-directory test-containers
+
+check: install-dev ## what CI runs: lint and all tests, those side by side that share no server
+	@$(WITH_SERVERS) $(SIDE_BY_SIDE) $(CHECKS)
 
 format: install-dev ## format the code and sort the imports
 	@$(BIN)/ruff check --quiet --fix . && $(BIN)/ruff format --quiet .

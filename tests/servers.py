@@ -93,16 +93,30 @@ class Containers:
         return done.stdout
 
 
+def run(command: list[str], environ: Mapping[str, str]) -> int:
+    """Run the command to its own end, also where it is interrupted, and return its exit code."""
+    with subprocess.Popen(command, env=environ) as process:
+        handlers = {  # at Ctrl-C the terminal tells the command, too
+            signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
+            signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT)),
+        }
+        try:
+            return process.wait()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
 def main(command: list[str]) -> int:
     """Run the command and return its exit code; 2 where the servers do not come up."""
     names = missing(os.environ)
     if not names or not Containers.can_run():
-        return subprocess.run(command, check=False).returncode
+        return run(command, os.environ)
     containers = Containers(names)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
     try:
         sys.stderr.write(f"Starting in containers: {', '.join(names)}\n")
-        return subprocess.run(command, env=os.environ | containers.start(), check=False).returncode
+        return run(command, os.environ | containers.start())
     except RuntimeError as problem:
         sys.stderr.write(f"servers: {problem}\n")
         return 2

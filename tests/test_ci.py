@@ -1,6 +1,10 @@
 """Public CI runs the Makefile's targets and nothing else, on pinned actions, with the least rights."""
 
+import os
 import re
+import shlex
+import subprocess
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -21,9 +25,24 @@ def commands(job):
     return [step["run"] for step in OWN_STEPS[job] if "run" in step]
 
 
-def recipe(target):
-    """Return a target's lines."""
-    return re.search(rf"^{target}:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)[1]
+def would_run(target, **environ):
+    """Return what make prints instead of running it: the commands of the target itself."""
+    command = ["make", "--dry-run", "--no-print-directory", "--old-file=install-dev", "--old-file=install", target]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "FAIRPRICE_"))}
+    return subprocess.run(
+        command, cwd=ROOT, env=inherited | environ, capture_output=True, text=True, timeout=30, check=True
+    ).stdout
+
+
+def checks(**environ):
+    """Return the targets that a check runs side by side."""
+    return would_run("check", **environ).partition("scripts.side_by_side")[2].split()
+
+
+def expression(target):
+    """Return which tests a target selects by their marks."""
+    command = shlex.split(would_run(target).splitlines()[0])
+    return command[len(command) - command[::-1].index("-m")]
 
 
 @pytest.mark.parametrize("job", [job for job in OWN_STEPS if job.startswith("ci.yml")])
@@ -45,9 +64,21 @@ def test_the_full_job_checks_what_a_developer_checks():
     assert "make check" in commands("ci.yml:full")
 
 
-@pytest.mark.parametrize("target", ["test", "test-rounds", "test-servers"])
-def test_a_check_runs_every_kind_of_test(target):
-    assert re.search(rf"\$\(MAKE\) --no-print-directory {target}$", recipe("check"), re.MULTILINE)
+def test_a_check_runs_each_test_once_and_the_containers_where_they_are_wanted():
+    """For every set of marks that there can be, exactly one of the targets takes it; of Hypothesis more is tried."""
+    kinds = ("rabbitmq", "influxdb", "compose", "slow", "rounds")
+    selections = {target: expression(target) for target in checks(FAIRPRICE_TEST_COMPOSE="1") if target != "lint"}
+    for size in range(len(kinds) + 1):
+        for marks in combinations(kinds, size):
+            has = {"hypothesis": False} | {kind: kind in marks for kind in kinds}
+            assert len([target for target, selected in selections.items() if eval(selected, has)]) == 1, marks
+    assert {*checks(FAIRPRICE_TEST_COMPOSE="1")} - {*checks()} == {"test-containers"}
+
+
+def test_a_check_looks_at_the_code_and_at_the_coverage():
+    assert {"lint", "coverage"} <= {*checks()}
+    for tool in ("ruff format --check", "ruff check", "mypy", "lint-imports"):
+        assert tool in would_run("lint")
 
 
 def test_a_release_is_checked_first():

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 from waiting import eventually
@@ -212,12 +212,11 @@ def test_a_port_in_use_is_said_to_be_so(standalone, tmp_path):
 
 def test_a_locked_database_is_said_to_be_so(standalone, tmp_path):
     database = tmp_path / "x.db"
-    with sqlite3.connect(database) as holder:
+    with closing(sqlite3.connect(database)) as holder:
         holder.execute("CREATE TABLE t (x)")
         holder.commit()
         holder.execute("BEGIN EXCLUSIVE")
         done = standalone("--database", database)
-    holder.close()
 
     assert done.returncode == 2
     assert "another program holds it" in done.stderr or "locked" in done.stderr
