@@ -115,10 +115,10 @@ async def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--make", default="make --no-print-directory", help="the command before a target")
     parser.add_argument("--logs", type=Path, default=LOGS, metavar="FOLDER")
     options = parser.parse_args(arguments)
-    running = asyncio.current_task()
-    if running:  # as Ctrl-C, which asyncio itself turns into the same
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
-    failed = await run_all(options.targets, options.make.split(), options.logs, options.at_once)
+    running = asyncio.ensure_future(run_all(options.targets, options.make.split(), options.logs, options.at_once))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    failed = await running
     for ended in failed:
         print(f"\n{ended.told()}\n{ended.said()}", flush=True)
     if failed:
@@ -129,5 +129,5 @@ async def main(arguments: Sequence[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(asyncio.run(main(sys.argv[1:])))
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except asyncio.CancelledError:
         sys.exit(130)

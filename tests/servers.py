@@ -98,7 +98,7 @@ def run(command: list[str], environ: Mapping[str, str]) -> int:
     with subprocess.Popen(command, env=environ) as process:
         handlers = {  # at Ctrl-C the terminal tells the command, too
             signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
-            signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT)),
+            signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
         }
         try:
             return process.wait()

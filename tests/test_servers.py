@@ -1,6 +1,8 @@
 """Servers for tests are found on PATH and by address, and only what is missing is started."""
 
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -48,3 +50,14 @@ def test_a_command_that_has_its_servers_is_just_run(monkeypatch):
     monkeypatch.setenv("FAIRPRICE_TEST_RABBITMQ_URL", "amqp://one")
     monkeypatch.setenv("FAIRPRICE_TEST_INFLUXDB_URL", "http://one")
     assert main([sys.executable, "-c", "raise SystemExit(7)"]) == 7
+
+
+def test_a_command_that_is_to_end_ends_by_itself():
+    script = "trap 'echo tidied up; exit 3' TERM; echo up; while :; do sleep 0.1; done"
+    environ = {"FAIRPRICE_TEST_RABBITMQ_URL": "amqp://one", "FAIRPRICE_TEST_INFLUXDB_URL": "http://one"}
+    command = [sys.executable, "-m", "tests.servers", "sh", "-c", script]
+    with subprocess.Popen(command, env=os.environ | environ, stdout=subprocess.PIPE, text=True, cwd=ROOT) as runner:
+        assert runner.stdout.readline() == "up\n"
+        runner.terminate()
+        assert runner.stdout.read() == "tidied up\n"
+    assert runner.returncode == 3
