@@ -26,6 +26,13 @@ GRACE_SECONDS = 30
 """Until what was interrupted is killed: tests stop the servers that they have started."""
 
 
+LIMIT_SECONDS = 1800
+"""For a target: what hangs is interrupted and shown, instead of nothing at all."""
+
+OUT_OF_TIME = 124
+"""The exit code that `timeout` gives."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """A target that has run: how long in seconds, and the seconds of processors that it and what it started took."""
@@ -38,7 +45,8 @@ class Ended:
 
     def told(self) -> str:
         """Return its account in one line."""
-        how = "passed" if self.code == 0 else f"FAILED with {self.code}"
+        failed = "OUT OF TIME" if self.code == OUT_OF_TIME else f"FAILED with {self.code}"
+        how = failed if self.code else "passed"
         times = f"{self.seconds:.0f} s, {self.processor_seconds:.0f} s of processors"
         return f"=== {self.target}: {how} after {times}"
 
@@ -50,18 +58,19 @@ class Ended:
         return "\n".join(lines)
 
 
-async def run(target: str, make: Sequence[str], logs: Path) -> Ended:
-    """Make a target; what it started ends with it if this is cancelled."""
+async def run(target: str, make: Sequence[str], logs: Path, limit: float) -> Ended:
+    """Make a target within `limit` seconds; what it started ends with it, also if this is cancelled."""
     log = logs / f"{target}.log"
     began = time.monotonic()
     pid = _start([*make, target], log)
     waiting = asyncio.create_task(asyncio.to_thread(os.wait4, pid, 0))
     try:
-        _, status, used = await asyncio.shield(waiting)
-    except asyncio.CancelledError:
-        await _end(pid, waiting)
-        raise
-    code = os.waitstatus_to_exitcode(status)
+        in_time, _ = await asyncio.wait([waiting], timeout=limit)
+    finally:
+        if not waiting.done():
+            await _end(pid, waiting)
+    _, status, used = await waiting
+    code = os.waitstatus_to_exitcode(status) if in_time else OUT_OF_TIME
     return Ended(target, code, time.monotonic() - began, used.ru_utime + used.ru_stime, log)
 
 
@@ -87,14 +96,14 @@ async def _end(pid: int, waiting: "asyncio.Task[object]") -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-async def run_all(targets: Sequence[str], make: Sequence[str], logs: Path, at_once: int) -> list[Ended]:
+async def run_all(options: argparse.Namespace) -> list[Ended]:
     """Make the targets and show each that has ended; return those that have failed."""
-    free = asyncio.Semaphore(at_once)
+    free = asyncio.Semaphore(options.at_once)
     failed = []
 
     async def one(target: str) -> None:
         async with free:
-            ended = await run(target, make, logs)
+            ended = await run(target, options.make.split(), options.logs, options.limit)
         if ended.code:
             failed.append(ended)
             print(f"{ended.told()}; its output comes last", flush=True)
@@ -102,7 +111,7 @@ async def run_all(targets: Sequence[str], make: Sequence[str], logs: Path, at_on
             print(f"{ended.told()}\n{ended.said()}", flush=True)
 
     async with asyncio.TaskGroup() as tasks:
-        for target in targets:
+        for target in options.targets:
             tasks.create_task(one(target))
     return failed
 
@@ -112,10 +121,11 @@ async def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="side_by_side", description="Makes targets side by side.")
     parser.add_argument("targets", nargs="+", metavar="TARGET")
     parser.add_argument("--at-once", type=int, default=3, metavar="NUMBER")
+    parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, metavar="SECONDS", help="of each target")
     parser.add_argument("--make", default="make --no-print-directory", help="the command before a target")
     parser.add_argument("--logs", type=Path, default=LOGS, metavar="FOLDER")
     options = parser.parse_args(arguments)
-    running = asyncio.ensure_future(run_all(options.targets, options.make.split(), options.logs, options.at_once))
+    running = asyncio.create_task(run_all(options))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     failed = await running

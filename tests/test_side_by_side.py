@@ -18,6 +18,7 @@ case $1 in
     taker) read what < pipe; echo "was $what" ;;
     first) echo done > first ;;
     second) cat first ;;
+    endless) while :; do sleep 0.1; done ;;
     long) trap 'echo tidied up; exit 1' INT; echo up > pipe; while :; do sleep 0.1; done ;;
 esac
 """
@@ -59,6 +60,13 @@ async def test_targets_run_at_once(options, capsys):
 async def test_no_more_run_at_once_than_may(options, capsys):
     assert await side_by_side.main([*options, "--at-once", "1", "first", "second"]) == 0
     assert "done" in capsys.readouterr().out
+
+
+async def test_what_hangs_is_interrupted_and_shown(options, capsys):
+    assert await side_by_side.main([*options, "--limit", "0.1", "endless"]) == 1
+    told = capsys.readouterr().out
+    assert "=== endless: OUT OF TIME after" in told
+    assert told.endswith("Failed: endless (whole output above)\n")
 
 
 @pytest.mark.slow
