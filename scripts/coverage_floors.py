@@ -1,4 +1,4 @@
-"""Compares what tests have passed with what they have to pass: a floor for all modules, every branch of the pure ones.
+"""Compares what tests have passed with what they have to pass: a floor for all modules, a higher one for the pure ones.
 
     python -m scripts.coverage_floors      after `pytest --cov`; 1 where a floor is not held
 
@@ -17,6 +17,9 @@ from coverage import Coverage
 ROOT = Path(__file__).parents[1]
 CONTRACT = "Pure modules do no I/O and read no clock"
 
+PURE_FLOOR = 85
+"""Percent of lines and branches."""
+
 
 def pure_files(pyproject: dict[str, Any]) -> list[str]:
     """Return patterns of the pure modules' files."""
@@ -26,18 +29,19 @@ def pure_files(pyproject: dict[str, Any]) -> list[str]:
 
 
 def main(folder: Path = ROOT) -> int:
-    """Tell both figures, with every line and branch that is missed where one is too low; return the exit code."""
+    """Tell both figures, and what is missed where it matters; return the exit code."""
     coverage = Coverage(data_file=folder / ".coverage", config_file=folder / "pyproject.toml")
     coverage.load()
     pyproject = tomllib.loads((folder / "pyproject.toml").read_text())
     floor = pyproject["tool"]["coverage"]["report"]["fail_under"]
     code = 0
-    for name, include, least in (("all modules", None, floor), ("pure modules", pure_files(pyproject), 100)):
+    for name, include, least in (("all modules", None, floor), ("pure modules", pure_files(pyproject), PURE_FLOOR)):
         report = io.StringIO()
         reached = coverage.report(include=include, file=report, show_missing=True, skip_covered=True)
         print(f"coverage of {name}: {reached:.2f} % of lines and branches, at least {least:g} %")
         if reached < least:
             code = 1
+        if reached < least or (include and reached < 100):
             print(report.getvalue())
     return code
 

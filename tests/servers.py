@@ -95,16 +95,24 @@ class Containers:
 
 def run(command: list[str], environ: Mapping[str, str]) -> int:
     """Run the command to its own end, also where it is interrupted, and return its exit code."""
-    with subprocess.Popen(command, env=environ) as process:
-        handlers = {  # at Ctrl-C the terminal tells the command, too
-            signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
-            signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
-        }
-        try:
+    asked, processes = [], []
+
+    def ask(number: int, _frame: object) -> None:
+        asked.append(number)
+        if number == signal.SIGTERM:  # at Ctrl-C the terminal tells the command, too
+            for process in processes:
+                process.terminate()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with subprocess.Popen(command, env=environ) as process:
+            processes.append(process)
+            if signal.SIGTERM in asked:  # while it was started
+                process.terminate()
             return process.wait()
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def main(command: list[str]) -> int:
