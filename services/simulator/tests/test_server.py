@@ -11,14 +11,15 @@ import pytest
 from driven import DrivenServer
 from waiting import patience, soon
 
-from simulator import Exchange, Fault, Knobs, PortInUse, SimulatorServer
+from simulator import Exchange, Fault, PortInUse, SimulatorServer
 from simulator.__main__ import main
 from simulator.streams import CLOSE_S
 
 
 @pytest.fixture
 async def server():
-    async with SimulatorServer(Exchange(("BTCUSDT",), knobs=Knobs(time_scale=20))) as server:
+    async with DrivenServer(Exchange(("BTCUSDT",))) as server:
+        await server.clock.advance(1)
         yield server
 
 
@@ -83,7 +84,7 @@ async def test_the_status_counts_what_happened(server, http):
     server.inject(Fault("duplicate"))
     async with http.ws_connect(f"{server.stream_url}/ws/btcusdt@depth@100ms") as client:
         for _ in range(3):
-            await soon(client.receive())
+            await server.drive(client.receive())
         await answer(http, "GET", f"{server.rest_url}/api/v3/ping")
         _, status = await answer(http, "GET", f"{server.control_url}/status")
     assert status["frames"]["depth"] >= 3
