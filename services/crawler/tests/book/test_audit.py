@@ -95,6 +95,12 @@ def test_a_connection_that_lags_behind_another_raises_no_alarm():
             assert audit.judge(update_id - 2, top(bid_size=f"{update_id - 2}.0")) is MATCH
 
 
+def test_a_ticker_that_comes_twice_is_counted_twice_and_kept_once():
+    audit = audit_of(ticker(10), ticker(20), ticker(20), ticker(10))
+    assert (audit.tickers, len(audit)) == (4, 2)
+    assert audit_of(ticker(1)).judge(1, top()) is MATCH, "the first of all ids"
+
+
 def test_tickers_without_books_are_bounded_and_the_newest_stay():
     audit = audit_of(kept_tickers=10)
     for update_id in range(1, 100):

@@ -39,7 +39,9 @@ def events(outputs):
 
 
 def facts(outputs):
-    return [(output.kind, output.detail) for output in outputs if isinstance(output, Fact)]
+    told = [output for output in outputs if isinstance(output, Fact)]
+    assert {fact.symbol for fact in told} <= {"BTCUSDT"}
+    return [(fact.kind, fact.detail) for fact in told]
 
 
 def give_all(feed, *diffs):
@@ -570,6 +572,32 @@ def test_a_hole_that_was_foreseen_carries_its_reason(reason):
     assert ranges(answer(feed, snapshot(120))) == [(116, 120, "missed_updates"), (121, 125, "book")]
 
 
+def test_of_two_reasons_that_were_foreseen_the_later_one_counts():
+    feed = feed_at(100)
+    feed.expect_loss("disconnect")
+    feed.expect_loss("silence")
+    give(feed, diff(111, 115))
+    assert ranges(answer(feed, snapshot(110))) == [(101, 110, "silence"), (111, 115, "book")]
+
+
+def test_a_hole_that_is_there_keeps_its_reason():
+    feed = feed_at(100)
+    give(feed, diff(111, 115))
+    feed.expect_loss("disconnect")
+    assert ranges(answer(feed, snapshot(110))) == [(101, 110, "missed_updates"), (111, 115, "book")]
+
+
+def test_each_loss_is_told_and_counted_with_its_reason():
+    feed = feed_at(100)
+    for number in (1, 2):
+        assert facts(feed.sync.lose("audit")) == [("resync", "audit")]
+        assert facts(feed.sync.lose("audit")) == [], "there is no book that could be lost"
+        assert feed.sync.resyncs == {"audit": number}
+        give(feed, diff(100 + number, 100 + number))
+        answer(feed, snapshot(100 + number))
+    assert feed.in_sync
+
+
 def test_a_loss_that_was_foreseen_and_did_not_come_is_forgotten():
     feed = feed_at(100)
     feed.expect_loss("disconnect")
@@ -815,6 +843,13 @@ def test_without_further_snapshots_none_is_asked_for():
     assert ranges(feed.end()) == [(116, 120, "audit")]
 
 
+def test_nothing_is_kept_for_a_snapshot_that_will_not_come():
+    feed, _ = near_the_edge()
+    feed.end_snapshots()
+    assert ranges(give(feed, diff(111, 115), diff(116, 120))) == [(111, 115, "book"), (116, 120, "book")]
+    assert not feed.sync._since_request
+
+
 def test_the_end_of_snapshots_answers_the_one_that_was_asked_for():
     feed = new_feed()
     give(feed, diff(101, 105))
@@ -1021,6 +1056,8 @@ def test_a_refresh_does_not_follow_a_refresh_at_once():
     assert feed.sync.counts["refresh"] == 1
     later = give(feed, diff(116, 120, time=time + REFRESH_PAUSE))
     assert [type(output) for output in later] == [Book, SnapshotRequest]
+    answer(feed, deep(120, best_bid=80))
+    assert (feed.sync.counts["refresh"], feed.sync.refreshes["contradiction"]) == (2, 2), "it has what was removed"
 
 
 def test_a_hole_while_a_refresh_waits_for_the_book_discards_it():

@@ -45,6 +45,7 @@ def feed_at(update_id, size=1, **options):
 
 def shown(outputs):
     """Books by their last id, gaps by range and reason, facts by kind, requests by attempt."""
+    assert {output.symbol for output in outputs} <= {"BTCUSDT"}
     forms = {
         Book: lambda book: book.update_id,
         Gap: lambda gap: (gap.from_update_id, gap.to_update_id, gap.reason),
@@ -133,7 +134,9 @@ def test_what_is_held_back_leaves_at_the_end():
 def test_a_book_that_a_ticker_contradicts_never_leaves_and_is_a_gap():
     feed = feed_at(100)
     feed.receive_ticker(ticker(105, 9))
-    assert shown(feed.receive_diff(diff(101, 105, 5), 0)) == ["contradiction", "resync"]
+    outputs = feed.receive_diff(diff(101, 105, 5), 0)
+    assert shown(outputs) == ["contradiction", "resync"]
+    assert outputs[0].detail == "the book's top at 105 is not the ticker's"
     assert (feed.in_sync, feed.sync.resyncs) == (False, {"audit": 1})
     assert shown(feed.receive_diff(diff(106, 110, 9), 0)) == [SnapshotRequest("BTCUSDT", 1)]
     assert shown(feed.receive_snapshot(snapshot(105, 9))) == [(101, 105, "audit"), 110]
