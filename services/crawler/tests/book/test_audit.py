@@ -49,7 +49,10 @@ def test_a_top_that_differs_is_undecided_until_a_ticker_beyond_its_id_has_come()
 
 
 def test_the_ticker_of_the_very_id_decides_at_once():
-    assert audit_of(ticker(20)).judge(20, top(bid_size="7.0")) is CONTRADICTION
+    audit = audit_of(ticker(20), ticker(21))
+    assert audit.judge(20, top(bid_size="7.0")) is CONTRADICTION
+    assert audit.judge(21, top(bid_size="7.0")) is CONTRADICTION
+    assert judged(audit) == (0, 2)
 
 
 def test_a_top_that_the_last_ticker_shows_needs_no_later_one():
@@ -129,8 +132,8 @@ def test_after_a_reset_neither_tickers_nor_ids_from_before_count():
     audit.judge(1005, top())
     audit.reset()
     assert audit.judge(1020, top()) is NOTHING
-    audit.receive(ticker(10, bid_size="3.0"))
-    assert audit.judge(15, top(bid_size="3.0")) is MATCH
+    audit.receive(ticker(1, bid_size="3.0"))
+    assert audit.judge(1, top(bid_size="3.0")) is MATCH
 
 
 def test_a_ticker_is_read_only_when_a_top_needs_it():
