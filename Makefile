@@ -148,7 +148,7 @@ lock: ## renew all locks; needs uv
 		--output-file requirements-dev.lock
 
 clean: ## remove the set-up, caches and everything stored
-	rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache shared/mutants services/*/mutants
 
 .venv/installed: build.lock services/standalone/requirements.lock $(PACKAGES:%=%/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit("Fairprice needs Python 3.11 or newer, this is %d.%d: make PYTHON=python3.13 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'

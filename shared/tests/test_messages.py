@@ -274,6 +274,14 @@ def test_a_missing_field_is_named(event, field):
 
 
 NO_INTEGER = ["1", True, 1.0, -1, 2**63, 2**64 - 1, [1], {}, "\u0661"]
+
+
+def test_the_longest_name_the_longest_text_and_the_outermost_integers_are_taken():
+    book = decode_line(line_with(BOOK, venue="x" * 64, first_update_id=0, update_id=2**63 - 1))
+    assert (book.venue, book.first_update_id, book.update_id) == ("x" * 64, 0, 2**63 - 1)
+    assert decode_line(line_with(STATUS, problem="x" * 1000)).problem == "x" * 1000
+
+
 NO_NAME = ["", "two words", "tab\t", "nul\x00", "bell\x07", "delete\x7f", "next\x85", "c1\x9b", "nbsp\xa0", "x" * 65]
 NO_NAME += [5, ["binance"], True, "line\nend"]
 NO_DECIMAL = [

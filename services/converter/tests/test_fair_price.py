@@ -136,6 +136,15 @@ def test_an_edge_between_two_steps_of_the_scale_is_not_rounded_outwards():
     assert (values["depth_bid_10bps"], values["depth_ask_10bps"]) == (3.0, 3.0)
 
 
+def test_an_edge_is_exact_where_no_double_is():
+    """The edges of 10 bps are 99.9 and 100.1: a level 1e-38 beyond them is outside."""
+    tiny = "0" * 36 + "1"
+    bids = rows("1@99.99", "2@99.9", f"4@99.8{'9' * 37}")
+    asks = rows("1@100.01", "2@100.1", f"4@100.1{tiny}")
+    values = price_of(bids, asks, bps=("10",)).values
+    assert (values["depth_bid_10bps"], values["depth_ask_10bps"]) == (3.0, 3.0)
+
+
 def test_a_band_wider_than_the_price_itself_holds_the_whole_side():
     assert price_of(*THICK, bps=("20000",)).values["depth_bid_20000bps"] == 11.0
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from crawler.book.order_book import WINDOW_SHARE, BookSide, OrderBook
+from crawler.book.order_book import MIN_WINDOW, WINDOW_SHARE, BookSide, OrderBook
 
 ZEROS = ("0", "0.0", "0.00000000", "0." + "0" * 40)
 
@@ -218,6 +218,20 @@ def test_the_cost_of_removing_the_best_does_not_grow_with_depth(best_last):
         assert side.fills, "the window was never filled again: this test shows nothing"
         cost[depth] = side.looked_at / removals
     assert cost[50_000] <= cost[10_000] < 2 * WINDOW_SHARE
+
+
+@pytest.mark.parametrize("best_last", [True, False])
+@pytest.mark.parametrize("comes_back", [True, False])
+@pytest.mark.parametrize("position", [MIN_WINDOW - 2, MIN_WINDOW - 1, MIN_WINDOW])
+def test_a_level_at_the_edge_of_what_is_sorted_comes_and_goes_like_any_other(best_last, comes_back, position):
+    rows = rows_of(200, best_last)
+    side, naive = BookSide(rows, best_last=best_last, levels=20), NaiveBook(rows, rows)
+    edge = rows[position][0]
+    changes = [[edge, "0"], *[[edge, "2"]] * comes_back, *([price, "0"] for price, _ in rows[: MIN_WINDOW - 10])]
+    for change in changes:
+        side.apply([change])
+        naive.apply([change], [change])
+        assert side.best() == naive.best(20)[0 if best_last else 1]
 
 
 class CountedText(str):
