@@ -75,7 +75,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
     },
     "gap": {
         **_ANYWHERE,
-        "from_update_id": "the first id that no published book covers",
+        "from_update_id": "the first id that no book of this crawler covers",
         "to_update_id": "the last one",
         "from_time": "event time of the last book before the gap",
         "to_time": "event time of the first book after it, or of the last one that was received",

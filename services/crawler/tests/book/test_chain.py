@@ -234,6 +234,31 @@ def test_a_crawler_that_joins_late_publishes_what_follows_its_snapshot_and_the_n
     assert [book.update_id for book in books] == [each.update_id for each in later]
 
 
+def whole_snapshot(update_id):
+    return Snapshot("BTCUSDT", update_id, [["1.0", "1"]], [["2.0", "1"]], bids_complete=True, asks_complete=True)
+
+
+def test_diffs_that_a_snapshot_holds_already_count_for_what_follows_it():
+    """A book of the moment that follows the snapshot is published, and under the time that everybody gives it."""
+    feed = Feed("binance", "BTCUSDT", "two", levels=5)
+    first, *behind, last = diffs(0, 100, 200, 200, 200)
+    feed.receive_diff(first, 0)
+    feed.receive_snapshot(whole_snapshot(4))
+    assert [output for each in behind for output in feed.receive_diff(each, 0)] == []
+    [book] = feed.receive_diff(last, 0)
+    assert (book.event_time, book.previous_event_time) == (START + 200_002, START + 200_001)
+
+
+def test_diffs_that_are_given_up_with_their_book_count_for_what_follows():
+    feed = Feed("binance", "BTCUSDT", "two", levels=5)
+    for each in diffs(0, 100, 200, 200):
+        feed.receive_diff(each, 0)
+    feed.sync.lose("audit")
+    feed.receive_diff(diff(5, 5, 200), 0)
+    [book] = feed.receive_snapshot(whole_snapshot(4))
+    assert (book.event_time, book.previous_event_time) == (START + 200_002, START + 200_001)
+
+
 def test_a_clock_that_goes_back_is_a_fact_and_counted():
     feed = Feed("binance", "BTCUSDT", "one", levels=5)
     outputs = [output for each in diffs(0, 5000, 3000, 3100) for output in feed.receive_diff(each, 0)]
