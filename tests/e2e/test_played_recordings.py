@@ -158,7 +158,8 @@ def test_a_ticker_that_cannot_be_read_accuses_no_book(play, tmp_path):
     lines = [ticker(101), diff(101), book(101), *diffs(102, 104)]
     change = diff(105) | {"b": [["100.50", "5.0"]]}
     path = written(tmp_path / "r", [*lines, ticker(105, "100.50"), change, diff(106), ticker(107, "100.50"), diff(107)])
-    path.write_text(path.read_text().replace('"u":105,"s":"BTCUSDT","b":"100.50"', '"u":105,"s":"BTC'))
+    half = '"u":105,"s":"BTC'
+    path.write_text("".join(line.partition(half)[0] + "\n" for line in path.read_text().splitlines()))
     done, _, rows = play(path)
 
     assert ids(rows) == list(range(102, 108))
