@@ -7,12 +7,15 @@ revisions, a field that the later of two points lacks) nothing is asked here.
 
 import asyncio
 from dataclasses import dataclass, replace
+from random import Random
 from typing import Any, Protocol
 
 import pytest
+from clocks import ManualClock
 from exchange_data import START, audit, book, gap, price
 
 from storer.measurements import Point, audit_point, fair_price_point, gap_point, order_book_point
+from storer.settlement import LOOK_BACK, Settled, Settlement
 from storer.stores.port import Row, Store
 
 END = 2**63 - 1
@@ -112,6 +115,15 @@ class StoreContract:
             await kept.store.write([accounts[position]])
         (row,) = kept.rows("audit")
         assert (row["tops"], row["wrong"], row["levels"], row["levels_wrong"]) == (9, 2, 1000, 7)
+
+    async def test_gaps_are_settled_from_its_rows(self, kept: Kept):
+        await kept.store.write([gap_point(gap(3)), gap_point(gap(20)), *points(*range(3, 9), 21, 23)])
+        settlement = Settlement(kept.store, Settled(), clock=ManualClock(START), random=Random(1))
+        for _ in range(2):
+            await settlement.settle(LOOK_BACK)
+            filled, still_open = kept.rows("gap")
+            assert filled == {**expected(gap_point(gap(3))), "open_ids": 0}
+            assert still_open == {**expected(gap_point(gap(20))), "open_ids": 4}
 
     async def test_venue_symbol_and_time_tell_points_apart(self, kept: Kept):
         await kept.store.write([*points(1, 2), *points(1, venue="binance-usdm"), *points(1, symbol="ÄPFEL USD,1=2")])
