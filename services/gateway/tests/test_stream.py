@@ -239,8 +239,9 @@ def narrow(address):
     return made
 
 
-async def test_a_listener_that_does_not_read_loses_old_frames_and_slows_nobody(gateway, make):
+async def test_a_listener_that_does_not_read_loses_old_frames_and_slows_nobody(serving, make):
     async with (
+        serving(limits={"heartbeat": 3600}) as gateway,  # who does not read answers no ping either
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=narrow)) as http,
         http.ws_connect(f"{gateway.url}/ws") as slow,
         gateway.listen() as fast,

@@ -25,7 +25,7 @@ from gateway.own_names import OwnNames
 from gateway.page import page_routes
 from gateway.run import NEW_RUN_AFTER
 from gateway.settings import GatewaySettings
-from gateway.stream import BEAT, Stream
+from gateway.stream import BEAT, HEARTBEAT, Stream
 
 TAP_CAPACITY = 200
 """Messages that may wait in a tap before it forgets the oldest."""
@@ -56,12 +56,14 @@ async def run(
     forgotten_after: float = FORGOTTEN_AFTER,
     new_run_after: float = NEW_RUN_AFTER,
     beat: float = BEAT,
+    heartbeat: float = HEARTBEAT,
 ) -> None:
     """Serve the page, `/api`, `/ws` and the health routes until `stop` is set; `on_serving` is called with the address.
 
     `expected` are venue and name of symbols that are shown as waiting before their first event; others are forgotten
     after `forgotten_after` seconds of silence. A feed that brings only older events for `new_run_after` seconds has
-    started over. Books and moments are sent each `beat` seconds.
+    started over. Books and moments are sent each `beat` seconds; a listener that
+    has been silent for `heartbeat` seconds is pinged, and let go when it does not answer.
     `registry`, `checks` and `notes` are what `/metrics` and `/readyz` tell beside the gateway's own; the page shows
     what `checks` find, too. Raises `StartupError` when the address cannot be had.
     """
@@ -73,7 +75,7 @@ async def run(
         new_run_after=new_run_after,
     )
     market = Market(limits, [Key(*each) for each in expected])
-    gateway = Gateway(settings, market, Audience(max_listeners), checks, clock, beat=beat)
+    gateway = Gateway(settings, market, Audience(max_listeners), checks, clock, beat=beat, heartbeat=heartbeat)
     registry.register(Exporter(gateway.samples))
     routes = [
         *health_routes({**checks, "prices": gateway.problem}, registry, {**notes, "page": market.note}),
@@ -106,12 +108,19 @@ class Gateway:
         clock: Clock,
         *,
         beat: float,
+        heartbeat: float,
     ) -> None:
         self.market = market
         self.audience = audience
         self._names = OwnNames(settings.http_host, settings.http_names, clock)
         self.stream = Stream(
-            market, audience, partial(_problems, checks), clock, is_foreign=self._names.is_foreign, beat=beat
+            market,
+            audience,
+            partial(_problems, checks),
+            clock,
+            is_foreign=self._names.is_foreign,
+            beat=beat,
+            heartbeat=heartbeat,
         )
         self._api = Api(market, clock, history_minutes=settings.history_minutes)
         self._clock = clock
