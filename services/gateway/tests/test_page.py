@@ -157,7 +157,7 @@ async def test_hours_are_drawn_by_their_verdicts_and_not_verified_never_as_good(
             marks = page.locator("#coverage li")
             await expect(marks).to_have_count(24)
             await expect(marks.last).to_have_text("?")
-            await expect(page.locator("#coverage-note")).to_have_text("2 h not verified, since 00:00")
+            await expect(page.locator("#coverage-note")).to_have_text("2 not verified, since 00:00")
             await expect(page.locator('#coverage [data-verdict="verified"]')).to_have_count(0)
             for step in range(36_002, 36_010):
                 await gateway.publish(make.price(step))
@@ -169,7 +169,7 @@ async def test_hours_are_drawn_by_their_verdicts_and_not_verified_never_as_good(
             await page.reload()
             await expect(marks.last).to_have_text("=")
             await expect(marks.last).to_have_attribute("title", "02:00 verified, 1 of 1 minutes compared")
-            await expect(page.locator("#coverage-note")).to_have_text("1 h verified, since 02:00")
+            await expect(page.locator("#coverage-note")).to_have_text("1 verified, since 02:00")
 
 
 async def test_a_gap_that_another_crawler_fills_is_not_drawn_any_more(serving, make, browser):

@@ -117,10 +117,19 @@ async def test_ids_of_a_hole_that_the_gap_does_not_tell_are_not_recorded():
     assert {each.kind: each.count for each in account.findings} == {Kind.UNRECORDED_HOLE: 10, Kind.RECORDED_HOLE: 90}
 
 
-async def test_a_gap_of_another_time_tells_nothing_of_a_hole():
+async def test_a_single_id_that_is_missing_is_a_hole():
+    rows = sound()
+    rows.prices[at(100)]["first_update_id"] += 1
+    account = await rows.audit()
+    assert wrong(account) == {Kind.UNRECORDED_HOLE: 1}
+    assert (account.findings[0].from_update_id, account.findings[0].count) == (1001, 1)
+
+
+@pytest.mark.parametrize("second", [10, 80, 130])
+async def test_a_gap_of_another_time_tells_nothing_of_a_hole(second):
     rows = sound()
     rows.remove(100, 109)
-    rows.gap(at(10), at(20), 1001, 1100)
+    rows.gap(at(second), at(second + 10), 1001, 1100)
     account = await rows.audit()
     assert account.counts[Kind.UNRECORDED_HOLE] == 1
 
@@ -173,6 +182,16 @@ async def test_a_restarted_crawler_s_gap_may_begin_before_the_last_row():
     assert [gap.open_ids for gap in account.gaps] == [100]
 
 
+async def test_a_gap_of_a_drain_and_one_of_the_restart_long_after_it_tell_a_hole_together():
+    rows = sound()
+    rows.remove(100, 1999)
+    rows.gap(at(99), at(104), 1001, 1050)
+    rows.gap(at(104), at(2000), 1051, 20000)
+    account = await rows.audit()
+    assert wrong(account) == {Kind.RECORDED_HOLE: 1}
+    assert [gap.open_ids for gap in account.gaps] == [50, 18950]
+
+
 async def test_a_gap_at_the_end_is_a_recorded_hole():
     rows = sound(10)
     rows.remove(590, 599)
@@ -207,8 +226,9 @@ async def test_two_crawlers_may_tell_of_one_new_numbering():
     restart(rows, 1800, first_id=5)
     rows.gap(at(1799), at(1800), 18001, 4)
     rows.gap(at(1798), at(1801), 17991, 14)
+    rows.prices[at(1800) + 5] = rows.prices[at(1800)]
     rows.prices[at(1810) + 5] = rows.prices[at(1810)]
-    assert wrong(await rows.audit()) == {Kind.RECORDED_HOLE: 1, Kind.DOUBLED: 1}
+    assert wrong(await rows.audit()) == {Kind.RECORDED_HOLE: 1, Kind.DOUBLED: 2}
 
 
 async def test_rows_that_are_missing_before_ids_begin_anew_are_not_recorded_by_that():

@@ -44,5 +44,5 @@ function cell(time, known) {
 // `3 verified, 1 not verified`: the worst last, as the gateway lists them.
 function summary(hours) {
   const counts = Object.keys(MARKS).map((verdict) => [hours.filter((hour) => hour.verdict === verdict).length, verdict]);
-  return counts.filter(([count]) => count).map(([count, verdict]) => `${count} h ${meaning(verdict)}`).join(", ");
+  return counts.filter(([count]) => count).map(([count, verdict]) => `${count} ${meaning(verdict)}`).join(", ");
 }

@@ -35,9 +35,12 @@ class PriceRow(NamedTuple):
 
 @dataclass(slots=True)
 class _Hole:
+    """Ids that no row has brought, and what the gaps tell that were known when the row behind them came."""
+
     from_time: int
     to_time: int
     missing: Missing
+    told: list[Range]
 
 
 class _Astray(NamedTuple):
@@ -103,7 +106,7 @@ class Chain:
             return True
         if last > self.reached:
             if first > self.reached + 1:
-                self._holes.append(_Hole(self.last.time, row.time, Missing(self.reached + 1, first - 1)))
+                self._open(self.last.time, row.time, self.reached + 1, first - 1)
             else:
                 self._account.overlapping += not self._fills(first, last)
             return True
@@ -114,6 +117,9 @@ class Chain:
             return True
         self._judge_backward(row)
         return False
+
+    def _open(self, from_time: int, to_time: int, first: int, last: int) -> None:
+        self._holes.append(_Hole(from_time, to_time, Missing(first, last), self._claims.told(from_time, to_time)))
 
     def _fills(self, first: int, last: int) -> bool:
         filled = [hole.missing.remove(first, last) for hole in self._holes]
@@ -129,13 +135,13 @@ class Chain:
             return False
         ended = min(first for first, _ in told) - 1
         if ended > self.reached:
-            self._holes.append(_Hole(before, before, Missing(self.reached + 1, ended)))
+            self._open(before, before, self.reached + 1, ended)
         began = max((last for _, last in told if last < row.first_update_id), default=row.first_update_id - 1)
         detail = "the exchange's ids began anew"
         self._found(Finding(Kind.RECORDED_HOLE, before, row.time, self.reached + 1, began, detail=detail))
         self._begin_anew(began)
         if row.first_update_id > began + 1:
-            self._holes.append(_Hole(before, row.time, Missing(began + 1, row.first_update_id - 1)))
+            self._open(before, row.time, began + 1, row.first_update_id - 1)
         return True
 
     def _begin_anew(self, reached: int) -> None:
@@ -189,7 +195,7 @@ class Chain:
                 open_ones.append(hole)
                 continue
             times = hole.from_time, hole.to_time
-            told = self._claims.told(*times)
+            told = hole.told + self._claims.told(*times)
             for low, high in hole.missing.ranges:
                 piece = Missing(low, high)
                 untold = piece.count_outside(told)
