@@ -47,3 +47,12 @@ def test_a_gap_that_runs_backwards_is_never_filled(first, by, ranges):
 )
 def test_the_edges_belong_to_the_gap(ranges, open_ids):
     assert uncovered(11, 20, ranges) == open_ids
+
+
+def test_a_gap_of_one_id_is_open_until_a_row_has_it():
+    assert uncovered(11, 11, [(1, 10), (12, 20)]) == 1
+    assert uncovered(11, 11, [(11, 11)]) == 0
+
+
+def test_a_gap_claims_its_first_and_its_last_id():
+    assert (claimed(11, 11), claimed(11, 20), claimed(11, 10), claimed(20, 11)) == (1, 10, 1, 1)

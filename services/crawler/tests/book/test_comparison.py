@@ -175,3 +175,8 @@ def test_all_kinds_of_counts_begin_a_minute(order):
     audits = minutes.take(at_end=True)
     assert [audit.event_time for audit in audits] == [START, START + MINUTE, START + 2 * MINUTE]
     assert [audit.wrong or audit.levels_wrong for audit in audits] == [1 if kind == 1 else 3 for kind in order]
+
+
+def test_a_price_below_one_is_compared_like_any_other():
+    one, other = (OrderBook([["0.5", size]], [["0.7", "1"]], levels=5) for size in ("1", "2"))
+    assert compare(one, other, Reach(), Reach()) == Comparison(levels=2, wrong=1)
