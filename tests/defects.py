@@ -112,14 +112,14 @@ DEFECTS = (
         "if diff.first_update_id > self._update_id:",
         (
             SYNC_TESTS + "test_buffered_diffs_are_replayed_on_the_snapshot_with_the_times_they_were_received",
-            FAULTS + "test_a_dropped_diff_is_recorded_with_its_ids_and_times",
+            SYNC_TESTS + "test_a_usable_snapshot_brings_sync_at_every_boundary",
         ),
     ),
     Defect(
         "a diff that ends at the snapshot's id is applied",
         SYNC,
-        "if update_id <= self._update_id:\n                continue",
-        "if update_id < self._update_id:\n                continue",
+        "            if update_id <= self._update_id:\n",
+        "            if update_id < self._update_id:\n",
         (SYNC_TESTS + "test_a_usable_snapshot_brings_sync_at_every_boundary",),
     ),
     Defect(
