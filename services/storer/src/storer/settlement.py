@@ -89,8 +89,8 @@ class _Claim(NamedTuple):
     open_ids: int | None
 
     def point(self, key: Key) -> Point:
-        """Return the whole point, as it is to be stored."""
-        fields = self._asdict()
+        """Return the whole point, as it is to be stored; InfluxDB gives a float without decimals as an integer."""
+        fields = {**self._asdict(), "duration_ms": float(self.duration_ms)}
         return Point(GAP, fields.pop("time"), *key, fields)
 
 
