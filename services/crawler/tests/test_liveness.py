@@ -257,6 +257,16 @@ def test_a_symbol_that_there_is_nobody_to_ask_about_is_named_half_as_often_each_
     assert named == [10.0, 30.0, 65.0, 100.0, 135.0]
 
 
+def test_a_symbol_that_is_let_go_is_not_asked_for_and_a_late_answer_about_it_changes_nothing():
+    watch = SilenceWatch(["A", "B"], TIMEOUT)
+    watch.note_question("A")
+    watch.follow(["B", "C"], 5.0)
+    watch.note_answer("A", 7, None, 6.0)
+    assert watch.unheard({}, 9.5) == []
+    assert watch.unheard({}, 10.0) == ["B"], "what is followed goes on as before"
+    assert watch.unheard({}, 15.0) == ["B", "C"], "what is new has its whole pause"
+
+
 def test_while_a_question_is_under_way_it_is_not_asked_again():
     watch = SilenceWatch(["A", "B"], TIMEOUT)
     assert watch.unheard({"B": Newest(1, 5.0)}, 15.0) == ["A", "B"], "the longest silent first"
