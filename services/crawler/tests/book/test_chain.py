@@ -267,3 +267,17 @@ def test_a_clock_that_goes_back_is_a_fact_and_counted():
     assert [each.kind for each in outputs if isinstance(each, Fact)] == ["clock_back"]
     assert feed.sync.clock_back == 1
     assert feed.receive_diff(diff(5, 5, 3200), 0)[0].event_time == START + 3_200_000
+
+
+def test_less_than_a_tick_behind_a_hole_is_still_uncertain():
+    within, at = (
+        Diff("BTCUSDT", each, each, START + 200_000 + later, [], []) for each, later in ((6, TICK - 1), (7, TICK))
+    )
+    assert followed(*diffs(0, 100), diff(5, 5, 200), within, at) == [None, 100_000, None, None, 200_000 + TICK]
+
+
+def test_a_time_that_a_clock_that_was_set_back_brings_again_is_counted_on_by_one():
+    back = CLOCK_SLACK // MS + 1
+    assert followed(*diffs(0, 100, 100 + back, 100, 100 + back)) == [
+        None, 100_000, 100_000 + back * MS, 100_001, 100_001 + back * MS,
+    ]  # fmt: skip
