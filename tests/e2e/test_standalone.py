@@ -141,9 +141,9 @@ def test_the_settings_reach_the_rows(played, made_recording):
         (gzip.compress(b'1 {"stream":"btcusdt@depth@100ms","data":{}}\n' * 50, mtime=0)[:-20], "cut off here"),
     ],
 )
-def test_an_unreadable_recording_is_refused_with_its_line(standalone, tmp_path, content, said):
+def test_an_unreadable_recording_is_refused_with_its_line_if_strict(standalone, tmp_path, content, said):
     (tmp_path / "bad").write_bytes(content)
-    done = standalone("--capture", tmp_path / "bad", "--once", "--database", tmp_path / "x.db")
+    done = standalone("--capture", tmp_path / "bad", "--strict", "--once", "--database", tmp_path / "x.db")
 
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")

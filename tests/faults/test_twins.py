@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from random import Random
 
 import pytest
+from waiting import soon
 
 import converter.app
 import storer.app
@@ -65,7 +66,7 @@ class Twins:
     async def kill(self, name):
         """End it with nothing said any more."""
         self._tasks[name].cancel()
-        await self.until(self._tasks[name].done)
+        await soon(asyncio.wait({self._tasks[name]}))
 
     async def stop(self, name):
         self._stops[name].set()
