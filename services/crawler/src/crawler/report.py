@@ -186,8 +186,8 @@ class Report:
         if (skew := self._least_late()) is not None:
             yield "crawler_clock_skew_seconds", (venue,), skew / 1_000_000
         yield "crawler_symbols", (venue,), len(self._board.followed)
-        for change, count in self._changes.items():
-            yield "crawler_symbol_changes_total", (venue, change), count
+        for change in ("followed", "let_go"):
+            yield "crawler_symbol_changes_total", (venue, change), self._changes[change]
         for (symbol, reason), count in self._gap_counts.items():
             yield "crawler_gaps_total", (venue, symbol, reason), count
         for symbol, feed in self._feeds.items():
