@@ -11,6 +11,7 @@ from broker_contract import BrokerContract
 from broker_steps import A_WHILE, SOON, channel_to, fill, publish, remove_topology, settle_all, soon, take
 from rabbitmq_nodes import running
 from structlog.testing import capture_logs
+from waiting import patience
 
 from fairprice.broker.amqp import AmqpBroker
 from fairprice.errors import BrokerUnavailable
@@ -126,11 +127,12 @@ async def test_a_deleted_queue_ends_its_subscriptions_and_is_back_soon(server, m
             with suppress(BrokerUnavailable, TimeoutError):
                 async with broker.subscribe(BOOKS_STORER, 1) as subscription:
                     await publish(broker, 1)  # in vain if the queue is there and not bound yet
-                    async with asyncio.timeout(1):
+                    async with asyncio.timeout(5):
                         return await subscription.receive(1)
             await asyncio.sleep(0.05)
 
-    assert len(await soon(subscribed())) == 1
+    async with patience(240):  # the broker's topology is looked at now and then, and each look may have to be repeated
+        assert len(await subscribed()) == 1
     assert broker.problem() is None
 
 

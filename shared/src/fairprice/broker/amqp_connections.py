@@ -60,13 +60,12 @@ class Session:
 
     async def unblocked(self) -> None:
         """Wait while an alarm holds publishes back; that is logged once, however many wait."""
-        if not self.is_blocked:
-            return
-        if not self.is_alarm_logged:
-            self.is_alarm_logged = True
-            log.error("holding back what is to be published", problem=ALARM)
-        await unblocked(self.publishing)
-        if self.is_alarm_logged:
+        if self.is_blocked:
+            if not self.is_alarm_logged:
+                self.is_alarm_logged = True
+                log.error("holding back what is to be published", problem=ALARM)
+            await unblocked(self.publishing)
+        if self.is_alarm_logged:  # also where the alarm ended while nobody waited
             self.is_alarm_logged = False
             log.info("the broker accepts messages again")
 
