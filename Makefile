@@ -12,7 +12,7 @@ PARALLEL := -n auto --dist worksteal
 
 # Whoever has servers of his own hands them over; what is missing comes from containers where they can run.
 WITH_SERVERS := $(BIN)/python -m tests.servers
-SIDE_BY_SIDE := $(BIN)/python -m scripts.side_by_side --at-once 2
+SIDE_BY_SIDE := $(BIN)/python -m scripts.side_by_side
 SERVER_TESTS := test-chain test-rabbitmq test-influxdb
 CHECKS := test-chain test-rabbitmq lint coverage test-slow test-rounds $(if $(FAIRPRICE_TEST_COMPOSE),test-containers) test-influxdb
 

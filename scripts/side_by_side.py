@@ -1,6 +1,6 @@
 """Runs targets of the Makefile side by side and shows the output of each in one piece.
 
-    python -m scripts.side_by_side [--at-once 3] TARGET...
+    python -m scripts.side_by_side [--at-once 2] TARGET...
 
 They start in the order in which they are named, each writes to `var/check/TARGET.log`, and what it said follows when it
 has ended, without the lines that only count. What has failed is shown whole, and last. Exits with 1 if any has failed.
@@ -120,7 +120,7 @@ async def main(arguments: Sequence[str]) -> int:
     """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser(prog="side_by_side", description="Makes targets side by side.")
     parser.add_argument("targets", nargs="+", metavar="TARGET")
-    parser.add_argument("--at-once", type=int, default=3, metavar="NUMBER")
+    parser.add_argument("--at-once", type=int, default=2, metavar="NUMBER")
     parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, metavar="SECONDS", help="of each target")
     parser.add_argument("--make", default="make --no-print-directory", help="the command before a target")
     parser.add_argument("--logs", type=Path, default=LOGS, metavar="FOLDER")
