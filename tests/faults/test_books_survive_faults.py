@@ -5,7 +5,6 @@ the crawler. No sockets, a virtual clock, seeded faults: a failing round can be 
 """
 
 from collections import Counter
-from decimal import Decimal
 from random import Random
 
 import pytest
@@ -18,6 +17,7 @@ from crawler.venues.table import VENUES
 from fairprice.errors import InvalidMarketData
 from fairprice.messages import Book
 from simulator import KINDS, Disconnect, Exchange, Fault
+from tests.truth import known
 
 WINDOW = 100_000
 LIMIT = 1000
@@ -120,15 +120,11 @@ class Client:
 
     def check(self, book):
         """Compare with the truth: within floor and ceiling every level is known, so the best ones are the very best."""
-        truth = self.exchange.book_at(book.symbol, book.update_id, 40)
-        floor, ceiling = Decimal(book.floor or 0), Decimal(book.ceiling or "Infinity")
-        for mine, true in (
-            (book.bids, [level for level in truth.bids if Decimal(level[0]) >= floor]),
-            (book.asks, [level for level in truth.asks if Decimal(level[0]) <= ceiling]),
-        ):
+        bids, asks = known(self.exchange.book_at(book.symbol, book.update_id, 40), book)
+        for mine, true in ((book.bids, bids), (book.asks, asks)):
             assert true, "at least the top is known"
             compared = min(len(true), 20)
-            assert [tuple(level) for level in mine[:compared]] == [tuple(level) for level in true[:compared]]
+            assert mine[:compared] == true[:compared]
 
     def recover(self):
         """Go on without faults until everything is in sync again and a little longer, then require everything."""

@@ -12,7 +12,6 @@ import resource
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from decimal import Decimal
 from pathlib import Path
 from random import Random, SystemRandom
 from tempfile import TemporaryDirectory
@@ -36,6 +35,7 @@ from storer.stores.sqlite import open_sqlite
 from storer.stores.sqlite_reader import open_sqlite_reader
 from tests.soak.blows import HALT, KILL, Blow, blows
 from tests.soak.verdict import Seen, failures, table
+from tests.truth import known
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT")
 CRAWLERS = 2
@@ -178,9 +178,7 @@ class Soak:
         except LookupError:
             return
         self.seen.compared += 1
-        floor, ceiling = Decimal(book.floor or 0), Decimal(book.ceiling or "Infinity")
-        bids = [list(level) for level in truth.bids if Decimal(level[0]) >= floor][:LEVELS]
-        asks = [list(level) for level in truth.asks if Decimal(level[0]) <= ceiling][:LEVELS]
+        bids, asks = (side[:LEVELS] for side in known(truth, book))
         if (book.bids[: len(bids)], book.asks[: len(asks)]) != (bids, asks):
             self.seen.wrong.append(f"{book.symbol} {book.update_id} of {book.crawler}")
 

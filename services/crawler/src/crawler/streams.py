@@ -247,9 +247,8 @@ class Streams:
 
     def _let_go(self, symbols: Iterable[str]) -> None:
         """Forget symbols; a group that has none left ends."""
-        for symbol in symbols:
-            group = self._group_of.pop(symbol)
-            group.follow((each for each in group.symbols if each != symbol), self._clock.monotonic())
+        for group in {self._group_of.pop(symbol) for symbol in symbols}:
+            group.follow(filter(self._group_of.__contains__, group.symbols), self._clock.monotonic())
         for group in [group for group in self._groups if not group.symbols]:
             for keeper in self._keepers.pop(group):
                 keeper.cancel()

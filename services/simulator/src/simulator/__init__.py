@@ -18,7 +18,7 @@ from simulator.faults import KINDS, Board, Fault
 from simulator.frames import Book, Disconnect, Frame
 from simulator.knobs import Knobs
 from simulator.lines import RecordingError
-from simulator.period import Moment, moment
+from simulator.period import Moment, add_part_options
 from simulator.playback import Playback
 from simulator.replies import Reply
 from simulator.server import PortInUse, SimulatorServer
@@ -40,7 +40,7 @@ __all__ = [
     "RecordingError",
     "Reply",
     "SimulatorServer",
-    "moment",
+    "add_part_options",
 ]
 
 __version__ = "0.1.0"

@@ -12,7 +12,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from simulator import DIALECTS, Exchange, Playback, PortInUse, RecordingError, SimulatorServer, __version__, moment
+from simulator import (
+    DIALECTS,
+    Exchange,
+    Playback,
+    PortInUse,
+    RecordingError,
+    SimulatorServer,
+    __version__,
+    add_part_options,
+)
 from simulator.dialects import SPOT
 
 DEFAULTS = {
@@ -108,23 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--speed", type=_speed, default=argparse.SUPPRESS, help="of the recording: a factor, or 'max' (default: 1)"
     )
-    parser.add_argument(
-        "--from",
-        dest="start",
-        type=moment,
-        default=argparse.SUPPRESS,
-        metavar="TIME",
-        help="play from 2024-08-09T00:05:00Z on, or from 10m behind the recording's begin",
-    )
-    parser.add_argument(
-        "--to", dest="end", type=moment, default=argparse.SUPPRESS, metavar="TIME", help="play up to then"
-    )
-    parser.add_argument(
-        "--strict",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="refuse recordings of which something cannot be read",
-    )
+    add_part_options(parser)
     return parser
 
 

@@ -1,7 +1,7 @@
 """A part of a recording: from when, and to when."""
 
 import re
-from argparse import ArgumentTypeError
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -49,6 +49,25 @@ def moment(text: str) -> Moment:
         raise ArgumentTypeError(f"{text!r} is neither a time like 2024-08-09T00:05:00Z nor like 10m or 1h30m") from None
     time = time if time.tzinfo else time.replace(tzinfo=UTC)
     return Moment(round(time.timestamp() * 1_000_000) * 1000, is_relative=False)
+
+
+def add_part_options(parser: ArgumentParser) -> None:
+    """Adds what chooses a part of a recording, and how much of it has to be readable; nothing is set unless given."""
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=moment,
+        default=SUPPRESS,
+        metavar="TIME",
+        help="play from 2024-08-09T00:05:00Z on, or from 10m behind the recording's begin",
+    )
+    parser.add_argument("--to", dest="end", type=moment, default=SUPPRESS, metavar="TIME", help="play up to then")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        default=SUPPRESS,
+        help="refuse recordings of which something cannot be read",
+    )
 
 
 def told(time_ns: int) -> str:

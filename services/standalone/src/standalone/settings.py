@@ -11,7 +11,7 @@ from crawler.settings import CrawlerSettings
 from fairprice.errors import SettingsError
 from fairprice.runtime import version
 from gateway.settings import GatewaySettings
-from simulator import Moment, moment
+from simulator import Moment, add_part_options
 from storer.settings import StorerSettings
 
 DEMO_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -168,23 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N|max",
         help="speed of the recording (default: 1, as recorded)",
     )
-    parser.add_argument(
-        "--from",
-        dest="start",
-        type=moment,
-        default=argparse.SUPPRESS,
-        metavar="TIME",
-        help="play from 2024-08-09T00:05:00Z on, or from 10m behind the recording's begin",
-    )
-    parser.add_argument(
-        "--to", dest="end", type=moment, default=argparse.SUPPRESS, metavar="TIME", help="play up to then"
-    )
-    parser.add_argument(
-        "--strict",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="refuse recordings of which something cannot be read",
-    )
+    add_part_options(parser)
     parser.add_argument(
         "--live", action="store_true", help="follow the exchange itself, the one that FAIRPRICE_VENUE names"
     )
