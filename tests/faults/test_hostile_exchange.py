@@ -321,6 +321,15 @@ async def test_of_many_symbols_all_begin_shallow_the_most_traded_first_and_deep_
         assert not it.gaps
 
 
+async def test_many_symbols_of_which_nothing_deeper_is_wanted_ask_for_one_snapshot_each():
+    """Another one at once would use up the pause between two, and the price leaves so few levels soon."""
+    symbols = [f"S{number}USDT" for number in range(50)]
+    async with trial(symbols, snapshot_levels=100) as it:
+        await it.until(it.is_current)
+        await it.live(1)
+        assert sorted(it.exchange.snapshots) == sorted(symbols)
+
+
 async def test_symbols_that_come_and_go_while_running_touch_no_other_one():
     async with trial(["AAAUSDT", "BBBUSDT", "CCCUSDT"], unlisted=["CCCUSDT"], follow=("*USDT", "!B*")) as it:
         await it.until(lambda: it.is_current(["AAAUSDT"]))

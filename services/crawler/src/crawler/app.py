@@ -19,7 +19,7 @@ from crawler.checkpoint import Checkpoint
 from crawler.proxy import ProxyFor, session
 from crawler.report import Report, some
 from crawler.settings import CrawlerSettings
-from crawler.snapshots import NoneLeft, SnapshotQueue
+from crawler.snapshots import SHALLOW_LEVELS, NoneLeft, SnapshotQueue
 from crawler.state import StateFile
 from crawler.stream_events import Disconnected, StreamEvent, Suspected, Unreadable
 from crawler.streams import Streams
@@ -192,8 +192,14 @@ class Crawler:
             verify=self._venue.verify,
             confirmed=self._checkpoint.of(symbol),
             compare_seconds=None if self._venue.snapshots_in_stream else pause,
-            shallow_first=self._has_many and not self._venue.snapshots_in_stream,
+            shallow_first=self._is_shallow_first,
         )
+
+    @property
+    def _is_shallow_first(self) -> bool:
+        """Whether books begin with shallow snapshots; where those are all that is asked for, nothing would follow."""
+        has_deeper = self._settings.snapshot_levels > SHALLOW_LEVELS
+        return self._has_many and has_deeper and not self._venue.snapshots_in_stream
 
     @property
     def _symbols(self) -> int:
