@@ -10,7 +10,7 @@ from math import isclose
 import orjson
 import pytest
 
-from crawler.recorder.reader import files_of, read
+from crawler.recorder.reader import Unread, files_of, read
 from crawler.recorder.tally import Tally
 from crawler.recorder.verification import Verification
 from fairprice.errors import StartupError
@@ -122,7 +122,7 @@ def test_what_cannot_be_read_is_told_and_harms_nothing_else(tmp_path):
     assert [unread.line for unread in verification.unread] == [21, 31]
     assert "does not begin with a receive time" in verification.unread[0].problem
     assert "is missing" in verification.unread[1].problem
-    assert verification.problems() == ["2 lines or rests of files cannot be read"]
+    assert verification.problems() == ["2 lines or parts of files cannot be read"]
 
 
 def test_a_file_that_is_cut_off_is_read_to_its_end_and_that_is_told(tmp_path):
@@ -133,8 +133,43 @@ def test_a_file_that_is_cut_off_is_read_to_its_end_and_that_is_told(tmp_path):
     assert verification.run(lambda: False)
     assert verification.tallies["BTCUSDT"].books >= 60
     assert "cut off" in verification.unread[-1].problem
-    path.write_bytes(packed[:100] + b"\xff" * 50 + packed[150:])
-    assert any("damaged" in getattr(item, "problem", "") for item in read(path))
+
+
+def flipped(member):
+    return member[:-40] + bytes([member[-40] ^ 0xFF]) + member[-39:]
+
+
+@pytest.mark.parametrize(
+    ("harm", "problem"),
+    [
+        (lambda member: member[: len(member) // 2], "damaged"),  # written half, and others behind it
+        (flipped, "damaged"),
+        (lambda member: member[:-8] + b"\0" * 8, "damaged"),  # the checksum alone
+        (lambda member: b"\0" * len(member), "damaged"),  # what a power cut kept from being written
+        (lambda member: b"\x1f\x8b\x08 no member" + member[20:], "damaged"),
+    ],
+)
+def test_a_damaged_second_of_a_file_is_a_hole_and_what_is_behind_it_is_read(harm, problem, tmp_path):
+    seconds = ["".join(lines(number, number + 9)) for number in range(102, 152, 10)]
+    seconds[3] = "".join(lines(132, 134)) + snapshot(134, "BTCUSDT") + "".join(lines(135, 141))
+    members = [gzip.compress(text.encode()) for text in (diff(101) + snapshot(101), *seconds)]
+    path = tmp_path / "r.gz"
+    path.write_bytes(b"".join([*members[:2], harm(members[2]), *members[3:]]))
+    verification = Verification([path])
+    assert verification.run(lambda: False)
+    tally = verification.tallies["BTCUSDT"]
+    assert [problem in unread.problem for unread in verification.unread] == [True]
+    assert (tally.books + tally.missing, tally.tops_wrong) == (50, 0)
+    assert tally.missing <= 23, "from the first lost one to the snapshot"
+    assert set(tally.gaps) <= {"unreadable_line"}
+    assert verification.problems()[-1] == "1 lines or parts of files cannot be read"
+
+
+def test_a_damaged_file_without_another_member_ends_where_it_cannot_be_read(tmp_path):
+    path = tmp_path / "r.gz"
+    packed = gzip.compress("".join(sound()).encode())
+    path.write_bytes(packed[:100] + b"\xff" * 50 + packed[150:] + b"\x1f\x8b\x08, and so on")
+    assert "damaged" in next(item.problem for item in read(path) if isinstance(item, Unread))
 
 
 def test_what_the_recorder_noted_of_a_loss_is_the_reason_of_the_gap(tmp_path):

@@ -1,15 +1,15 @@
 """The lines of recordings for `verify`, in their order, as far as they can be read; what cannot is told."""
 
-import zlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from crawler.recorder.index import ENDING
+from crawler.recorder.members import GZIP_MAGIC, unpacked
 from fairprice.errors import StartupError
 
 PIECE = 256 * 1024
-GZIP_MAGIC = b"\x1f\x8b"
 CONNECTION = b',"connection":'
 
 
@@ -21,7 +21,7 @@ class Line(NamedTuple):
 
 
 class Unread(NamedTuple):
-    """What cannot be read: one line, or where the rest of a file is given up."""
+    """What cannot be read: one line, or what a damaged part of a file held."""
 
     path: Path
     line: int
@@ -50,11 +50,10 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
 def read(path: Path) -> Iterator[Line | Unread]:
     """Yield the lines that are not blank; raises `StartupError` for what is no file."""
     number, rest = 0, b""
-    problem = None
     for piece in _pieces(path):
         if isinstance(piece, str):
-            problem = piece
-            break
+            yield Unread(path, number + 1, piece)
+            continue
         *lines, rest = (rest + piece).split(b"\n")
         for text in lines:
             number += 1
@@ -62,8 +61,6 @@ def read(path: Path) -> Iterator[Line | Unread]:
                 yield _line(path, number, text.strip())
     if rest.strip(b" \r\n\t\0"):
         yield _line(path, number + 1, rest.strip())
-    if problem:
-        yield Unread(path, number + 1, problem)
 
 
 def _line(path: Path, number: int, text: bytes) -> Line | Unread:
@@ -82,25 +79,11 @@ def _first_time(path: Path) -> int:
 
 
 def _pieces(path: Path) -> Iterator[bytes | str]:
-    """Yield what a file holds, unpacked, in pieces; a text says why nothing follows."""
+    """Yield what a file holds, unpacked, in pieces; a text says what is wrong at its place."""
     try:
         with path.open("rb") as file:
-            first = file.read(len(GZIP_MAGIC))
-            if first != GZIP_MAGIC:
-                yield first
-                while piece := file.read(PIECE):
-                    yield piece
-                return
-            packed = first + file.read(PIECE)
-            while packed:
-                unpacker = zlib.decompressobj(wbits=31)
-                while packed and not unpacker.eof:
-                    yield unpacker.decompress(packed, PIECE)
-                    packed = unpacker.unconsumed_tail or unpacker.unused_data
-                    packed = packed or file.read(PIECE)
-                if not unpacker.eof:
-                    yield "the compressed file is cut off here"
-    except zlib.error as error:
-        yield f"the compressed data is damaged ({error}), the rest of the file is not read"
+            magic = file.read(len(GZIP_MAGIC))
+            file.seek(0)
+            yield from unpacked(file) if magic == GZIP_MAGIC else iter(partial(file.read, PIECE), b"")
     except OSError as error:
         raise StartupError(f"cannot read {path}: {error.strerror or error}") from error

@@ -71,7 +71,7 @@ class Verification:
         """Say what is wrong, of each symbol and of the lines."""
         found = [f"{symbol}: {text}" for symbol, tally in self.tallies.items() for text in tally.problems()]
         if self.unreadable:
-            found.append(f"{self.unreadable} lines or rests of files cannot be read")
+            found.append(f"{self.unreadable} lines or parts of files cannot be read")
         return found
 
     def _take(self, path: Path, line: Line) -> None:
