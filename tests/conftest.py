@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,19 @@ SLOW = (HERE / "e2e", HERE / "faults")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave what takes seconds out of `make test-fast`."""
+    """Leave what takes seconds out of `make test-fast`; begin with it, so that no worker is left with it at the end.
+
+    First of all come the tests that look at one replay of a recording: a worker steals from the end of another's list,
+    so they stay with one, which plays it once.
+    """
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in SLOW) or item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: ("replay" not in _fixtures(item), item.get_closest_marker("slow") is None))
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return item.fixturenames if isinstance(item, pytest.Function) else []
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +84,25 @@ def play_into(standalone: Callable[..., subprocess.CompletedProcess[str]], rows_
         done = standalone(*options, **environ)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1]), rows_of(database)
+
+    return play
+
+
+Replay = Callable[[Path], tuple[dict[str, Any], Path]]
+
+
+@pytest.fixture(scope="session")
+def replay(
+    standalone: Callable[..., subprocess.CompletedProcess[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Replay:
+    """Play a recording at full speed, once for all; return the summary and the database, which nobody changes."""
+
+    @cache
+    def play(capture: Path) -> tuple[dict[str, Any], Path]:
+        database = tmp_path_factory.mktemp("replay") / "max.db"
+        done = standalone("--capture", capture, "--speed", "max", "--once", "--database", database)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1]), database
 
     return play
 

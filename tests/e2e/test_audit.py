@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -42,8 +43,9 @@ def played(standalone, tmp_path):
     return play
 
 
-def test_a_recording_is_verified_and_a_row_less_or_a_bid_changed_is_found(played, recording):
-    database, summary = played(recording.path)
+def test_a_recording_is_verified_and_a_row_less_or_a_bid_changed_is_found(replay, recording, tmp_path):
+    summary, replayed = replay(recording.path)
+    database = shutil.copy(replayed, tmp_path)
     sound = audit(database, "--strict")
     assert (sound.code, sound.found, set(sound.verdicts)) == (0, {}, {"verified"})
     assert sound.symbol["rows"] == summary["prices"]

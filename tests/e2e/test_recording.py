@@ -82,8 +82,9 @@ def last_tickers(frames):
 
 
 @pytest.fixture(scope="module")
-def replayed(play_into, recording, tmp_path_factory):
-    return play_into(tmp_path_factory.mktemp("replayed") / "max.db", recording.path, "max")
+def replayed(replay, rows_of, recording):
+    summary, database = replay(recording.path)
+    return summary, rows_of(database)
 
 
 def test_every_row_equals_an_independent_rebuild_of_the_book(replayed, recording, rebuilt):
