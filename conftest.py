@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ pytest.register_assert_rewrite(
     "influx_server", "ledger", "pipeline", "processes", "proxies", "store_contract", "venue_contract", "waiting",
 )  # fmt: skip  # here, since a conftest beside them may come when another has imported them
 
+from markets import opened  # noqa: E402
 from recordings import Recording, parameters  # noqa: E402
 
 ANY_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -37,6 +38,14 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped although {NO_SKIPS} is set: {_reason(report.longrepr)}"
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def opened_markets() -> Iterator[None]:
+    """Let every exchange of this process begin with copies of markets that another one has opened."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simulator.exchange.Market", opened)
+        yield
 
 
 @pytest.fixture(scope="module", params=parameters("spot", "usdm"))
