@@ -8,6 +8,7 @@ import gzip
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 
 import aiohttp
 from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
@@ -60,7 +61,12 @@ def open_influxdb(
     `timeout` is the seconds a whole request may take. `compress` sends gzip, for slow links. `token` is asked again
     for its value whenever the server refuses the one it had. `max_body` is how many bytes of lines a request holds.
     """
-    client = InfluxDBClientAsync(address.url, org=address.org, timeout=round(timeout * 1000), allow_redirects=False)
+    tls = (
+        None if address.url.startswith("https:") else SSLContext(PROTOCOL_TLS_CLIENT)
+    )  # not all certificates for naught
+    client = InfluxDBClientAsync(
+        address.url, org=address.org, timeout=round(timeout * 1000), allow_redirects=False, ssl_context=tls
+    )
     if compress:
         client.api_client.default_headers["Content-Encoding"] = "gzip"
     return InfluxStore(client, address, token, timeout, max_body, compress=compress)
