@@ -11,6 +11,7 @@ from scripts import under_load
 
 ROOT = Path(__file__).parents[1]
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+pytestmark = pytest.mark.slow  # seven runs of pytest, and busy processes
 
 SUITE = """
 import pathlib
@@ -28,6 +29,7 @@ def test_fails_on_its_second_run():
 def suite(tmp_path, monkeypatch):
     """Return a file of two tests, one of which fails in the second round."""
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # plugins take longer to load than these tests
     path = tmp_path / "test_suite.py"
     path.write_text(SUITE)
     return path
@@ -49,8 +51,8 @@ def test_runs_without_a_failure_end_well(suite, tmp_path, capsys):
     assert "FAILED" not in capsys.readouterr().out
 
 
-def test_a_run_that_ends_before_its_tests_has_failed(tmp_path, capsys):
-    command = [*PYTEST, str(tmp_path / "nothing_here.py")]
+def test_a_run_that_ends_before_its_tests_has_failed(suite, tmp_path, capsys):
+    command = [*PYTEST, str(suite.with_name("nothing_here.py"))]
     assert under_load.main(["--rounds", "1", "--busy", "0", "--", *command], tmp_path / "reports") == 1
     assert "(exit code 4: " in capsys.readouterr().out
 
