@@ -64,6 +64,9 @@ def test_no_more_hours_are_kept_than_asked_for():
     coverage.book(START)  # comes too late
     coverage.hole(0, START + 99 * HOUR, 5, 0)
     coverage.audit(START, 5, 1)
+    coverage.suspicion(START)
+    coverage.hole(START, START, 5, 5)
+    coverage.doubt(START, START)
     hours = [(time - START) // HOUR for time, _, _ in coverage.verdicts()]
     assert hours == list(range(76, 100))
 

@@ -99,18 +99,17 @@ class Coverage:
         if minute != self._minute:
             self._minute = minute
             self._newest_minute = max(self._newest_minute, minute)
-            self._note_minute(minute)
+            self._facts(minute // 60).minutes |= _bit(minute)
 
     def audit(self, minute_begin: int, tops: int, wrong: int) -> None:
         """Note how many tops of a minute's books were compared, and how much of all that was compared was wrong."""
-        if facts := self._facts(minute_begin // HOUR):
-            facts.compared |= _bit(minute_begin // MINUTE) if tops else 0
-            facts.wrong += wrong
+        facts = self._facts(minute_begin // HOUR)
+        facts.compared |= _bit(minute_begin // MINUTE) if tops else 0
+        facts.wrong += wrong
 
     def suspicion(self, time: int) -> None:
         """Note that something disagrees at this time."""
-        if facts := self._facts(time // HOUR):
-            facts.wrong += 1
+        self._facts(time // HOUR).wrong += 1
 
     def hole(self, from_time: int, to_time: int, missing_ids: int, unrecorded_ids: int) -> None:
         """Note ids that are missing between two times, and how many of them no gap tells, in every hour between."""
@@ -142,22 +141,15 @@ class Coverage:
     def _between(self, from_time: int, to_time: int) -> Iterator[Facts]:
         last = max(from_time, to_time) // HOUR
         for hour in range(max(from_time // HOUR, self._oldest(last)), last + 1):
-            if facts := self._facts(hour):
-                yield facts
+            yield self._facts(hour)
 
-    def _note_minute(self, minute: int) -> None:
-        if facts := self._facts(minute // 60):
-            facts.minutes |= _bit(minute)
-
-    def _facts(self, hour: int) -> Facts | None:
-        """Return the facts of an hour; None for one that is older than what is remembered."""
+    def _facts(self, hour: int) -> Facts:
+        """Return the facts of an hour; those of one that is older than what is remembered are kept nowhere."""
         if hour > self._newest_hour:
             self._newest_hour = hour
             for old in [each for each in self.hours if each < self._oldest(hour)]:
                 del self.hours[old]
-        if hour < self._oldest(self._newest_hour):
-            return None
-        return self.hours.setdefault(hour, Facts())
+        return self.hours.setdefault(hour, Facts()) if hour >= self._oldest(self._newest_hour) else Facts()
 
     def _oldest(self, newest: int) -> int:
         return newest + 1 - self._keep if self._keep else 0
