@@ -202,6 +202,15 @@ async def test_a_gap_at_the_end_is_a_recorded_hole():
     assert verdicts(account) == ["hole"]
 
 
+async def test_of_two_gaps_at_the_end_each_tells_its_own_ids():
+    rows = sound(10)
+    rows.gap(at(599), at(601), 6001, 6010)
+    rows.gap(at(602), at(604), 6021, 6030)
+    account = await rows.audit()
+    holes = [(each.kind, each.from_update_id, each.to_update_id, each.count) for each in account.findings]
+    assert holes == [(Kind.RECORDED_HOLE, 6001, 6010, 10), (Kind.RECORDED_HOLE, 6021, 6030, 10)]
+
+
 async def test_a_gap_that_rows_behind_the_period_may_fill_is_neither_open_nor_filled():
     rows = sound(10)
     rows.gap(at(599), at(620), 6001, 6100)
@@ -239,6 +248,17 @@ async def test_rows_that_are_missing_before_ids_begin_anew_are_not_recorded_by_t
     account = await rows.audit()
     assert wrong(account) == {Kind.RECORDED_HOLE: 1, Kind.UNRECORDED_HOLE: 1}
     assert max(each.count for each in account.findings) == 10
+
+
+async def test_rows_that_are_missing_where_ids_begin_anew_are_not_recorded_by_that():
+    rows = sound()
+    restart(rows, 1800, first_id=5)
+    rows.gap(at(1799), at(1800), 18001, 4)
+    rows.remove(1800, 1800)
+    account = await rows.audit()
+    assert wrong(account) == {Kind.RECORDED_HOLE: 1, Kind.UNRECORDED_HOLE: 1}
+    hole = account.findings[-1]
+    assert (hole.from_update_id, hole.to_update_id, hole.count) == (5, 14, 10)
 
 
 async def test_ids_that_begin_anew_without_a_gap_are_one_hole_and_the_new_ones_are_followed():
@@ -432,6 +452,14 @@ async def test_sampled_books_without_a_price_of_their_time_are_counted_and_those
     assert account.unpriced == 2
 
 
+async def test_a_sampled_book_whose_price_has_no_range_of_ids_is_not_compared():
+    rows = sound(10)
+    rows.prices[at(0)]["update_id"] = None
+    account = await rows.audit()
+    assert wrong(account) == {Kind.CONTRADICTING: 1}
+    assert (account.books, account.unpriced) == (60, 1)
+
+
 async def test_a_side_that_is_gone_from_the_book_disagrees_with_a_price_that_has_it():
     rows = sound(10)
     rows.books[at(60)]["bid_price_00"] = None
@@ -457,6 +485,14 @@ async def test_findings_are_counted_beyond_those_that_are_kept_and_their_hours_j
     assert account.counts[Kind.UNRECORDED_HOLE] == 1800
     assert len(account.findings) == 1000
     assert verdicts(account) == ["unrecorded_hole"] * 4
+
+
+async def test_gaps_are_counted_beyond_those_that_are_kept():
+    rows = sound(20)
+    for second in range(1100):
+        rows.gap(at(second), at(second), 10 * second + 1, 10 * second + 10, open_ids=0)
+    account = await rows.audit()
+    assert (account.filled_gaps, account.open_gaps, len(account.gaps)) == (1100, 0, 1000)
 
 
 async def test_nothing_behind_the_end_of_the_period_is_looked_at():

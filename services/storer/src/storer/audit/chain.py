@@ -113,7 +113,7 @@ class Chain:
         if self._fills(first, last):
             self._account.disordered += 1
             return True
-        if self._restarts(row):
+        if self._restarts(row, self.last.time, self.reached):
             return True
         self._judge_backward(row)
         return False
@@ -125,20 +125,17 @@ class Chain:
         filled = [hole.missing.remove(first, last) for hole in self._holes]
         return any(filled)
 
-    def _restarts(self, row: PriceRow) -> bool:
-        """Go over to a new numbering where a gap tells of it."""
-        if self.reached is None or self.last is None:
-            return False
-        before = self.last.time
+    def _restarts(self, row: PriceRow, before: int, reached: int) -> bool:
+        """Go over to a new numbering where a gap tells of it; `before` is the time of the row before."""
         told = self._claims.take_restarts(before, row.time)
         if not told:
             return False
         ended = min(first for first, _ in told) - 1
-        if ended > self.reached:
-            self._open(before, before, self.reached + 1, ended)
+        if ended > reached:
+            self._open(before, before, reached + 1, ended)
         began = max((last for _, last in told if last < row.first_update_id), default=row.first_update_id - 1)
         detail = "the exchange's ids began anew"
-        self._found(Finding(Kind.RECORDED_HOLE, before, row.time, self.reached + 1, began, detail=detail))
+        self._found(Finding(Kind.RECORDED_HOLE, before, row.time, reached + 1, began, detail=detail))
         self._begin_anew(began)
         if row.first_update_id > began + 1:
             self._open(before, row.time, began + 1, row.first_update_id - 1)

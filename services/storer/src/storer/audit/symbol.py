@@ -65,10 +65,8 @@ class SymbolAudit:
         """Take a sampled book; only a price of the same time and id can be compared with it."""
         time, update_id, bid, ask = row
         price = self._last
-        if price is None or time > price.time:
-            return  # its price is not stored yet
         self._account.books += 1
-        if price.time != time or price.update_id != update_id:
+        if price is None or price.time != time or price.update_id != update_id:
             self._account.unpriced += 1
             return
         for side, in_book, in_price in (("bid", bid, price.bid), ("ask", ask, price.ask)):
