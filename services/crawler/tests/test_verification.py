@@ -199,16 +199,46 @@ def test_where_there_is_nothing_to_verify_that_is_said(tmp_path):
         Verification(files_of([tmp_path]))
 
 
-def test_the_classes_of_spreads_are_right_to_a_hundredth():
+def tally_of(spreads):
+    """Books around 10,000 with these spreads in basis points."""
     tally = Tally()
-    spreads = [1.0 + number / 100 for number in range(1000)]
     for number, spread in enumerate(spreads):
-        bid, ask = 10_000 - spread / 2, 10_000 + spread / 2
-        bids, asks = [[str(bid), "1"]], [[str(ask), "1"]]
+        bids, asks = [[str(10_000 - spread / 2), "1"]], [[str(10_000 + spread / 2), "1"]]
         tally.add_book(Book("v", "S", number, number, 1, None, 1, "c", bids, asks, None, None))
-    found = tally.spread_bps()
+    return tally
+
+
+def test_the_classes_of_spreads_are_right_to_a_hundredth():
+    found = tally_of(1.0 + number / 100 for number in range(1000)).spread_bps()
     expected = {"least": 1.0, "mean": 5.995, "median": 5.995, "p95": 10.49, "greatest": 10.99}
     assert all(isclose(found[name], value, rel_tol=0.011) for name, value in expected.items())
+
+
+@pytest.mark.parametrize(
+    ("spreads", "median"),
+    [((-2.0, -2.0, -2.0), -2.0), ((0.0, 0.0, 3.0), 0.0), ((-2.0, 3.0, 3.0), 3.0), ((2.0, 2.0, 3.0), 2.0)],
+)
+def test_the_spread_of_a_book_whose_sides_touch_or_cross_counts_as_the_others(spreads, median):
+    found = tally_of(spreads).spread_bps()
+    assert (found["least"], found["greatest"]) == pytest.approx((spreads[0], spreads[-1]), abs=1e-9)
+    assert found["median"] == pytest.approx(median, rel=0.01, abs=1e-5)
+    assert found["mean"] == pytest.approx(sum(spreads) / 3, abs=1e-9)
+
+
+def test_a_book_without_a_side_has_no_spread(tmp_path):
+    text = [diff(101), snapshot(101), diff(102, a=[["101.00", "0"], ["102.00", "0"]])]
+    tally = verified(tmp_path / "r", text).tallies["BTCUSDT"]
+    assert (tally.books, tally.spread_bps()) == (1, None)
+
+
+def test_all_that_was_counted_of_a_symbol_is_in_its_json(tmp_path):
+    [tally] = verified(tmp_path / "r", sound()).tallies.values()
+    told = tally.to_json()
+    assert told.pop("spread_bps").keys() == {"least", "mean", "median", "p95", "greatest"}
+    assert told == {
+        "diffs": 50, "books": 49, "snapshots": 1, "tops": 49, "tops_wrong": 0, "levels": 0, "levels_wrong": 0,
+        "missing": 0, "first_update_id": 102, "last_update_id": 150, "gaps": {}, "problems": [],
+    }  # fmt: skip
 
 
 def crawler_verify(*arguments):

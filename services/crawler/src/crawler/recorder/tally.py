@@ -1,14 +1,18 @@
 """What `verify` finds of one symbol. Pure."""
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import exp, log
+from itertools import accumulate
+from math import exp, inf, log
 
 from fairprice.messages import Book, Gap
 
 STEP = 0.01
 """Width of a class of spreads: one in a hundred, so that a median is right to that."""
+
+SMALLEST = 1e-6
+"""Basis points: smaller spreads are of one class, also those that are none, of a book whose sides touch or cross."""
 
 
 @dataclass(slots=True)
@@ -27,10 +31,9 @@ class Tally:
     first_update_id: int = 0
     last_update_id: int = 0
     _spreads: Counter[int] = field(default_factory=Counter)
-    _least: float = 0.0
-    _greatest: float = 0.0
+    _least: float = inf
+    _greatest: float = -inf
     _sum: float = 0.0
-    _count: int = 0
 
     def add_book(self, book: Book) -> None:
         """Count a book."""
@@ -62,14 +65,13 @@ class Tally:
 
     def spread_bps(self) -> dict[str, float] | None:
         """Return least, mean, median, 95th percentile and greatest; None without a spread."""
-        if not self._count:
+        if not self._spreads:
             return None
-        median, high = self._quantiles((0.5, 0.95))
         return {
             "least": self._least,
-            "mean": self._sum / self._count,
-            "median": median,
-            "p95": high,
+            "mean": self._sum / self._spreads.total(),
+            "median": self._quantile(0.5),
+            "p95": self._quantile(0.95),
             "greatest": self._greatest,
         }
 
@@ -87,22 +89,13 @@ class Tally:
         }
 
     def _add_spread(self, spread: float) -> None:
-        self._least = min(self._least, spread) if self._count else spread
+        self._least = min(self._least, spread)
         self._greatest = max(self._greatest, spread)
         self._sum += spread
-        self._count += 1
-        if spread > 0:
-            self._spreads[round(log(spread) / STEP)] += 1
+        self._spreads[round(log(max(spread, SMALLEST)) / STEP)] += 1
 
-    def _quantiles(self, parts: Iterable[float]) -> list[float]:
-        found = []
-        for part in parts:
-            left = part * self._count - (self._count - self._spreads.total())
-            for step, count in sorted(self._spreads.items()):
-                left -= count
-                if left <= 0:
-                    found.append(min(max(exp(step * STEP), self._least), self._greatest))
-                    break
-            else:
-                found.append(self._greatest)
-        return found
+    def _quantile(self, part: float) -> float:
+        steps = sorted(self._spreads)
+        up_to = list(accumulate(self._spreads[step] for step in steps))
+        step = steps[bisect_left(up_to, part * up_to[-1])]
+        return min(max(exp(step * STEP), self._least), self._greatest)
