@@ -46,8 +46,9 @@ def forwarding(port, target, listener=lambda: lambda _data: None):
     try:
         yield
     finally:
-        with suppress(OSError):
-            server.shutdown(socket.SHUT_RDWR)
+        for each in (server, *open_sockets):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)  # ends the waits of the threads, which closing does not
         accepting.join(5)
         for each in (server, *open_sockets):
             each.close()

@@ -111,7 +111,7 @@ class Ledger:
         for key, row in stored["fair_price"].items():
             _assert_price(row, self.books.get(key), self.prices[key])
         for key, row in stored["order_book"].items():
-            _assert_book(row, self.books[key])
+            assert_book(row, self.books[key])
         for key, row in stored["gap"].items():
             gap = self.gaps[key]
             assert [row[name] for name in ("from_update_id", "to_update_id", "reason")] == [
@@ -138,8 +138,7 @@ def assert_true(exchange, books):
     newest = sorted(books, key=lambda row: row["time"])[-TRUTHS * 20 :: 20]
     assert len(newest) == TRUTHS
     for row in newest:
-        truth = exchange.book(row["symbol"], row["update_id"])
-        _assert_book(row, {**truth, "bids": truth["bids"][:LEVELS], "asks": truth["asks"][:LEVELS]})
+        assert_book(row, exchange.book(row["symbol"], row["update_id"], LEVELS))
 
 
 def _by_key(rows):
@@ -166,7 +165,7 @@ def _price_fields(price):
     return {name: value for name, value in price.items() if name not in unstored and value is not None} | latency
 
 
-def _assert_book(row, book):
+def assert_book(row, book):
     assert row["update_id"] == book["update_id"]
     for side, levels in (("bid", book["bids"]), ("ask", book["asks"])):
         for position, (price, size) in enumerate(levels):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
@@ -50,6 +51,18 @@ class Service:
             self.process.kill()
         self.process.wait()
         self.process.stdout.close()
+
+    def freeze(self):
+        """Let it hold its connections and do nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def megabytes(self):
+        """Return the memory that it holds."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
     def stop(self, seconds=15):
         """End it as an administrator does; it has to have done so by itself, in time, and well."""
@@ -117,9 +130,16 @@ class Exchange:
             "FAIRPRICE_EXCHANGE_STREAM_URL": self.url.replace("http", "ws"),
         }
 
-    def book(self, symbol, update_id):
-        """Return the true book at an id, of the last ten minutes of the exchange's time."""
-        with urlopen(f"{self.url}/__sim/book?symbol={symbol}&id={update_id}") as answer:
+    def book(self, symbol, update_id, limit=""):
+        """Return the true book at an id, of the last ten minutes: so many levels a side, or all."""
+        return self._ask(f"book?symbol={symbol}&id={update_id}&limit={limit}")
+
+    def status(self):
+        """Return what it has counted, and how far its markets are."""
+        return self._ask("status")
+
+    def _ask(self, path):
+        with urlopen(f"{self.url}/__sim/{path}") as answer:
             return json.loads(answer.read())
 
     def kill(self):

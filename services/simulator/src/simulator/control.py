@@ -28,10 +28,11 @@ class Control:
 
     async def _book(self, request: web.Request) -> web.Response:
         symbol, number = request.query.get("symbol", ""), request.query.get("id", "")
-        if not symbol or not number.isdecimal():
-            return _answer({"error": "symbol and id: both are needed, /__sim/book?symbol=BTCUSDT&id=123"}, 400)
+        limit = request.query.get("limit") or "0"
+        if not (symbol and number.isdecimal() and limit.isdecimal()):
+            return _answer({"error": "needed are symbol and id: /__sim/book?symbol=BTCUSDT&id=123&limit=20"}, 400)
         try:
-            book = self._source.book_at(symbol, int(number))
+            book = self._source.book_at(symbol, int(number), int(limit) or None)
         except LookupError as problem:
             return _answer({"error": str(problem)}, 404)
         return _answer({"symbol": symbol, "update_id": int(number), "bids": book.bids, "asks": book.asks})

@@ -56,7 +56,7 @@ class Feed:
         Raises:
             LookupError: the id is not known; the message says which are.
         """
-        levels = self.market.levels_at(update_id)
+        levels = self.market.levels_at(update_id, limit)
         keys = sorted(levels, reverse=True)
         split = bisect_right(keys, 0, key=neg)
         bids, asks = keys[:split][:limit], keys[split:][:limit]

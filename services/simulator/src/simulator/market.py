@@ -121,8 +121,8 @@ class Market:
         oldest = self.oldest_id
         return set(self._keys[first_id - oldest - 1 : last_id - oldest])
 
-    def levels_at(self, update_id: int) -> dict[int, int]:
-        """All levels right after this id, whether or not it ended a window.
+    def levels_at(self, update_id: int, best: int | None = None) -> dict[int, int]:
+        """All levels right after this id, whether or not it ended a window; of each side at least the `best` ones.
 
         Raises:
             LookupError: the id lies in the future or is older than the history.
@@ -132,13 +132,14 @@ class Market:
                 f"{self.instrument.symbol}: update id {update_id} is not known; "
                 f"ids from {self.oldest_id} to {self.last_id} are"
             )
-        levels = dict(self.levels)
-        for index in range(len(self._keys) - 1, update_id - self.oldest_id - 1, -1):
-            if old := self._old[index]:
-                levels[self._keys[index]] = old
-            else:
-                levels.pop(self._keys[index], None)
-        return levels
+        start = update_id - self.oldest_id
+        before = dict(zip(reversed(self._keys[start:]), reversed(self._old[start:]), strict=True))
+        if best is None:
+            levels = self.levels | before
+        else:  # of those that are the best now, some were not there then, at most as many as have changed
+            near = best + len(before)
+            levels = {key: self.levels[key] for side in (self.bids, self.asks) for key in side[-near:]} | before
+        return {key: quantity for key, quantity in levels.items() if quantity}
 
     def _forget(self) -> None:
         surplus = len(self._step_ends) - HISTORY_STEPS

@@ -102,7 +102,7 @@ class Playback:
         """The id of the last diff of each symbol that was played; 0 while there is none."""
         return dict(self._last_ids)
 
-    def book_at(self, symbol: str, update_id: int) -> Book:
+    def book_at(self, symbol: str, update_id: int, limit: int | None = None) -> Book:  # noqa: ARG002  the same for all
         """Nothing: a recording holds diffs and snapshots; always raises LookupError."""
         raise LookupError(f"{symbol}: the book at {update_id} is not known, a recording is played as it is")
 

@@ -35,8 +35,8 @@ class Source(Protocol):
     def snapshot(self, symbol: str, limit: int) -> Reply:
         """The answer to a depth request for a symbol traded here."""
 
-    def book_at(self, symbol: str, update_id: int) -> Book:
-        """The true book right after this id; LookupError says which ids can be had."""
+    def book_at(self, symbol: str, update_id: int, limit: int | None = None) -> Book:
+        """The true book right after this id, `limit` levels a side or all; LookupError says which ids can be had."""
 
     def set_status(self, symbol: str, status: str) -> None:
         """Changes a symbol's status; LookupError says why not."""

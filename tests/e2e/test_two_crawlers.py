@@ -1,0 +1,210 @@
+"""Two crawlers over real servers, struck in turn: no id is missing, no gap stays open, the page is never old."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from contextlib import ExitStack, contextmanager
+from itertools import product
+from random import Random
+from statistics import median
+from types import SimpleNamespace
+from urllib.request import urlopen
+
+import pytest
+from forwarder import forwarding
+from ledger import LEVELS, assert_book
+from ports import free_port
+from waiting import eventually
+
+from fairprice.gaps import uncovered
+
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb]
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "ADAUSDT", "XRPUSDT")
+"""Ten books a second each."""
+
+LONGEST_AGE = 1.0
+"""Seconds that a price on the page may be old."""
+
+BEAT = 0.05
+"""Seconds between two looks at the page; on a machine that is late they last longer."""
+
+AWAY = (20, 300)
+"""Rows of the other crawler that a blow lasts."""
+
+SETTLED = 120
+"""Seconds; gaps are looked at every thirty, and rows are audited when they are so old."""
+
+
+class Twin:
+    """A crawler with a folder of its own for its state, whose connections to exchange and broker can be cut."""
+
+    def __init__(self, pipeline, name, stack):
+        self.name = name
+        self._pipeline = pipeline
+        self._folder = pipeline.folder / name
+        self._ports = {free_port(): each for each in (pipeline.exchange.url.split("//")[1], pipeline.host.broker.host)}
+        self._lines = stack.enter_context(ExitStack())
+        exchange, broker = (f"127.0.0.1:{port}" for port in self._ports)
+        self._connect()
+        self._service = pipeline.start(
+            "crawler",
+            FAIRPRICE_EXCHANGE_REST_URL=f"http://{exchange}",
+            FAIRPRICE_EXCHANGE_STREAM_URL=f"ws://{exchange}",
+            FAIRPRICE_BROKER_URL=pipeline.host.url_at(broker),
+            FAIRPRICE_STATE_DIR=str(self._folder),
+            FAIRPRICE_SYMBOLS=",".join(SYMBOLS),
+            FAIRPRICE_STREAM_CONNECTIONS="2",
+            FAIRPRICE_ADDRESS_SHARE="0.5",
+        )
+
+    def _connect(self):
+        for port, target in self._ports.items():
+            self._lines.enter_context(forwarding(port, target))
+
+    def kill(self, away):
+        self._service.kill()
+        away()
+        self._service.start()
+
+    def freeze(self, away):
+        self._service.freeze()
+        away()
+        self._service.thaw()
+
+    def cut(self, away):
+        self._lines.close()
+        away()
+        self._connect()
+
+    def until_in_sync(self):
+        """Wait until the broker has its books of everything that the exchange has sent up to now."""
+        ids = self._pipeline.exchange.status()["update_ids"]
+        self._service.until_ready()
+        eventually(lambda: self._has_published(ids), why=lambda: f"{self.name} stays behind {ids}")
+
+    def _has_published(self, ids):
+        """Tell from the file in which it notes each second how far the broker has its books."""
+        noted = json.loads(next(self._folder.glob("*.json")).read_text())
+        return all(symbol in noted and noted[symbol]["update_id"] >= ids[symbol] for symbol in SYMBOLS)
+
+    def stop(self):
+        self._service.stop()
+
+
+class Page(threading.Thread):
+    """Looks at the prices that a gateway shows, all the time; what a machine lets it look at late counts less."""
+
+    def __init__(self, gateway):
+        super().__init__()
+        self.oldest = 0.0
+        """The greatest age that was told."""
+        self.stillest = 0
+        """For how many looks in a row a price of an event stayed the newest of its symbol."""
+        self._url = f"{gateway.url}/api/prices"
+        self._is_over = threading.Event()
+
+    def run(self):
+        shown, looks = {}, defaultdict(int)
+        while not self._is_over.wait(BEAT):
+            with urlopen(self._url) as answer:
+                for price in json.loads(answer.read()):
+                    symbol, newest = price["symbol"], price["update_id"]
+                    looks[symbol] = looks[symbol] + 1 if shown.get(symbol) == newest else 0
+                    shown[symbol] = newest
+                    self.oldest = max(self.oldest, price["feed"]["age_seconds"])
+                    self.stillest = max(self.stillest, looks[symbol])
+
+    @contextmanager
+    def watched(self):
+        self.start()
+        try:
+            yield self
+        finally:
+            self._is_over.set()
+            self.join()
+
+
+def audit(pipeline):
+    """Return what `storer audit --strict` says by now."""
+    done = subprocess.run(
+        [sys.executable, "-m", "storer", "audit", "--since", "all", "--strict", "--json"],
+        env=pipeline.environ("storer"), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+    found = json.loads(done.stdout)
+    return SimpleNamespace(code=done.returncode, stop=found["stop"], symbols=found["symbols"])
+
+
+def missing(rows):
+    """Return how many ids between the first and the last one no row has."""
+    ranges = [(row["first_update_id"], row["update_id"]) for row in rows]
+    return uncovered(min(ranges)[0], max(last for _, last in ranges), ranges)
+
+
+def assert_true(pipeline, prices, books):
+    """Fail unless every row has the exchange's own values at its id, each id one row, and each price a book."""
+    assert {(row["symbol"], row["update_id"]) for row in prices} == {(row["symbol"], row["update_id"]) for row in books}
+    truths = {}
+    for row in books:
+        key = row["symbol"], row["update_id"]
+        assert key not in truths, "one book has two rows"
+        truths[key] = pipeline.exchange.book(*key, LEVELS)
+        assert_book(row, truths[key])
+    for row in prices:
+        truth = truths[row["symbol"], row["update_id"]]
+        top = [float(number) for side in ("bids", "asks") for number in truth[side][0]]
+        assert [row[name] for name in ("bid", "bid_size", "ask", "ask_size")] == top
+        assert row["status"] == "ok"
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("times", [2, pytest.param(5, marks=pytest.mark.rounds)])
+def test_whatever_befalls_one_of_two_crawlers_nobody_notices(pipeline, times, capsys):
+    pipeline.open_exchange("--symbols", ",".join(SYMBOLS))
+    random = Random(times)
+    for name in ("storer", "converter"):
+        pipeline.start(name).until_ready()
+    gateway = pipeline.start("gateway")
+    with ExitStack() as stack:
+        twins = {name: Twin(pipeline, name, stack) for name in "ab"}
+        for twin in twins.values():
+            twin.until_in_sync()
+        gateway.until_ready()
+        blows = [*product("ab", ("kill", "freeze", "cut"))] * times
+        random.shuffle(blows)
+        recoveries, began = [], time.monotonic()
+        with Page(gateway).watched() as page:
+            for name, blow in blows:
+                getattr(twins[name], blow)(lambda: pipeline.wait_for_more(random.randint(*AWAY)))
+                ended = time.monotonic()
+                for twin in twins.values():
+                    twin.until_in_sync()
+                recoveries.append(time.monotonic() - ended)
+        seconds = time.monotonic() - began
+        for twin in twins.values():
+            twin.stop()
+    pipeline.wait_until_settled()
+    prices, books = pipeline.rows("fair_price"), pipeline.rows("order_book")
+    assert_true(pipeline, prices, books)
+    claims = eventually(
+        lambda: (gaps := pipeline.rows("gap")) and not any(gap["open_ids"] for gap in gaps) and gaps,
+        SETTLED, lambda: f"open: {[gap for gap in pipeline.rows('gap') if gap['open_ids']]}",
+    )  # fmt: skip
+    newest = max(row["time"] for row in prices)
+    proof = eventually(lambda: (found := audit(pipeline)).stop > newest and found, SETTLED, pause=1)
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\n{len(blows)} blows in {seconds:.0f} s at {len(prices) / seconds:.0f} rows/s: {len(prices)} rows true,"
+            f" {len(claims)} gaps claimed; in sync after {median(recoveries):.1f} s, at most {max(recoveries):.1f};"
+            f" oldest price on the page {page.oldest:.2f} s\n"
+        )
+    assert [missing([row for row in prices if row["symbol"] == symbol]) for symbol in SYMBOLS] == [0] * len(SYMBOLS)
+    assert page.stillest * BEAT < LONGEST_AGE
+    assert len(claims) >= len(blows), "whoever was struck has claimed what it missed"
+    assert proof.code == 0, proof.symbols
+    assert sum(symbol["rows"] for symbol in proof.symbols) == len(prices)
+    assert not any(pipeline.exchange.status()["breaches"].values())
