@@ -10,6 +10,9 @@ PYTEST := $(BIN)/python -m pytest -q
 LOCAL := not rabbitmq and not influxdb and not compose
 PARALLEL := -n auto --dist worksteal
 
+# What soak takes from the tests of processes and servers.
+SHARED_BY_TESTS := tests:tests/e2e:shared/tests:services/storer/tests
+
 # Whoever has servers of his own hands them over; what is missing comes from containers where they can run.
 WITH_SERVERS := $(BIN)/python -m tests.servers
 SIDE_BY_SIDE := $(BIN)/python -m scripts.side_by_side
@@ -97,8 +100,9 @@ test-chain: install-dev ## of these those of the whole chain of services
 test-containers: install-dev ## docker-compose.yml as a running stack; needs a Docker engine and some minutes
 	@FAIRPRICE_TEST_COMPOSE=1 $(PYTEST) -m compose
 
-soak: install ## random faults for minutes, SOAK=8h for longer, SEED=5 repeats a run; ends with a verdict
-	@$(BIN)/python -m tests.soak --for $(or $(SOAK),3m) $(if $(SEED),--seed $(SEED))
+soak: install-dev ## random faults for minutes, SOAK=8h for longer, SEED=5 repeats a run; ends with a verdict
+	@PYTHONPATH=$(SHARED_BY_TESTS)$${PYTHONPATH:+:$$PYTHONPATH} $(BIN)/python -m tests.soak --for $(or $(SOAK),3m) \
+		$(if $(SEED),--seed $(SEED)) $(OPTIONS)
 
 recordings: ## fetch the real recordings that tests and benchmarks play where they are there; needs the internet
 	@$(PYTHON) scripts/fetch_recordings.py

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME] [--rounds N] [--seconds N] [--minutes N]`: prints one line a figure."""
+"""`python -m benchmarks [NAME] [--rounds N] [--seconds N]`: prints one line a figure."""
 
 import argparse
 import os
@@ -14,7 +14,6 @@ from benchmarks import (
     bench_chain,
     bench_latency,
     bench_pipeline,
-    bench_soak,
     bench_storer,
     recording,
     servers,
@@ -50,10 +49,9 @@ ON_SERVERS: dict[str, Report] = {
     "storer": lambda options: bench_storer.report(options.rounds or ROUNDS_ON_SERVERS),
     "chain": lambda options: bench_chain.report(options.seconds),
     "latency": lambda options: bench_latency.report(options.seconds),
-    "soak": lambda options: bench_soak.report(options.minutes),
 }
-ONLY_BY_NAME = ("soak", "audit")
-"""Take too long to be run with the others."""
+ONLY_BY_NAME = ("audit",)
+"""Takes too long to be run with the others."""
 
 
 def main() -> None:
@@ -104,9 +102,6 @@ def _parser() -> argparse.ArgumentParser:
         default=30.0,
         metavar="N",
         help="length of chain, and of latency at each rate (default: 30)",
-    )
-    parser.add_argument(
-        "--minutes", type=_positive(float), default=15.0, metavar="N", help="length of soak (default: 15)"
     )
     parser.add_argument("--cryptofeed", action="store_true", help="beside the book engine; needs benchmarks.peers")
     return parser

@@ -1,6 +1,6 @@
 """What goes wrong in a soak, in which order. Pure: the same seed gives the same blows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -22,33 +22,32 @@ NEEDS_CONNECTION = {"refuse", "late_ack", "no_ack", "wrong_ack_id", "double_ack"
 
 HALT = "halt"
 KILL = "kill"
-OTHERS = (HALT, KILL)
-"""What goes wrong beside the exchange's streams: a symbol stops trading for a while, a crawler is killed."""
+FREEZE = "freeze"
+OTHERS = (HALT, KILL, FREEZE)
+"""What goes wrong beside the exchange's streams: a symbol stops trading for a while, a service is killed or frozen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blow:
-    """One thing that goes wrong: its kind, the symbol that it hits, and the faults that bring it about."""
+    """One thing that goes wrong: its kind, the symbol or service that it hits, and the faults that bring it about."""
 
     kind: str
     symbol: str
+    victim: str
     faults: tuple[Fault, ...] = ()
-    crawler: int = 0
 
 
-def blows(random: Random, symbols: Sequence[str], crawlers: int) -> Iterator[Blow]:
-    """Yield blows without end; each kind once, in any order, before any comes again."""
+def kinds(*, can_freeze: bool) -> list[str]:
+    """Return the kinds that can happen."""
+    return [kind for kind in (*KINDS, *OTHERS) if can_freeze or kind != FREEZE]
+
+
+def blows(random: Random, symbols: Sequence[str], victims: Sequence[str], possible: Sequence[str]) -> Iterator[Blow]:
+    """Yield blows without end; each possible kind once, in any order, before any comes again."""
     while True:
-        kinds = [*KINDS, *OTHERS]
-        random.shuffle(kinds)
-        for kind in kinds:
+        for kind in random.sample(possible, len(possible)):
             symbol = random.choice(symbols)
-            yield Blow(kind, symbol, _faults(random, kind, symbol), random.randrange(crawlers))
-
-
-def rare(happened: Mapping[str, int], times: int) -> list[str]:
-    """Return the kinds that have happened less often than that."""
-    return [kind for kind in (*KINDS, *OTHERS) if happened.get(kind, 0) < times]
+            yield Blow(kind, symbol, random.choice(victims), _faults(random, kind, symbol))
 
 
 def _faults(random: Random, kind: str, symbol: str) -> tuple[Fault, ...]:

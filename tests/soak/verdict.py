@@ -1,13 +1,12 @@
 """What a soak has seen, as a table, and whether it was good. Pure."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
 from fairprice.coverage import Verdict
 from storer.audit.account import Account, Kind
-from tests.soak.blows import rare
 
 LEAST_BLOWS = 3
 """How often each kind has to have happened at least."""
@@ -19,26 +18,39 @@ OF_THE_PAIR = "request_during_wait"
 """A breach that two crawlers cannot avoid: to wait was told to one of them, and the address is that of both."""
 
 
+Samples = list[tuple[float, float]]
+"""Seconds since the begin, and what was measured then."""
+
+
 @dataclass
 class Seen:
-    """What was counted while it ran; times in seconds, memory in MB by seconds since the begin."""
+    """What was counted while it ran, of these kinds of blows; times in seconds, memory in MB by name and life."""
 
+    kinds: Sequence[str]
     books: int = 0
     compared: int = 0
     wrong: list[str] = field(default_factory=list)
     gaps: int = 0
     spells: list[float] = field(default_factory=list)
-    memory: list[tuple[float, float]] = field(default_factory=list)
+    memory: dict[str, Samples] = field(default_factory=dict)
+    depths: dict[str, Samples] = field(default_factory=dict)
     happened: Counter[str] = field(default_factory=Counter)
     breaches: Mapping[str, int] = field(default_factory=dict)
     resyncs: int = 0
     not_current: list[str] = field(default_factory=list)
-    accounts: Mapping[str, Account] = field(default_factory=dict)
+    accounts: dict[str, Account] = field(default_factory=dict)
+
+    def note(self, time: float, memory: Mapping[str, float], depths: Mapping[str, int]) -> None:
+        """Note what was measured at a time."""
+        for series, values in ((self.memory, memory), (self.depths, depths)):
+            for name, value in values.items():
+                series.setdefault(name, []).append((time, value))
 
 
-def slope(samples: list[tuple[float, float]]) -> float:
+def slope(samples: Samples) -> float:
     """Return the slope of the second half by least squares, in the samples' unit an hour."""
-    late = [each for each in samples if each[0] >= samples[-1][0] / 2] if samples else []
+    middle = (samples[0][0] + samples[-1][0]) / 2 if samples else 0.0
+    late = [each for each in samples if each[0] >= middle]
     if len(late) < 2:
         return 0.0
     mean_x, mean_y = (sum(values) / len(late) for values in zip(*late, strict=True))
@@ -54,7 +66,8 @@ def failures(seen: Seen) -> list[str]:
     if not seen.books:
         found.append("no book was published")
     found += [f"{count} breaches of the limit of {limit}" for limit, count in _breaches(seen).items()]
-    found += [f"{kind} happened {seen.happened[kind]} times only" for kind in rare(seen.happened, LEAST_BLOWS)]
+    rare = [kind for kind in seen.kinds if seen.happened[kind] < LEAST_BLOWS]
+    found += [f"{kind} happened {seen.happened[kind]} times only" for kind in rare]
     found += [f"{symbol} is not current at the end" for symbol in seen.not_current]
     for symbol, account in seen.accounts.items():
         found += [f"{symbol}: {account.counts[kind]} x {kind}" for kind in DEFECTS if account.counts[kind]]
@@ -78,12 +91,31 @@ def table(seen: Seen) -> Iterator[str]:
     if spells:
         times = f"{median(spells):.1f} s in the median, {spells[-1]:.1f} s at most"
         yield f"out of sync                {len(spells)} times, {times}"
-    if seen.memory:
-        growth = f"{slope(seen.memory):+.0f} MB an hour in the second half"
-        yield f"memory                     {seen.memory[-1][1]:.0f} MB, {growth}"
+    for name, samples in _longest_lives(seen.memory).items():
+        minutes = (samples[-1][0] - samples[0][0]) / 60
+        growth = f"{_thirds(samples)} MB in {minutes:.0f} min, {slope(samples):+.1f} MB an hour in the second half"
+        yield f"memory  {name:19}{growth}"
+    for name, samples in seen.depths.items():
+        yield f"queue   {name:19}{_thirds(samples)} messages, at most {max(depth for _, depth in samples):.0f}"
     hours = Counter(hour.verdict for account in seen.accounts.values() for hour in account.hours)
     yield f"hours                      {', '.join(f'{hours[each]} {each.value}' for each in Verdict if hours[each])}"
     yield "blows                      " + ", ".join(f"{kind} {count}" for kind, count in sorted(seen.happened.items()))
+
+
+def _longest_lives(memory: Mapping[str, Samples]) -> dict[str, Samples]:
+    """Return of each process that was started again, its number behind its name, the samples of its longest life."""
+    longest: dict[str, Samples] = {}
+    for key, samples in memory.items():
+        name = key.rstrip("0123456789").rstrip()
+        longest[name] = max(longest.get(name, samples), samples, key=len)
+    return longest
+
+
+def _thirds(samples: Samples) -> str:
+    """Return the medians of the first and of the last third."""
+    size = max(1, len(samples) // 3)
+    first, last = (median(value for _, value in part) for part in (samples[:size], samples[-size:]))
+    return f"{first:.0f} -> {last:.0f}"
 
 
 def _breaches(seen: Seen) -> dict[str, int]:

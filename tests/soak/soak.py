@@ -1,0 +1,186 @@
+"""One soak: the exchange on real sockets, which knows the truth, and blows that fall on it and on the services."""
+
+import asyncio
+import resource
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from random import Random
+
+from fairprice.broker.port import Subscription
+from fairprice.broker.retry import consume
+from fairprice.messages import Book, Gap, decode
+from fairprice.runtime.backoff import delays
+from fairprice.runtime.clock import SystemClock
+from simulator import Exchange, Knobs, SimulatorServer
+from storer.audit.examine import examine, keys
+from tests.soak.blows import FREEZE, HALT, KILL, Blow, blows, kinds
+from tests.soak.stage import TRUTH, Market, Stage
+from tests.soak.verdict import Seen
+from tests.truth import known
+
+HALTED = 5.0
+"""Seconds that a symbol does not trade, and that a service that was killed or is frozen is away."""
+
+LOOK = 0.2
+"""Seconds between two looks at what is in sync."""
+
+LOOKS = 25
+"""Of these a look at memory and queues."""
+
+REST = 150.0
+"""Seconds in which everything has to be well again; a crawler that is refused by 403 asks nothing for a minute."""
+
+LEVELS = 20
+
+
+class Soak:
+    """One run: everything that is under way in it.
+
+    `pause` is the seconds between two blows, in the mean; the markets live `pace` times as fast as the clock.
+    """
+
+    def __init__(self, stage: Stage, symbols: tuple[str, ...], random: Random, *, pause: float, pace: float) -> None:
+        self.seen = Seen(kinds(can_freeze=stage.can_freeze))
+        self._stage = stage
+        self._symbols = symbols
+        self._random = random
+        self._pause = pause
+        self._pace = pace
+        self._clock = SystemClock()
+        knobs = Knobs(time_scale=pace)
+        self._market = Exchange(symbols, random.randrange(10**6), start_us=self._clock.wall(), knobs=knobs)
+        self._server = SimulatorServer(self._market, at_present=True)
+        self._away: set[str] = set()
+        self._out_since: dict[tuple[str, str], float] = {}
+
+    async def run(self, seconds: float) -> Seen:
+        """Strike for so long, come to rest, and judge what is stored."""
+        async with self._server, asyncio.TaskGroup() as self._tasks:
+            await self._stage.start(Market(self._server.rest_url, self._server.stream_url, self._symbols))
+            watching = [self._tasks.create_task(each) for each in (self._compare(), self._watch())]
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._strike()
+            await self._come_to_rest()
+            for watch in watching:
+                watch.cancel()
+        await self._judge()
+        return self.seen
+
+    # What goes wrong
+
+    async def _strike(self) -> None:
+        for blow in blows(self._random, self._symbols, self._stage.victims, self.seen.kinds):
+            await asyncio.sleep(self._random.uniform(0.5, 1.5) * self._pause)
+            if blow.kind == HALT:
+                self._tasks.create_task(self._halt(blow.symbol))
+            elif blow.kind in {KILL, FREEZE} and blow.victim not in self._away:
+                self._tasks.create_task(self._take_away(blow))
+            for fault in blow.faults:  # whose seconds are the market's, unless they are a difference of clocks
+                pace = 1.0 if fault.kind == "clock" else self._pace
+                self._server.inject(replace(fault, seconds=(fault.seconds or 0.0) * pace))
+
+    async def _halt(self, symbol: str) -> None:
+        self.seen.happened[HALT] += 1
+        self._market.set_status(symbol, self._market.dialect.halted)
+        await asyncio.sleep(HALTED)
+        self._market.set_status(symbol, "TRADING")
+
+    async def _take_away(self, blow: Blow) -> None:
+        name, stage = blow.victim, self._stage
+        self.seen.happened[blow.kind] += 1
+        self._away.add(name)
+        if blow.kind == FREEZE:
+            await stage.freeze(name)
+        else:
+            await self._note_resyncs(name)
+            await stage.kill(name)
+        await asyncio.sleep(HALTED)
+        await (stage.thaw if blow.kind == FREEZE else stage.restart)(name)
+        self._away.remove(name)
+
+    # What is looked at
+
+    async def _compare(self) -> None:
+        subscribe = partial(self._stage.broker.subscribe, TRUTH, 1000)
+        back_off = partial(delays, self._random)
+        await consume(subscribe, self._compare_events, back_off, asyncio.Event(), self._clock, queue=TRUTH)
+
+    async def _compare_events(self, subscription: Subscription) -> bool:
+        deliveries = await subscription.receive(50)
+        for delivery in deliveries:
+            for event in decode(delivery.message.body):
+                if isinstance(event, Book):
+                    self._compare_book(event)
+                self.seen.gaps += isinstance(event, Gap)
+        if deliveries:
+            await deliveries[-1].ack(multiple=True)
+        await asyncio.sleep(0)  # let the exchange go on
+        return bool(deliveries)
+
+    def _compare_book(self, book: Book) -> None:
+        self.seen.books += 1
+        try:
+            truth = self._market.book_at(book.symbol, book.update_id, 2 * LEVELS)
+        except LookupError:
+            return
+        self.seen.compared += 1
+        bids, asks = (side[:LEVELS] for side in known(truth, book))
+        if (book.bids[: len(bids)], book.asks[: len(asks)]) != (bids, asks):
+            self.seen.wrong.append(f"{book.symbol} {book.update_id} of {book.crawler}")
+
+    async def _watch(self) -> None:
+        began, looks = self._clock.monotonic(), 0
+        while True:
+            now = self._clock.monotonic()
+            for name in self._stage.crawlers:
+                if name not in self._away:
+                    self._note_sync(name, set(await self._stage.out_of_sync(name)), now)
+            if looks % LOOKS == 0:
+                memory = {"exchange and soak": resident_mb(), **self._stage.megabytes()}
+                self.seen.note(now - began, memory, await self._stage.depths())
+            looks += 1
+            await asyncio.sleep(LOOK)
+
+    def _note_sync(self, name: str, waiting: set[str], now: float) -> None:
+        for symbol in self._symbols:
+            key = name, symbol
+            if symbol in waiting:
+                self._out_since.setdefault(key, now)
+            elif key in self._out_since:
+                self.seen.spells.append(now - self._out_since.pop(key))
+
+    async def _note_resyncs(self, name: str) -> None:
+        if name in self._stage.crawlers:
+            self.seen.resyncs += await self._stage.resyncs(name)
+
+    # How it ends
+
+    async def _come_to_rest(self) -> None:
+        self._server.source.board.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REST):
+                await asyncio.sleep(HALTED + 1)
+                while self._away or self._out_since:  # noqa: ASYNC110  nobody tells
+                    await asyncio.sleep(LOOK)
+                await asyncio.sleep(2)
+        self.seen.not_current = sorted({symbol for _, symbol in self._out_since})
+        for name in self._stage.crawlers:
+            await self._note_resyncs(name)
+        await self._stage.finish()
+        self.seen.happened.update(self._server.source.board.fired)
+        self.seen.breaches = dict(self._server.limits.breaches)
+
+    async def _judge(self) -> None:
+        end = max(self._clock.wall(), self._market.now_us) + 10**9
+        async with self._stage.reader() as reader:
+            for key in await keys(reader, 0, end):
+                self.seen.accounts[key[1]] = await examine(reader, key, 0, end)
+
+
+def resident_mb() -> float:
+    """Return the memory of this process in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").exists() else 0
+    return pages * resource.getpagesize() / 1e6
