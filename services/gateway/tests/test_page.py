@@ -532,3 +532,40 @@ async def test_many_symbols_become_a_list(serving, make, browser):
             await page.locator("#symbol-select").select_option("COIN7")
             await expect(page.locator("#symbol")).to_have_text("COIN7")
             await expect(page.locator("#symbols")).to_be_hidden()
+
+
+async def test_of_two_hundred_symbols_it_is_told_how_far_they_are_and_which_the_exchange_does_not_trade(
+    serving, make, browser
+):
+    names = [f"COIN{number}" for number in range(200)]
+    words = {"COIN7": "BREAK", "COIN8": "HALT", "COIN9": "UNLISTED"}
+    away = "2 halted · 1 not listed"
+    async with serving(clock=SystemClock()) as gateway:
+        await gateway.publish(
+            *(make.status(words.get(name, "TRADING"), name, problem="the order book is not in sync") for name in names)
+        )
+        await gateway.publish(*(make.price(1, name) for name in names[:80] if name not in words))
+        async with opened(browser, gateway.url) as page:
+            roster = page.locator("#roster")
+            await expect(roster).to_have_text(f"77 of 197 in sync · {away}")
+            await expect(page.locator("#symbol-select option").nth(7)).to_have_text("COIN7 · halted")
+            await expect(page.locator("#symbol-select option").nth(9)).to_have_text("COIN9 · not listed")
+            await expect(page.locator("#symbol-select option").nth(80)).to_have_text("COIN80 · waiting")
+            await gateway.publish(*(make.price(1, name) for name in names[80:180]))
+            await expect(roster).to_have_text(re.compile(f"^177 of 197 in sync, about \\d+ s left · {away}$"))
+            await gateway.publish(*(make.price(1, name) for name in names[180:]))
+            await expect(roster).to_have_text(f"200 symbols · {away}")
+            assert await page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+
+
+async def test_many_symbols_that_are_only_quiet_are_in_sync_and_those_of_a_crawler_that_lost_its_stream_are_not(
+    serving, make, browser
+):
+    names = [f"COIN{number}" for number in range(12)]
+    async with serving(clock=SystemClock(), stale_after=0.3) as gateway:
+        await gateway.publish(*(make.price(1, name) for name in names))
+        async with opened(browser, gateway.url) as page:
+            await expect(page.locator("#feed-words")).to_have_text("stale")
+            await expect(page.locator("#roster")).to_have_text("12 symbols")
+            await gateway.publish(*(make.status("TRADING", name, problem="not in sync") for name in names))
+            await expect(page.locator("#roster")).to_have_text("0 of 12 in sync")

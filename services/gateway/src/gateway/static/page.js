@@ -4,7 +4,7 @@ import { Chart } from "./chart.js";
 import { STREAM, listen } from "./connection.js";
 import { learnVerdicts, showCoverage } from "./coverage.js";
 import { NONE, age as ageText, bps, clock, decimalsOf, decimalsOfNumber, moment, number, signed, words } from "./format.js";
-import { chosen, keyOf, severalVenues, showSymbols } from "./symbols.js";
+import { chosen, keyOf, severalVenues, showSymbols, summarise } from "./symbols.js";
 import { clearBook, showBook, showGaps, showNumbers, showProblems, spreadText } from "./tables.js";
 import { isTrusted, learn, skew, verdict } from "./trust.js";
 
@@ -150,6 +150,7 @@ function together(prices) {
 async function poll() {
   const prices = await fetchJson("api/prices").catch(() => null);
   quotes = prices ? together(prices) : quotes.map((quote) => ({ ...quote, feed: { ...quote.feed, state: "lost" } }));
+  summarise(quotes.map((quote) => quote.feed), now());
   show(chosen(quotes));
   redraw();
   if (!learnt) await learnMeanings();

@@ -1,12 +1,15 @@
 // The switcher: tabs while they are few, a list when they are many. The choice lives in the address: #venue/symbol.
 
 import { NONE } from "./format.js";
+import { roster } from "./roster.js";
 
 const MOST_TABS = 6;
+const REMARKS = { waiting: "waiting", halted: "halted", unlisted: "not listed" }; // of symbols without a price now
 
 const tabs = document.getElementById("symbols");
 const choice = document.getElementById("symbol-choice");
 const select = document.getElementById("symbol-select");
+const summary = document.getElementById("roster");
 
 export const keyOf = ({ venue, symbol }) => (venue ? `${venue}/${symbol}` : symbol);
 
@@ -25,6 +28,12 @@ export function choose(key) {
 }
 
 export const severalVenues = (known) => new Set(known.map(({ venue }) => venue).filter(Boolean)).size > 1;
+
+// What all of them together are like, where they are too many to be looked at one by one; `feeds` as the gateway tells them.
+export function summarise(feeds, now) {
+  summary.hidden = feeds.length <= MOST_TABS;
+  write(summary, roster(feeds, now));
+}
 
 // `quotes` are {venue, symbol, text, state}; `current` is the key of the one shown.
 export function showSymbols(quotes, current) {
@@ -53,7 +62,7 @@ function markCurrent(tab, isCurrent) {
 function showSelect(quotes, current, named) {
   sync(select, quotes, () => document.createElement("option"), (option, quote) => {
     option.value = keyOf(quote);
-    write(option, named && quote.venue ? `${quote.symbol} · ${quote.venue}` : quote.symbol);
+    write(option, [quote.symbol, named && quote.venue, REMARKS[quote.state]].filter(Boolean).join(" · "));
   });
   if (select.value !== current) select.value = current;
 }
