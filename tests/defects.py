@@ -6,6 +6,7 @@
 from typing import NamedTuple
 
 SYNC = "services/crawler/src/crawler/book/depth_sync.py"
+BUFFER = "services/crawler/src/crawler/book/buffer.py"
 BOOK = "services/crawler/src/crawler/book/order_book.py"
 PUBLICATION = "services/crawler/src/crawler/book/publication.py"
 GAPS = "shared/src/fairprice/gaps.py"
@@ -50,8 +51,8 @@ DEFECTS = (
     Defect(
         "the buffer is dropped when the snapshot comes",
         SYNC,
-        "waiting, self._waiting = self._waiting, []",
-        "waiting, self._waiting = [], []",
+        "waiting = self._waiting.take()\n",
+        "waiting = self._waiting.take()[:0]\n",
         (
             SYNC_TESTS + "test_buffered_diffs_are_replayed_on_the_snapshot_with_the_times_they_were_received",
             SYNC_TESTS + "test_every_id_is_covered_exactly_once_and_every_book_is_true[1]",
@@ -145,7 +146,7 @@ DEFECTS = (
     ),
     Defect(
         "a late diff that joins nothing fills the hole",
-        SYNC,
+        BUFFER,
         "return before < diff.update_id and diff.first_update_id < after and before + 1 < after",
         "return True",
         (SYNC_TESTS + "test_what_is_late_and_fills_nothing_is_ignored",),

@@ -10,10 +10,10 @@ from types import MappingProxyType
 import aiohttp
 import structlog
 
-from crawler.book.depth_sync import COMPARE_SECONDS
 from crawler.book.feed import Feed, Output
 from crawler.book.market_data import Diff, Snapshot, Ticker
 from crawler.book.publication import Confirmed
+from crawler.book.refresh import COMPARE_SECONDS
 from crawler.book.steps import Fact, SnapshotRequest
 from crawler.checkpoint import Checkpoint
 from crawler.proxy import ProxyFor, session

@@ -4,10 +4,12 @@ from random import Random
 
 import pytest
 
-from crawler.book.depth_sync import LAG_TIME, REFRESH_PAUSE, RESET_AFTER, RESET_TIME, STEADY_TIME
+from crawler.book.depth_sync import LAG_TIME, STEADY_TIME
 from crawler.book.feed import Feed
+from crawler.book.id_reset import RESET_AFTER, RESET_TIME
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
 from crawler.book.publication import Confirmed
+from crawler.book.refresh import REFRESH_PAUSE
 from crawler.book.steps import Fact, SnapshotRequest
 from fairprice.messages import Book, Gap
 
@@ -221,7 +223,7 @@ def test_an_outage_of_rest_under_load_keeps_a_minute_of_diffs_not_all_of_them():
     [_, request] = give(feed, diff(6_000, 6_000, bids=removals(range(100, 88, -1)), time=START + 6_000 * WINDOW))
     assert isinstance(request, SnapshotRequest)
     assert len(give(feed, *(diff(n, n, time=START + n * WINDOW) for n in range(6_001, 12_000)))) == 5_999
-    assert len(feed.sync._since_request) == 601
+    assert len(feed.sync._refresh._since_request) == 601
 
 
 def test_a_hole_within_the_buffered_diffs_never_makes_a_book():
@@ -847,7 +849,7 @@ def test_nothing_is_kept_for_a_snapshot_that_will_not_come():
     feed, _ = near_the_edge()
     feed.end_snapshots()
     assert ranges(give(feed, diff(111, 115), diff(116, 120))) == [(111, 115, "book"), (116, 120, "book")]
-    assert not feed.sync._since_request
+    assert not feed.sync._refresh._since_request
 
 
 def test_the_end_of_snapshots_answers_the_one_that_was_asked_for():

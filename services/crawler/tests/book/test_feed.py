@@ -6,8 +6,8 @@ from itertools import pairwise
 import orjson
 import pytest
 
-from crawler.book.depth_sync import RESET_AFTER
 from crawler.book.feed import MAX_HELD, UNAUDITED_SECONDS, Feed
+from crawler.book.id_reset import RESET_AFTER
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
 from crawler.book.publication import Confirmed
 from crawler.book.steps import Fact, SnapshotRequest

@@ -9,11 +9,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from crawler.book.audit import TopAudit, Verdict
-from crawler.book.depth_sync import COMPARE_SECONDS, DepthSync
+from crawler.book.depth_sync import DepthSync
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
 from crawler.book.minutes import Minutes
 from crawler.book.order_book import OrderBook
 from crawler.book.publication import Confirmed, Publication
+from crawler.book.refresh import COMPARE_SECONDS
 from crawler.book.steps import Applied, Compared, Fact, SnapshotRequest, Step
 from fairprice.errors import InvalidMarketData
 from fairprice.messages import Audit, Book, Gap
