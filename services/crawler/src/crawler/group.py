@@ -1,6 +1,6 @@
 """Symbols whose streams fit on one connection, the connections that carry them, and what these have brought."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from crawler.link import Link
 from crawler.liveness import LagWatch, Newest, Progress, SilenceWatch
@@ -64,6 +64,68 @@ class Group:
         self.newest.clear()
         self.lag.restart()
         self.silence.restart(now, forget=True)
+
+
+class Groups:
+    """All groups of a crawler, and which of them each symbol belongs to.
+
+    `silence_watch` makes the watch of a new group's symbols.
+    """
+
+    def __init__(self, venue: Venue, silence_watch: Callable[[tuple[str, ...]], SilenceWatch]) -> None:
+        self.of: dict[str, Group] = {}
+        self._venue = venue
+        self._silence_watch = silence_watch
+        self._groups: list[Group] = []
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __iter__(self) -> Iterator[Group]:
+        return iter(self._groups)
+
+    @property
+    def open(self) -> int:
+        """Connections that have all that they asked for."""
+        return sum(len(group.complete) for group in self._groups)
+
+    @property
+    def links(self) -> list[Link]:
+        """All connections."""
+        return [link for group in self._groups for link in group.links]
+
+    def with_link(self, link: Link) -> Group:
+        """Return the group that a connection carries."""
+        return next(group for group in self._groups if link in group.links)
+
+    def begin(self, symbols: Iterable[str]) -> list[Group]:
+        """Make groups of symbols, and return them."""
+        groups = [Group(part, self._silence_watch(part)) for part in split(self._venue, tuple(symbols))]
+        self._groups += groups
+        self.of |= {symbol: group for group in groups for symbol in group.symbols}
+        return groups
+
+    def extend(self, symbols: list[str], now: float) -> dict[Group, tuple[str, ...]]:
+        """Put symbols into groups where there is room, and take them from the list; return who has got which."""
+        added = {}
+        for group in self._groups:
+            free = max(0, room(self._venue, symbols) - len(group.symbols))
+            if part := tuple(symbols[:free]):
+                added[group] = part
+                group.follow((*group.symbols, *part), now)
+                self.of |= dict.fromkeys(part, group)
+                del symbols[:free]
+        return added
+
+    def let_go(self, symbols: Iterable[str], now: float) -> list[Group]:
+        """Forget symbols; return the groups that have none left."""
+        for group in {self.of.pop(symbol) for symbol in symbols}:
+            group.follow(filter(self.of.__contains__, group.symbols), now)
+        return [group for group in self._groups if not group.symbols]
+
+    def remove(self, group: Group) -> None:
+        """Forget a group."""
+        self._groups.remove(group)
 
 
 def room(venue: Venue, symbols: Iterable[str]) -> int:
