@@ -22,7 +22,6 @@ from fairprice.messages import (
     check_type,
     decode,
     decode_line,
-    decode_wanted,
     encode,
     join,
     lines,
@@ -374,31 +373,6 @@ def test_a_price_that_is_null_although_all_is_well_is_invalid():
 )
 def test_a_reason_is_short_enough_for_a_header(line):
     assert len(reason(line)) < 300
-
-
-# ---- skipping and levels
-
-
-def test_the_levels_of_a_book_that_is_not_wanted_are_not_checked():
-    line = line_with(BOOK, bids="nonsense")
-    assert decode_wanted(line, lambda book: book.update_id != 15) is None
-    with pytest.raises(InvalidLine, match="'bids'"):
-        decode_wanted(line, lambda book: book.update_id == 15)
-
-
-@pytest.mark.parametrize("event", [GAP, PRICE, STATUS, AUDIT], ids=lambda event: type(event).__name__)
-def test_only_books_are_not_wanted(event):
-    assert decode_wanted(encode(event), lambda _book: False) == event
-
-
-def test_a_book_without_its_identity_is_invalid_even_if_nobody_wants_it():
-    with pytest.raises(InvalidLine, match="'event_time'"):
-        decode_wanted(line_with(BOOK, event_time="?"), lambda _book: False)
-
-
-def test_a_mistake_of_ours_is_never_told_as_the_senders():
-    with pytest.raises(AttributeError):
-        decode_wanted(encode(BOOK), lambda book: book.colour == "red")
 
 
 # ---- upgrades

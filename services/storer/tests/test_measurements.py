@@ -94,6 +94,15 @@ def test_in_a_queue_of_books_a_book_between_two_samples_and_the_word_of_a_crawle
     assert book_queue_point(encode(status), levels=2, interval=SECOND) is None
 
 
+def test_a_book_of_another_encoder_is_sampled_and_checked_alike():
+    spaced = encode(BOOK).replace(b",", b", ")
+    assert book_queue_point(spaced, levels=2, interval=SECOND) == order_book_point(BOOK, 2)
+    assert book_queue_point(spaced, levels=2, interval=2 * SECOND) is None
+    for line in (encode(BOOK), spaced):
+        with pytest.raises(InvalidLine, match="'bids'"):
+            book_queue_point(line.replace(b'"2"', b'"two"'), levels=2, interval=SECOND)
+
+
 @pytest.mark.parametrize("line", [encode(PRICE), b"{}", b'{"type":"trade"}'])
 def test_anything_else_in_a_queue_of_books_is_refused(line):
     with pytest.raises(InvalidLine):

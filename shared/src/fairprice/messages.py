@@ -6,6 +6,7 @@ lines of an unknown `type` are passed over. What would break a reader gets a new
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from types import NoneType
 from typing import Any
 
 import orjson
@@ -38,7 +39,7 @@ MAX_BYTES = 256 * 1024
 __all__ = [
     "BOOKS_TYPE", "CONFIGURED_VALUE", "CONTENT_TYPE", "MAX_BYTES", "MAX_LINES", "MAX_NAME", "PRICED", "PRICES_TYPE",
     "PRICE_VALUES", "Audit", "Book", "Event", "Gap", "Level", "Price", "Status", "are_levels", "check_type", "decode",
-    "decode_line", "decode_wanted", "encode", "join", "lines",
+    "decode_but_levels", "decode_line", "encode", "join", "lines",
 ]  # fmt: skip
 """All that a service, or a reader of the messages, needs; events and fields have modules of their own."""
 
@@ -83,43 +84,33 @@ def decode(body: bytes) -> Iterator[Event | InvalidLine]:
 
 def decode_line(line: bytes) -> Event:
     """Return the event that one line holds; raises `InvalidLine`, and of that `UnknownLine` for an unknown type."""
-    try:
-        event = _read(line)
-        if isinstance(event, Book):
-            _check_levels(event)
-    except Wrong as wrong:
-        raise InvalidLine(line, str(wrong)) from None
+    event = decode_but_levels(line)
+    if isinstance(event, Book):
+        for field, rows in (("bids", event.bids), ("asks", event.asks)):
+            if not are_levels(rows):
+                reason = f"field {field!r} is no list of [price, quantity] in decimal strings: {rows!r:.80}"
+                raise InvalidLine(line, reason)
     return event
 
 
-def decode_wanted(line: bytes, wanted: Callable[[Book], bool]) -> Event | None:
-    """Return the event that one line holds, or None for a book that is not `wanted`, whose levels are unchecked then.
+def decode_but_levels(line: bytes) -> Event:
+    """Return the same, but `bids` and `asks` of a book may be anything: for a reader that looks at each of them.
 
-    Raises what `decode_line` raises. Checking all levels of a book costs more than reading its JSON.
+    To check them here costs more than to read the whole line.
     """
     try:
-        event = _read(line)
-        if isinstance(event, Book):
-            if not wanted(event):
-                return None
-            _check_levels(event)
+        fields = object_of(line)
+        kind = name_of(fields, "type")
+        if decoder := _DECODERS.get(kind):
+            return decoder(fields)
     except Wrong as wrong:
         raise InvalidLine(line, str(wrong)) from None
-    return event
+    raise UnknownLine(line, f"unknown type {kind!r}")
 
 
 def join(lines: Iterable[bytes]) -> bytes:
     """Return the body of a message that carries these lines."""
     return b"\n".join(lines)
-
-
-def _read(line: bytes) -> Event:
-    """Return the event that a line holds; the levels of a book are unchecked."""
-    fields = object_of(line)
-    kind = name_of(fields, "type")
-    if decoder := _DECODERS.get(kind):
-        return decoder(fields)
-    raise UnknownLine(line, f"unknown type {kind!r}")
 
 
 def _flat_price(price: Price) -> dict[str, object]:
@@ -173,10 +164,10 @@ def _decode_price(fields: dict[str, Any]) -> Price:
     status = name_of(fields, "status")
     if (price is not None) != (status in PRICED):
         raise Wrong(f"field 'price' is {price} although 'status' is {status!r}")
-    values = {
-        name: value if type(value := fields.get(name)) is float or value is None else number_of(fields, name)
-        for name in _value_names(tuple(fields))
-    }
+    names = _value_names(tuple(fields))
+    values = dict(zip(names, map(fields.get, names), strict=True))
+    if not {*map(type, values.values())} <= {float, NoneType}:
+        values = {name: number_of(values, name) for name in names}
     return Price(
         name_of(fields, "venue"),
         name_of(fields, "symbol"),
@@ -236,9 +227,3 @@ def _value_names(fields: tuple[str, ...]) -> tuple[str, ...]:
 
 def _is_configured_value(name: str) -> bool:
     return CONFIGURED_VALUE.fullmatch(name) is not None
-
-
-def _check_levels(book: Book) -> None:
-    for field, rows in (("bids", book.bids), ("asks", book.asks)):
-        if not are_levels(rows):
-            raise Wrong(f"field {field!r} is no list of [price, quantity] in decimal strings: {rows!r:.80}")

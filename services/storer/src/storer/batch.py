@@ -12,7 +12,7 @@ Translate = Callable[[bytes], Point | None]
 """Returns the point of a line, None if it is not stored; raises `InvalidLine`, also for what the queue may not hold."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """A line, or all lines of a message that cannot be read, with the message that held it."""
 

@@ -36,7 +36,9 @@ def encode(point: Point) -> bytes:
     """
     if not EARLIEST <= point.time <= LATEST:
         raise ValueError(f"time {point.time} is no time in microseconds between the years 1973 and 2262")
-    fields = _fields(point) + _decimals(point)
+    fields = _fields(point)
+    if point.decimals:
+        fields += _decimals(point)
     if not fields:
         raise ValueError("the point has no field with a value")
     return b"%b %b %d" % (_series(point.measurement, point.venue, point.symbol), fields[:-1], point.time)

@@ -7,7 +7,8 @@ from itertools import chain, repeat
 
 from fairprice.errors import InvalidLine
 from fairprice.gaps import claimed
-from fairprice.messages import Audit, Book, Gap, Level, Price, decode_line, decode_wanted
+from fairprice.head import head_of
+from fairprice.messages import Audit, Book, Gap, Level, Price, decode_line
 
 FAIR_PRICE = "fair_price"
 ORDER_BOOK = "order_book"
@@ -26,13 +27,14 @@ DecimalText = str | None
 _NO_LEVEL: tuple[DecimalText, DecimalText] = (None, "0")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Point:
     """One row of a measurement; `time` is microseconds since the epoch.
 
     Measurement, venue, symbol and time are its key. They come from the exchange only, so the same event always makes
     the same point. Ids are integers, every other number a float; `decimals` are more fields, behind `fields`, whose
     floats nobody had to work out. A field that is None has no value.
+    Made once and never changed; it is not frozen only because that would double the cost of making it.
     """
 
     measurement: str
@@ -54,11 +56,16 @@ def price_point(line: bytes) -> Point:
 def book_queue_point(line: bytes, *, levels: int, interval: int) -> Point | None:
     """Return the point of a line of a queue of books, None for what is not stored; raises `InvalidLine`.
 
-    See `order_book_point` for `levels`, `is_sampled` for `interval`.
+    See `order_book_point` for `levels`, `is_sampled` for `interval`. Of a book between two samples, as nearly all are,
+    no more than its head is read.
     """
-    match decode_wanted(line, lambda book: is_sampled(book.event_time, book.previous_event_time, interval)):
+    head = head_of(line)
+    if head and head.kind == "book" and not is_sampled(head.event_time, head.previous_event_time, interval):
+        return None
+    match decode_line(line):
         case Book() as book:
-            return order_book_point(book, levels)
+            is_wanted = is_sampled(book.event_time, book.previous_event_time, interval)
+            return order_book_point(book, levels) if is_wanted else None
         case Gap() as gap:
             return gap_point(gap)
         case Audit() as audit:
@@ -66,7 +73,7 @@ def book_queue_point(line: bytes, *, levels: int, interval: int) -> Point | None
         case Price():
             raise InvalidLine(line, "a price event has no place in a queue of books")
         case _:
-            return None  # a book between two samples, or what a crawler knows of a symbol
+            return None  # what a crawler knows of a symbol
 
 
 def is_sampled(event_time: int, previous_event_time: int | None, interval: int) -> bool:

@@ -72,7 +72,7 @@ def open_influxdb(
     return InfluxStore(client, address, token, timeout, max_body, compress=compress)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Line:
     """A line and its point's position in the batch."""
 
