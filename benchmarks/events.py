@@ -8,6 +8,7 @@ from itertools import count, islice
 from benchmarks.bench_book_engine import Engine
 from benchmarks.recording import Recording, load
 from converter.pricing import Pricer
+from fairprice.estimates import DEFAULT
 from fairprice.messages import Book, Price
 
 PAUSE = 100_000
@@ -23,7 +24,7 @@ def books(number: int, recording: Recording | None = None) -> list[Book]:
 
 def prices(number: int) -> list[Price]:
     """Return the prices of so many books, with the converter's usual settings."""
-    pricer = Pricer("weighted_mid", map(Decimal, (1, 5, 10)), map(Decimal, (10_000, 100_000)))
+    pricer = Pricer(DEFAULT, map(Decimal, (1, 5, 10)), map(Decimal, (10_000, 100_000)))
     return [pricer.price(book, book.received_time) for book in books(number)]
 
 

@@ -7,6 +7,7 @@ from grafana_foundation_sdk.models.common import GraphTransform
 from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, DynamicConfigValue
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode, HeatmapColorScale
 
+from fairprice.estimates import ESTIMATES
 from grafana.market.queries import (
     ASK,
     BID,
@@ -20,7 +21,7 @@ from grafana.market.queries import (
     TICKS,
     over_time,
 )
-from grafana.panels import INTERVAL, PLAIN, PURPLE, SKY, InfluxQL, Placed, framed, lines, placed
+from grafana.panels import INTERVAL, PLAIN, PURPLE, SKY, TEXT, InfluxQL, Placed, framed, lines, placed
 
 HEAT = "${__interval_ms} < 600000"
 HOURS = "No data: this is drawn from ticks, choose a range of at most 6 hours"
@@ -83,11 +84,11 @@ def _estimates() -> TimeSeries:
     panel = lines(
         "How far the estimates lie from the mid",
         "Above zero the estimate sees more pressure to buy than to sell. The weighted mid leans by the sizes at the"
-        " top, the impact mid by the depth behind it.",
+        " top, the impact mid and the curve mid, which is the price unless somebody chose another, by the depth behind"
+        " it.",
         BPS,
-        from_mid("weighted_mid"),
-        from_mid("impact_mid"),
-        colours={"weighted mid": SKY, "impact mid": PURPLE},
+        *(from_mid(name) for name in ESTIMATES if name != "mid"),
+        colours={"weighted mid": SKY, "impact mid": PURPLE, "curve mid": TEXT},
     )
     return panel.max_data_points(POINTS).span_nulls(HOLE).no_value(HOURS)
 

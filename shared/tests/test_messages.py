@@ -420,7 +420,7 @@ def test_a_message_of_another_type_is_refused_by_name(unknown):
 
 
 SAMPLES = Path(__file__).parent / "samples"
-"""Messages as the first releases wrote them; they stay as they are for ever, and are read for ever."""
+"""Messages as earlier versions wrote them, a file for each generation; they stay as they are and are read for ever."""
 
 
 @pytest.mark.parametrize("sample", sorted(SAMPLES.iterdir()), ids=lambda path: path.stem)
@@ -431,6 +431,12 @@ def test_what_older_versions_wrote_is_read_for_ever(sample):
         {Price} if sample.stem.startswith("prices") else {Book, Gap, Status, Audit}
     )
     assert len(found) == len(list(lines(sample.read_bytes()))) > 0
+
+
+@pytest.mark.parametrize(("sample", "curve_mid"), [("prices.v1", None), ("prices.v1.curve", 57210.0182)])
+def test_a_generation_of_prices_has_the_estimates_that_it_knew(sample, curve_mid):
+    price = next(decode((SAMPLES / f"{sample}.ndjson").read_bytes()))
+    assert (price.values["curve_mid"], price.values["impact_mid"]) == (curve_mid, 57210.02)
 
 
 def test_a_sample_says_what_it_always_said():

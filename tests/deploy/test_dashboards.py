@@ -21,6 +21,7 @@ from waiting import eventually
 
 from converter import pricing
 from converter.pricing import Pricer
+from fairprice.estimates import DEFAULT
 from fairprice.messages import CONFIGURED_VALUE, PRICE_VALUES, Audit, Book, Gap
 from fairprice.runtime.metrics import METRICS
 from gateway.states import STATUSES
@@ -206,7 +207,7 @@ def test_the_fields_are_those_that_the_storer_writes():
 
 def market(minutes: int):
     """Yield a book, its price and a gap for each second of the last minutes."""
-    pricer = Pricer("weighted_mid", [Decimal(1), Decimal(5)], [Decimal(10_000), Decimal(100_000)])
+    pricer = Pricer(DEFAULT, [Decimal(1), Decimal(5)], [Decimal(10_000), Decimal(100_000)])
     now = time.time_ns() // 1000
     for second in range(-60 * minutes, 0):
         at = now + second * 1_000_000

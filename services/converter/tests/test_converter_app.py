@@ -17,7 +17,7 @@ from converter.settings import ConverterSettings
 from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.port import Message
 from fairprice.errors import BrokerUnavailable, SettingsError
-from fairprice.messages import BOOKS_TYPE, Audit, Book, Gap, Price, Status, decode, encode, join
+from fairprice.messages import BOOKS_TYPE, PRICE_VALUES, Audit, Book, Gap, Price, Status, decode, encode, join
 from fairprice.topology import BOOKS, BOOKS_CONVERTER, DEAD_LETTERS, PRICES, PRICES_STORER
 
 FIRST = Book("binance", "BTCUSDT", 1, 5, 1_000_000, None, 1_000_001, "a", [["100", "3"]], [["101", "1"]], None, None)
@@ -151,8 +151,8 @@ async def test_every_book_becomes_one_price_and_gaps_pass_by():
         await broker.publish(BOOKS, message(encode(book(3, venue="binance-usdm"))))
         await settled(broker)
     one, two, _ = await prices(broker)
-    assert (one.update_id, one.status, one.price, one.priced_time) == (1, "ok", 100.75, 77)
-    assert (two.update_id, two.status, two.price, two.estimator) == (2, "no_asks", None, "weighted_mid")
+    assert (one.update_id, one.status, one.price, one.priced_time) == (1, "ok", 100.5, 77)
+    assert (two.update_id, two.status, two.price, two.estimator) == (2, "no_asks", None, "curve_mid")
     assert broker.depths()[DEAD_LETTERS] == 0
     assert {sample for sample in counters.samples() if sample[0] != "converter_latency_seconds"} == {
         ("converter_prices_total", ("binance", "ok"), 1),
@@ -208,8 +208,7 @@ async def test_a_replay_has_no_time_of_pricing():
         encode(book(3, bids=[["0", "1"]])),
         encode(book(3, bids=[["9", "1"], ["9.0", "2"]])),
         encode(Price("binance", "BTCUSDT", 1, 1, 1, 1, 1, "mid", "ok", 1.0, dict.fromkeys(
-            ("bid", "ask", "bid_size", "ask_size", "spread", "spread_bps", "imbalance", "mid", "weighted_mid",
-             "impact_mid")))),
+            PRICE_VALUES))),
     ],
 )  # fmt: skip
 async def test_a_bad_line_goes_to_the_dead_letters_and_its_neighbours_are_priced(poison):
@@ -301,18 +300,19 @@ async def test_a_lost_subscription_is_made_again():
 
 async def test_settings_reach_the_price():
     broker = MemoryBroker()
-    async with running(broker, estimator="mid", depth_bps="2.5", impact_notionals="50"):
+    async with running(broker, estimator="mid", depth_bps="2.5", impact_notionals="50", curve_bps="60"):
         await broker.publish(BOOKS, message(encode(book(1))))
         await settled(broker)
     (sent,) = await messages(broker, PRICES_STORER)
     line = orjson.loads(sent.body)
     assert (line["estimator"], line["price"]) == ("mid", 100.5)
+    assert line["curve_bps"] == 10_000 / 201
     assert (line["depth_bid_2_5bps"], line["impact_ask_50"]) == (0.0, 101.0)
 
 
 def test_the_settings_have_the_documented_defaults():
     settings = ConverterSettings.load({})
-    assert settings.estimator == "weighted_mid"
+    assert (settings.estimator, settings.curve_bps) == ("curve_mid", 1)
     assert list(map(str, settings.depth_bps)) == ["0.1", "0.5", "1"]
     assert list(map(str, settings.impact_notionals)) == ["10000", "100000"]
 
@@ -320,7 +320,9 @@ def test_the_settings_have_the_documented_defaults():
 @pytest.mark.parametrize(
     ("variable", "value", "hint"),
     [
-        ("FAIRPRICE_ESTIMATOR", "median", "'mid', 'weighted_mid' or 'impact_mid'"),
+        ("FAIRPRICE_ESTIMATOR", "median", "write one of mid, weighted_mid, impact_mid, curve_mid, not 'median'"),
+        ("FAIRPRICE_CURVE_BPS", "0", "greater than 0"),
+        ("FAIRPRICE_CURVE_BPS", "1e30", "between 1e-18 and 1e18"),
         ("FAIRPRICE_DEPTH_BPS", "1,-5", "greater than 0"),
         ("FAIRPRICE_DEPTH_BPS", "Infinity", "finite"),
         ("FAIRPRICE_IMPACT_NOTIONALS", ",", "at least 1"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from converter.pricing import Pricer
 from fairprice.errors import InvalidMarketData
+from fairprice.estimates import ESTIMATES
 from fairprice.messages import CONFIGURED_VALUE, Book, Price
 
 VECTORS = Path(__file__).parent / "fair_price_vectors.json"
@@ -247,18 +248,21 @@ def test_a_top_that_is_all_that_is_known_gives_what_needs_the_top_only():
         "bid": 100.0, "bid_size": 3.0, "ask": 101.0, "ask_size": 1.0, "spread": 1.0, "spread_bps": 10_000 / 100.5,
         "imbalance": 0.5, "mid": 100.5, "weighted_mid": 100.75,
         "impact_bid_100": 100.0, "impact_ask_100": 101.0, "impact_mid": 100.5,
+        "curve_mid": 100.5, "curve_bps": 0.0,
         "depth_bid_10bps": 0.0, "depth_ask_10bps": 0.0,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("estimator", "status"), [("mid", "ok"), ("weighted_mid", "ok"), ("impact_mid", "feed_truncated")]
+    ("estimator", "status"),
+    [("mid", "ok"), ("weighted_mid", "ok"), ("impact_mid", "feed_truncated"), ("curve_mid", "beyond_reach")],
 )
 def test_the_status_speaks_of_the_estimator_that_is_the_price(estimator, status):
-    price = price_of(rows("3@100"), rows("1@101"), estimator=estimator, notionals=("400",), floor="100", ceiling="101")
+    bids, asks = rows("3@100.00", "1@99.99"), rows("1@100.01", "1@100.02")
+    price = price_of(bids, asks, estimator=estimator, notionals=("400",), floor="100.00", ceiling="100.01")
     assert price.status == status
     assert price.price == price.values[estimator]
-    assert price.values["mid"] == 100.5
+    assert price.values["mid"] == 100.005
 
 
 def test_a_depth_band_beyond_floor_or_ceiling_is_unknown():
@@ -357,7 +361,7 @@ def test_every_value_is_the_double_nearest_to_the_exact_one(book, notional_cents
         "impact_mid": (impact_bid + impact_ask) / 2 if impact_bid and impact_ask else None,
     }  # fmt: skip
     assert {key: got[key] for key in wanted} == {key: nearest(value) for key, value in wanted.items()}
-    configured = {key: value for key, value in got.items() if key not in wanted}
+    configured = {key: value for key, value in got.items() if CONFIGURED_VALUE.fullmatch(key)}
     assert list(configured.values()) == [
         nearest(sum((q for p, q in bids if p >= middle - width), Fraction(0))),
         nearest(sum((q for p, q in asks if p <= middle + width), Fraction(0))),
@@ -376,7 +380,7 @@ def test_the_order_of_levels_is_irrelevant(book, random):
     assert price_of(bids, asks, **options) == before
 
 
-@given(BOOKS, st.sampled_from(["mid", "weighted_mid", "impact_mid"]), st.none() | st.integers(9_000, 10_050))
+@given(BOOKS, st.sampled_from([*ESTIMATES]), st.none() | st.integers(9_000, 10_050))
 def test_a_mirrored_book_has_mirrored_prices(book, estimator, bound):
     """Reflect every price at 100: what was p becomes 200 - p, bids become asks."""
     options = {"estimator": estimator, "bps": ("30",), "notionals": ("100000000",)}
@@ -395,7 +399,7 @@ def test_a_mirrored_book_has_mirrored_prices(book, estimator, bound):
             assert one["depth_bid_30bps"] == other["depth_ask_30bps"]
 
 
-@given(BOOKS, st.booleans(), st.booleans(), st.sampled_from(["mid", "weighted_mid", "impact_mid"]))
+@given(BOOKS, st.booleans(), st.booleans(), st.sampled_from([*ESTIMATES]))
 def test_a_price_is_null_exactly_when_the_status_says_why(book, has_floor, has_ceiling, estimator):
     price = price_of(
         *book,

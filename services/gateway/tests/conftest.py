@@ -44,6 +44,7 @@ class Make:
             "mid": bid + 0.01 if trusted else None,
             "weighted_mid": bid + 0.015 if trusted else None,
             "impact_mid": bid + 0.012 if trusted else None,
+            "curve_mid": bid + 0.018 if trusted else None,
             "depth_bid_10bps": 12.5,
             "depth_ask_10bps": 11.25,
             "impact_bid_10000": bid,

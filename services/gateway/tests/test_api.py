@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from waiting import patience
 
 from fairprice.errors import BrokerUnavailable, StartupError
+from fairprice.estimates import ESTIMATES
 from fairprice.messages import encode
 from gateway.app import run
 from gateway.settings import GatewaySettings
@@ -71,6 +72,7 @@ async def test_what_states_and_statuses_mean_is_told(gateway, make):
     assert set(about["states"]) == set(State)
     assert about["trusted"] == ["locked", "ok"]
     assert "crossed" in about["statuses"]
+    assert list(about["estimators"]) == list(ESTIMATES)
     assert "/api/prices" in about["paths"]
 
 

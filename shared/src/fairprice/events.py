@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
+from fairprice.estimates import ESTIMATES
+
 Name = Annotated[str, "name"]
 """1 to 64 characters without blanks."""
 Integer = Annotated[int, "integer"]
@@ -22,7 +24,7 @@ Level = list[str]
 """`[price, quantity]`, decimal strings as the exchange sent them."""
 
 PRICE_VALUES = (
-    "bid", "ask", "bid_size", "ask_size", "spread", "spread_bps", "imbalance", "mid", "weighted_mid", "impact_mid",
+    "bid", "ask", "bid_size", "ask_size", "spread", "spread_bps", "imbalance", *ESTIMATES, "curve_bps",
 )  # fmt: skip
 """Values beside `price` that are known; one that an older `Price` lacks is None."""
 

@@ -15,6 +15,7 @@ from typing import Any, get_args, get_type_hints
 
 import orjson
 
+from fairprice.estimates import ESTIMATES
 from fairprice.fields import MAX_NAME, MAX_TEXT
 from fairprice.messages import (
     BOOKS_TYPE,
@@ -112,9 +113,8 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "spread": "`ask` - `bid`",
         "spread_bps": "the same in basis points of the mid",
         "imbalance": "of the two sizes: -1 only asks, 1 only bids",
-        "mid": "middle of best bid and best ask",
-        "weighted_mid": "the mid weighted by the opposite sizes",
-        "impact_mid": "middle of the first two impact prices",
+        **{name: estimate.meaning for name, estimate in ESTIMATES.items()},
+        "curve_bps": "half spread, in basis points, up to which `curve_mid` followed the book; 0: it is the mid",
     },
 }
 """What each field says, by the `type` of the line."""

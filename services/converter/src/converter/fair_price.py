@@ -1,10 +1,9 @@
 """The formulas: exact rational arithmetic on scaled integers, one rounding at the very end.
 
 Prices and quantities come as integers, `unit` times their value. Python's division of two integers returns the double
-nearest to the exact quotient, so every result is the best double there is. The formulas and their names:
+nearest to the exact quotient, so every result is the best double there is. What estimators add is in `estimators`.
+The formulas and their names:
 
-    mid           (Pb + Pa) / 2
-    weighted mid  (Pb Qa + Pa Qb) / (Qb + Qa)       Stoikov, Quantitative Finance 18(12), 2018, equations 2 and 3
     imbalance     (Qb - Qa) / (Qb + Qa)             from -1 (only asks) to 1 (only bids)
     impact price  N / (sum q + (N - sum p q) / p)   sums over the levels that an order worth N takes whole, p the
                                                     price of the level that it takes in part; exchanges define their
@@ -20,16 +19,6 @@ BASIS_POINTS = 10_000
 
 Ratio = tuple[int, int]
 """Numerator and positive denominator; what it is a ratio of is said where it is used."""
-
-
-def mid(bid: Scaled, ask: Scaled, unit: int) -> float:
-    """Return the middle between the best prices."""
-    return (bid[0] + ask[0]) / (2 * unit)
-
-
-def weighted_mid(bid: Scaled, ask: Scaled, unit: int) -> float:
-    """Return the mid weighted by the other side's size; it lies between bid and ask and leans to the smaller queue."""
-    return (bid[0] * ask[1] + ask[0] * bid[1]) / ((bid[1] + ask[1]) * unit)
 
 
 def spread(bid: Scaled, ask: Scaled, unit: int) -> float:
@@ -65,11 +54,6 @@ def impact(levels: Iterable[Scaled], notional: int) -> Ratio | None:
 def average(fill: Ratio, unit: int) -> float:
     """Return the impact price itself."""
     return fill[0] / (fill[1] * unit)
-
-
-def impact_mid(bid: Ratio, ask: Ratio, unit: int) -> float:
-    """Return the middle of the two impact prices."""
-    return (bid[0] * ask[1] + ask[0] * bid[1]) / (2 * bid[1] * ask[1] * unit)
 
 
 def band_edge(twice_mid: int, bps: Ratio, towards: int) -> Ratio:

@@ -47,13 +47,15 @@ class Side(NamedTuple):
 
     `prices` and `quantities` are in one scale and go in parallel. `towards` is the sign of a price difference that
     leads to the other side: `BID` or `ASK`. Every level down (or up) to and including the price `reach` is known; None:
-    every level that the exchange has.
+    every level that the exchange has. A side `is_complete` when the book ends with a level that is known: where the
+    whole side does, or where it was cut.
     """
 
     towards: int
     prices: list[int]
     quantities: list[int]
     reach: int | None
+    is_complete: bool
 
     @property
     def is_beyond_reach(self) -> bool:
@@ -84,12 +86,13 @@ def read_side(towards: int, rows: list[Level], bound: str | None, scale: Scale) 
     if 0 in numbers or not all(map(_BETTER[towards], prices, prices[1:])):
         prices, quantities = _live_best_first(prices, quantities, towards)
     if bound is None:
-        return Side(towards, prices, quantities, None)
+        return Side(towards, prices, quantities, None, is_complete=True)
     reach = scale[bound]
+    is_complete = bool(prices) and prices[-1] == reach
     if prices and (prices[-1] - reach) * towards < 0:
         known = sum((price - reach) * towards >= 0 for price in prices)
         prices, quantities = prices[:known], quantities[:known]
-    return Side(towards, prices, quantities, reach)
+    return Side(towards, prices, quantities, reach, is_complete)
 
 
 _BETTER = {BID: gt, ASK: lt}

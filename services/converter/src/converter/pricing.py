@@ -17,6 +17,7 @@ applies gives it; `price` is null for every status but `ok` and `locked`.
     crossed             best bid above best ask: a fault of the feed                  both bests, the negative spread
     locked              best bid equals best ask, and the estimator has a value       what is known
     ok                  the estimator has a value                                     what is known
+    beyond_reach        the estimator follows the first levels, and not all are known what is known
     insufficient_depth  the estimator needs more than a side has, all of it known     what is known
     feed_truncated      the estimator needs more than is known of a side              what is known
 
@@ -28,8 +29,10 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from converter import fair_price
-from converter.fair_price import Ratio
-from converter.levels import ASK, BID, FinerThanScaleError, Scale, Scaled, Side, read_side
+from converter.curve import curve
+from converter.estimators import ESTIMATORS, Known
+from converter.fair_price import BASIS_POINTS, Ratio
+from converter.levels import ASK, BID, FinerThanScaleError, Scale, Side, read_side
 from fairprice.messages import PRICE_VALUES, Book, Price
 
 USUAL_DECIMALS = 8
@@ -44,11 +47,18 @@ Values = dict[str, float | None]
 class Pricer:
     """Prices books with fixed choices.
 
-    `estimator` is `mid`, `weighted_mid` or `impact_mid`, the last for the first of `impact_notionals` (quote units, at
-    most 16 decimals). `depth_bps` are the half-widths of the depth bands, basis points of the mid.
+    `estimator` is one of `ESTIMATORS`. `depth_bps` are the half-widths of the depth bands, basis points of the mid.
+    `impact_notionals` (quote units, at most 16 decimals) are those of the impact prices, the first of them also that of
+    the impact mid. The curve mid follows the book to a half spread of `curve_bps`.
     """
 
-    def __init__(self, estimator: str, depth_bps: Iterable[Decimal], impact_notionals: Iterable[Decimal]) -> None:
+    def __init__(
+        self,
+        estimator: str,
+        depth_bps: Iterable[Decimal],
+        impact_notionals: Iterable[Decimal],
+        curve_bps: Decimal = Decimal(1),
+    ) -> None:
         self._estimator = estimator
         widths = [(bps.as_integer_ratio(), _name(bps)) for bps in sorted(depth_bps)]
         self._bid_bands = [(bps, f"depth_bid_{name}bps") for bps, name in widths]
@@ -58,6 +68,7 @@ class Pricer:
         bands = [name for _, name in (*self._bid_bands, *self._ask_bands)]
         impacts = [name for _, *names in self._impacts for name in names]
         self._nothing: Values = dict.fromkeys((*PRICE_VALUES, *bands, *impacts))
+        self._curve_most = (curve_bps / BASIS_POINTS).as_integer_ratio()
         self._usual = Scale(USUAL_DECIMALS)
         self._finest = Scale(MOST_DECIMALS)
 
@@ -95,20 +106,27 @@ class Pricer:
         values["spread"] = fair_price.spread(bid, ask, unit)
         if bid[0] > ask[0]:
             return "crossed", values
-        _add_top(values, bid, ask, unit)
-        self._add_impacts(values, bids, asks, unit)
+        values["spread_bps"] = fair_price.spread_bps(bid, ask)
+        values["imbalance"] = fair_price.imbalance(bid, ask)
         self._add_depths(values, bids, asks, bid[0] + ask[0], unit)
-        return self._status(values, bids, asks), values
+        fills = self._add_impacts(values, bids, asks, unit)
+        followed = curve(bids, asks, self._curve_most, unit)
+        if followed:
+            values["curve_bps"] = followed.bps
+        status = "locked" if bid[0] == ask[0] else "ok"
+        known = Known(bid, ask, bids, asks, fills, followed, unit)
+        for name, estimate in ESTIMATORS.items():
+            value = estimate(known)
+            if isinstance(value, float):
+                values[name] = value
+            elif name == self._estimator:
+                status = value
+        return status, values
 
-    def _status(self, values: Values, bids: Side, asks: Side) -> str:
-        if values[self._estimator] is not None:
-            return "locked" if bids.prices[0] == asks.prices[0] else "ok"
-        _, bid_name, ask_name = self._impacts[0]
-        unfilled = [side for name, side in ((bid_name, bids), (ask_name, asks)) if values[name] is None]
-        return "insufficient_depth" if any(side.reach is None for side in unfilled) else "feed_truncated"
-
-    def _add_impacts(self, values: Values, bids: Side, asks: Side, unit: int) -> None:
-        for position, ((numerator, denominator), bid_name, ask_name) in enumerate(self._impacts):
+    def _add_impacts(self, values: Values, bids: Side, asks: Side, unit: int) -> tuple[Ratio | None, Ratio | None]:
+        """Add the impact prices; return the two of the first notional."""
+        fills = []
+        for (numerator, denominator), bid_name, ask_name in self._impacts:
             notional = numerator * unit * unit // denominator
             bid = fair_price.impact(bids.levels(), notional)
             ask = fair_price.impact(asks.levels(), notional)
@@ -116,8 +134,8 @@ class Pricer:
                 values[bid_name] = fair_price.average(bid, unit)
             if ask:
                 values[ask_name] = fair_price.average(ask, unit)
-            if bid and ask and position == 0:
-                values["impact_mid"] = fair_price.impact_mid(bid, ask, unit)
+            fills.append((bid, ask))
+        return fills[0]
 
     def _add_depths(self, values: Values, bids: Side, asks: Side, twice_mid: int, unit: int) -> None:
         for side, bands in ((bids, self._bid_bands), (asks, self._ask_bands)):
@@ -126,13 +144,6 @@ class Pricer:
                 if not _is_known(side, edge):
                     break  # nor are the wider ones
                 values[name] = fair_price.depth(side, edge) / unit
-
-
-def _add_top(values: Values, bid: Scaled, ask: Scaled, unit: int) -> None:
-    values["spread_bps"] = fair_price.spread_bps(bid, ask)
-    values["imbalance"] = fair_price.imbalance(bid, ask)
-    values["mid"] = fair_price.mid(bid, ask, unit)
-    values["weighted_mid"] = fair_price.weighted_mid(bid, ask, unit)
 
 
 def _missing_side(bids: Side, asks: Side) -> str:

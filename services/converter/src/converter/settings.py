@@ -2,11 +2,14 @@
 
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from fairprice.runtime.settings import Decimals, ServiceSettings
+from fairprice.estimates import DEFAULT, ESTIMATES
+from fairprice.runtime.settings import Decimals, PositiveDecimal, ServiceSettings
+
+_NAMES = ", ".join(ESTIMATES)
 
 
 def _at_most_16_decimals(numbers: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
@@ -16,11 +19,20 @@ def _at_most_16_decimals(numbers: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
     return numbers
 
 
+def _in_the_table(name: str) -> str:
+    if name not in ESTIMATES:
+        raise ValueError(f"write one of {_NAMES}, not {name!r:.80}")
+    return name
+
+
 class ConverterSettings(ServiceSettings):
     """The choices behind a price."""
 
-    estimator: Literal["mid", "weighted_mid", "impact_mid"] = Field(
-        "weighted_mid", description="which estimate becomes `price`: mid, weighted_mid or impact_mid"
+    estimator: Annotated[str, AfterValidator(_in_the_table)] = Field(
+        DEFAULT, description=f"which estimate becomes `price`: {_NAMES}"
+    )
+    curve_bps: PositiveDecimal = Field(
+        Decimal(1), description="half spread up to which curve_mid follows the book, basis points"
     )
     depth_bps: Decimals = Field(
         (Decimal("0.1"), Decimal("0.5"), Decimal(1)),

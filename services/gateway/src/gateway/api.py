@@ -7,6 +7,7 @@ import orjson
 from aiohttp import web
 
 from fairprice.coverage import MARKS
+from fairprice.estimates import ESTIMATES
 from fairprice.runtime.clock import Clock
 from gateway.answers import json_answer, secured
 from gateway.instrument import Instrument
@@ -54,11 +55,12 @@ class Api:
         ]
 
     async def about(self, _request: web.Request) -> web.Response:
-        """Answer with what there is, and what each state of a feed, status of a price and verdict on an hour means."""
+        """Answer with what there is, and what each state, status, verdict on an hour and estimator means."""
         states = {state.value: meaning for state, meaning in STATES.items()}
         verdicts = {verdict.value: meaning for verdict, (_, meaning) in MARKS.items()}
         meanings = {"states": states, "statuses": STATUSES, "trusted": sorted(TRUSTED), "verdicts": verdicts}
-        return json_answer({"paths": PATHS, **meanings})
+        estimators = {name: estimate.meaning for name, estimate in ESTIMATES.items()}
+        return json_answer({"paths": PATHS, **meanings, "estimators": estimators})
 
     async def prices(self, _request: web.Request) -> web.Response:
         """Answer with the newest price of every symbol, in the order of first sight."""

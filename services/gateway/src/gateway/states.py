@@ -38,7 +38,7 @@ STATUSES: Mapping[str, str] = {
     "empty": "the order book is empty",
     "no_bids": "the order book has no bids",
     "no_asks": "the order book has no asks",
-    "beyond_reach": "the market has moved beyond the levels that are known",
+    "beyond_reach": "the market has moved to where not all levels are known",
     "insufficient_depth": "the order book is too thin",
     "feed_truncated": "more levels are needed than are known",
 }

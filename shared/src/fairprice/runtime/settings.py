@@ -30,6 +30,7 @@ VARIABLES = (
     "FAIRPRICE_BROKER_PASSWORD",
     "FAIRPRICE_BROKER_URL",
     "FAIRPRICE_BROKER_USER",
+    "FAIRPRICE_CURVE_BPS",
     "FAIRPRICE_DEPTH_BPS",
     "FAIRPRICE_ESTIMATOR",
     "FAIRPRICE_EXCHANGE_REST_URL",
@@ -120,7 +121,8 @@ Symbols = Annotated[tuple[str, ...], BeforeValidator(_symbols)]
 """Symbols in the exchange's writing, and patterns, each once; may be written as people do, separated by commas."""
 Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
 """Seconds; written like `500ms`, `1s`, `5m`, `2h`."""
-Decimals = Annotated[tuple[Annotated[Decimal, Field(gt=0), AfterValidator(_bounded)], ...], BeforeValidator(_split)]
+PositiveDecimal = Annotated[Decimal, Field(gt=0), AfterValidator(_bounded)]
+Decimals = Annotated[tuple[PositiveDecimal, ...], BeforeValidator(_split)]
 
 
 class FileSecret(SecretStr):

@@ -5,7 +5,7 @@ import { STREAM, listen } from "./connection.js";
 import { learnVerdicts, showCoverage } from "./coverage.js";
 import { NONE, age as ageText, bps, clock, decimalsOf, decimalsOfNumber, moment, number, signed, words } from "./format.js";
 import { chosen, keyOf, severalVenues, showSymbols, summarise } from "./symbols.js";
-import { clearBook, showBook, showGaps, showNumbers, showProblems, spreadText } from "./tables.js";
+import { clearBook, learnEstimators, showBook, showGaps, showNumbers, showProblems, spreadText } from "./tables.js";
 import { isTrusted, learn, skew, verdict } from "./trust.js";
 
 const POLL = 2000; // milliseconds between looks at the other symbols
@@ -161,6 +161,7 @@ async function learnMeanings() {
   if (!about) return;
   learn(about.statuses);
   learnVerdicts(about.verdicts);
+  learnEstimators(about.estimators);
   learnt = true;
   redraw();
 }

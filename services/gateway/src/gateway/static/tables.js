@@ -4,9 +4,14 @@ import { NONE, age, bps, clock, number, quantity, signed, words } from "./format
 
 const LEVELS = 10;
 const MOST_GAPS = 4;
-const ESTIMATES = ["mid", "weighted_mid", "impact_mid"];
 const BAND = /^depth_bid_(\d+(?:_\d+)?)bps$/;
 const IMPACT = /^impact_bid_(\d+(?:_\d+)?)$/;
+
+let estimators = {}; // their meanings, from the gateway
+
+export function learnEstimators(meanings) {
+  estimators = meanings;
+}
 
 const byId = (id) => document.getElementById(id);
 
@@ -56,9 +61,11 @@ function levels(side) {
 // `known` are the fields that have had a value since the symbol was chosen: others have no row.
 export function showNumbers(price, decimals, known) {
   const toMid = (value) => (value === null || value === undefined || !price.mid ? null : (value / price.mid - 1) * 1e4);
-  fill(byId("estimates"), ESTIMATES.filter((name) => name in price).map((name) => [
+  const names = Object.keys(estimators).filter((name) => name in price);
+  fill(byId("estimates"), names.map((name) => [
     words(name), number(price[name], decimals + 1), name === "mid" ? "" : signed(toMid(price[name]), 4),
   ]));
+  names.forEach((name, index) => (byId("estimates").rows[index].title = estimators[name]));
   const bands = configured(price, BAND).map(({ setting, suffix }) => ({
     name: `${setting} bps`, bid: `depth_bid_${suffix}bps`, ask: `depth_ask_${suffix}bps`,
   }));
