@@ -11,8 +11,11 @@ from functools import cache
 from itertools import pairwise
 
 import pytest
+from curve_vectors import curve_mid
 
 LEVELS = 20
+EACH = 100
+"""Rows between two whose curve is worked out anew."""
 DEPTH_BPS = {"0_1": Fraction("0.1"), "0_5": Fraction("0.5"), "1": Fraction(1)}
 NOTIONALS = (10_000, 100_000)
 
@@ -102,7 +105,7 @@ def test_every_row_equals_an_independent_rebuild_of_the_book(replayed, recording
         assert row["mid"] == float((bid + ask) / 2)
         assert row["spread"] == float(ask - bid)
         assert row["weighted_mid"] == float((bid * ask_size + ask * bid_size) / (bid_size + ask_size))
-        assert (row["status"], row["price"]) == ("ok", row["weighted_mid"])
+        assert (row["status"], row["price"]) == ("ok" if row["curve_mid"] else "beyond_reach", row["curve_mid"])
 
 
 def test_the_ranges_of_the_rows_join(replayed):
@@ -117,18 +120,23 @@ def test_what_needs_depth_is_told_as_far_as_anybody_knows_and_else_null(replayed
     reach = {"bid": Fraction(snapshot["bids"][-1][0]), "ask": Fraction(snapshot["asks"][-1][0])}
 
     within = 0
-    for row in rows["fair_price"]:
+    for number, row in enumerate(rows["fair_price"]):
         _, _, bids, asks = books[row["time"]]
         known = {"bid": bids[0][0] >= reach["bid"], "ask": asks[0][0] <= reach["ask"]}
         within += all(known.values())
         mid = (bids[0][0] + asks[0][0]) / 2
+        bounds = {}
         for side, levels, sign in (("bid", bids, 1), ("ask", asks, -1)):
             bound = min(sign * levels[0][0], max(sign * levels[-1][0], sign * reach[side])) * sign
+            bounds[side] = str(bound)
             expected = depth_values(side, sign, levels, bound, mid)
             assert {name: row[name] for name in expected} == expected
             if not known[side]:  # a band that ends before the top is known to be empty
                 assert {row[f"depth_{side}_{name}bps"] for name in DEPTH_BPS} <= {None, 0.0}
-        assert row["status"] == "ok"
+        if number % EACH == 0:  # with fractions a curve takes milliseconds
+            written = ([[str(price), str(size)] for price, size in levels] for levels in (bids, asks))
+            curve = curve_mid(*written, floor=bounds["bid"], ceiling=bounds["ask"]) or (None, None)
+            assert (row["curve_mid"], row["curve_bps"]) == tuple(value and float(value) for value in curve)
     assert within == recording.inside
 
 
