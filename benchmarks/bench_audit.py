@@ -13,8 +13,8 @@ from pathlib import Path
 
 from benchmarks import servers
 from fairprice.messages import PRICE_VALUES
-from storer.__main__ import open_store
 from storer.measurements import Point
+from storer.program import open_store
 from storer.settings import StorerSettings
 
 ROWS = 864_000

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from converter.__main__ import PORT as CONVERTER_PORT
-from crawler.__main__ import PORT as CRAWLER_PORT
+from converter.program import PORT as CONVERTER_PORT
+from crawler.program import PORT as CRAWLER_PORT
 from crawler.venues.table import VENUES
 from fairprice.broker.outbox import MIB, Outbox
 from fairprice.runtime.lifecycle import DRAIN_TIMEOUT, HARD_STOP
 from fairprice.runtime.settings import SECRETS, VARIABLES
-from storer.__main__ import PORT as STORER_PORT
+from storer.program import PORT as STORER_PORT
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -11,9 +11,9 @@ import dashboards
 import pytest
 import yaml
 
-from converter.__main__ import PORT as CONVERTER_PORT
-from crawler.__main__ import PORT as CRAWLER_PORT
-from storer.__main__ import PORT as STORER_PORT
+from converter.program import PORT as CONVERTER_PORT
+from crawler.program import PORT as CRAWLER_PORT
+from storer.program import PORT as STORER_PORT
 
 FOLDER = dashboards.ROOT / "deploy" / "prometheus"
 TESTS = sorted((FOLDER / "tests").glob("*.yml"))

@@ -381,17 +381,6 @@ def test_ctrl_c_with_a_frozen_disk_ends_in_time_and_says_what_was_not_stored(tmp
     assert re.search(r"error: not stored, and lost: the prices of the last [1-9]\d* books, ", out), out
 
 
-def test_ctrl_c_while_the_program_is_still_loading_ends_it_without_a_word(tmp_path):
-    (tmp_path / "uvloop.py").write_text(
-        "print('http://loading', flush=True); import threading; threading.Event().wait()"
-    )
-    path = os.pathsep.join([str(tmp_path), *sys.path])
-    with running("standalone", PYTHONPATH=path) as (process, _):
-        process.send_signal(signal.SIGINT)
-        assert process.stdout.read() == ""
-        assert process.wait() == -signal.SIGINT
-
-
 def test_a_second_ctrl_c_says_truly_what_becomes_of_the_rest(tmp_path):
     database = tmp_path / "x.db"
     with running("standalone", "--port", 0, "--database", database) as (process, address):

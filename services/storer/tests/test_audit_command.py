@@ -17,11 +17,11 @@ from pydantic import SecretStr
 from fairprice.coverage import HOUR, MARKS, Facts, Verdict
 from fairprice.errors import FatalError
 from fairprice.runtime.clock import SystemClock
-from storer.__main__ import _parser, _reader
 from storer.audit.account import HourOf
 from storer.audit.command import Terminal, audit, minutes
 from storer.audit.grid import grid
 from storer.measurements import Point
+from storer.program import _parser, _reader
 from storer.settings import StorerSettings
 from storer.stores.influxdb import open_influxdb
 from storer.stores.origin import MADE_UP, RECORDING

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from fairprice.errors import SettingsError, StartupError
 from fairprice.runtime.settings import SECRETS, FileSecret
-from storer.__main__ import open_store
+from storer.program import open_store
 from storer.settings import StorerSettings
 from storer.stores.address import InfluxAddress, SqliteAddress, parse
 from storer.stores.influxdb import InfluxStore

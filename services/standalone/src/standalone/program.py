@@ -1,8 +1,9 @@
 """One run of the embedded pipeline, from its command line to its exit code."""
 
 import asyncio
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from random import Random
@@ -25,10 +26,10 @@ from storer.stores.sqlite import open_sqlite
 log = structlog.get_logger(__name__)
 
 
-def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run the pipeline as these options and settings say, and return the exit code."""
-    options = Options.parse(arguments)
-    return lifecycle.run(partial(_main, options, environ), unfinished="what was not stored is lost")
+def main() -> int:
+    """Run the pipeline and return the exit code: 0 done and right, 1 something is wrong, 2 could not be done."""
+    options = Options.parse(sys.argv[1:])
+    return lifecycle.run(partial(_main, options, os.environ), unfinished="what was not stored is lost")
 
 
 async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Event) -> int:

@@ -1,4 +1,4 @@
-"""The clock, which `__main__` passes to all that need the time, so that a test can drive it."""
+"""The clock, which `program` passes to all that need the time, so that a test can drive it."""
 
 import asyncio
 import time
