@@ -1,5 +1,6 @@
 """Applies to every test of the workspace."""
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -21,6 +22,17 @@ ANY_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]
 settings.register_profile("few", max_examples=20, **ANY_MACHINE)
 settings.register_profile("many", max_examples=300, **ANY_MACHINE)  # make check
 settings.load_profile("few")
+
+gc.disable()
+"""Nothing that is made while tests are collected is garbage."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Look for garbage in what tests make, and not again and again in thousands of tests."""
+    gc.freeze()
+    gc.enable()
+
 
 NO_SKIPS = "FAIRPRICE_TEST_NO_SKIPS"
 """Set in CI: whatever a test needs is there, so one that skips is broken."""
