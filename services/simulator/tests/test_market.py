@@ -95,7 +95,7 @@ def test_the_spread_is_one_tick_most_of_the_time_and_tens_of_levels_change_in_10
     assert sum(ids > levels for ids, levels in changes) > len(changes) * 0.8
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.rounds) for seed in (2, 3))])
 def test_the_price_moves_visibly_in_a_minute_and_leaves_a_snapshot_of_1000_levels_within_ten(seed):
     market = lived(seed=seed, steps=0)
     lowest, highest = market.bids[-1000], -market.asks[-1000]

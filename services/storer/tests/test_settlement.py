@@ -8,7 +8,7 @@ import pytest
 import structlog
 from clocks import ManualClock
 from exchange_data import START
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fairprice.errors import StoreUnavailable
@@ -232,7 +232,6 @@ async def test_two_storers_that_settle_the_same_at_once_come_to_the_same_end(sym
         await store.close()
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 9)), max_size=20), st.integers(20, 30), st.integers(0, 10))
 def test_the_rows_around_a_gap_are_joined_without_a_change_of_what_they_cover(ranges, first, length):
     rows = [row(begin, begin + more, at=n) for n, (begin, more) in enumerate(ranges)]

@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.book.chain import CLOCK_SLACK, RECENT, TICK, Chain
@@ -204,14 +204,12 @@ def assert_alike(one, two):
 FORWARD = st.sampled_from((0, 0, 0, 1, 100, 100))
 
 
-@settings(max_examples=200, deadline=None)
 @given(markets(FORWARD, latest_join=30), st.data())
 def test_two_crawlers_give_the_same_keys_wherever_one_joins_or_misses_something(market, data):
     one, two = crawl(market, data)
     assert_alike(one, two)
 
 
-@settings(max_examples=200, deadline=None)
 @given(markets(st.sampled_from((0, 0, 1, 100, 100, -300, -700, 1500)), latest_join=0), st.data())
 def test_two_crawlers_give_the_same_keys_though_the_clock_goes_back_a_little_and_one_misses_something(market, data):
     one, two = crawl(market, data)
