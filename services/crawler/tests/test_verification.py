@@ -247,6 +247,7 @@ def crawler_verify(*arguments):
     return subprocess.run(command, env=clean, capture_output=True, text=True, check=False, timeout=50)
 
 
+@pytest.mark.slow
 def test_the_exit_code_tells_what_was_found(tmp_path):
     (tmp_path / "r").write_text("".join(sound()))
     done = crawler_verify(tmp_path / "r")
