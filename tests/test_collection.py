@@ -13,7 +13,11 @@ ROOMS = ("tests/e2e/test_draining.py", "tests/deploy/test_alerts.py", "services/
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rooms", list(permutations(ROOMS, 2)), ids=" then ".join)
+@pytest.mark.parametrize(
+    "rooms",
+    [ROOMS, ROOMS[::-1], *(pytest.param(rooms, marks=pytest.mark.rounds) for rooms in permutations(ROOMS, 2))],
+    ids=" then ".join,
+)
 def test_rooms_may_be_named_in_any_order(rooms):
     command = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "-p", "no:cacheprovider", *rooms]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
