@@ -61,6 +61,12 @@ def test_the_newest_rows_of_the_symbols_heard_last_are_remembered():
                                               for n in (4, 1000))] == ["A", "C"]  # fmt: skip
 
 
+def test_a_row_that_is_priced_again_is_among_the_newest():
+    first, second, third = (replace(BOOK, event_time=time) for time in (1, 2, 3))
+    copies = priced(first, second, first, third, rows=2)
+    assert [copies.is_copy(each) for each in (first, second, third)] == [True, False, True]
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 12), st.integers(0, 5)), max_size=40))
 def test_every_id_that_is_passed_over_is_in_a_row_that_stands(drawn):
     """Rows as a store keeps them: the last of a key takes the place of those before."""

@@ -27,11 +27,16 @@ symbols = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=5, max_size=1
         (["BTC*"], ["BTCUSDT", "BTCUPUSDT", "BTCEUR"]),
         (["ETH?TC", "BTCE*"], ["ETHBTC", "BTCEUR"]),
         (["*", "!*USDT", "!ETH*"], ["BTCEUR"]),
+        (["ETH*", "!ETHBTC"], ["ETHUSDT"]),
         (["ETHBTC", "ETH*"], ["ETHBTC", "ETHUSDT"]),
     ],
 )
 def test_names_come_first_and_patterns_in_the_order_of_the_list(texts, chosen):
     assert list(Selection(texts).choose(LISTED)) == chosen
+
+
+def test_a_selection_is_told_as_it_was_written():
+    assert str(Selection(["BTCUSDT", "*EUR", "!X*"], Shard(1, 2))) == "BTCUSDT, *EUR, !X*"
 
 
 def test_what_does_not_trade_is_chosen_by_its_name_or_while_it_is_followed():

@@ -163,6 +163,17 @@ def test_what_comes_late_counts_for_the_later_minute():
     assert (first.tops, second.tops, second.to_update_id) == (1, 2, 3)
 
 
+def test_all_that_is_compared_in_a_minute_adds_up_from_the_first_id_on():
+    minutes = Minutes("binance", "BTCUSDT", "one")
+    for number in (1, 2):
+        minutes.add_wrong_top(START, 10 * number)
+        minutes.add_levels(START, 10 * number + 1, levels=5, wrong=2)
+    minutes.add_levels(START + MINUTE, 30, levels=7, wrong=0)
+    assert minutes.take() == [Audit("binance", "BTCUSDT", START, "one", 10, 10, 2, 2, 10, 4)]
+    assert minutes.take(at_end=True) == [Audit("binance", "BTCUSDT", START + MINUTE, "one", 30, 30, 0, 0, 7, 0)]
+    assert minutes.take(at_end=True) == []
+
+
 @pytest.mark.parametrize("order", [(1, 2, 1), (2, 1, 2)])
 def test_all_kinds_of_counts_begin_a_minute(order):
     minutes = Minutes("binance", "BTCUSDT", "one")
