@@ -156,6 +156,8 @@ BOOKS: list[tuple[str, Rows, Rows, dict[str, str]]] = [
      [["1." + "0" * 39 + "2", "2"], ["1.00001", "3"]], {}),
     ("any order, removed rows", rows("7@99.99", "0@100.01", "1@100.00"), rows("2@100.03", "3@100.01", "0@100.02"),
      {"bps": "3"}),
+    ("forty levels, known to between two behind the twentieth", *FORTY,
+     {"bps": "500", "floor": "99.705", "ceiling": "100.305"}),
 ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from converter.settings import ConverterSettings
 from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.port import Message
 from fairprice.errors import BrokerUnavailable, SettingsError
+from fairprice.estimates import ESTIMATES
 from fairprice.messages import BOOKS_TYPE, PRICE_VALUES, Audit, Book, Gap, Price, Status, decode, encode, join
 from fairprice.topology import BOOKS, BOOKS_CONVERTER, DEAD_LETTERS, PRICES, PRICES_STORER
 
@@ -320,7 +321,7 @@ def test_the_settings_have_the_documented_defaults():
 @pytest.mark.parametrize(
     ("variable", "value", "hint"),
     [
-        ("FAIRPRICE_ESTIMATOR", "median", "write one of mid, weighted_mid, impact_mid, curve_mid, not 'median'"),
+        ("FAIRPRICE_ESTIMATOR", "median", f"write one of {', '.join(ESTIMATES)}, not 'median'"),
         ("FAIRPRICE_CURVE_BPS", "0", "greater than 0"),
         ("FAIRPRICE_CURVE_BPS", "1e30", "between 1e-18 and 1e18"),
         ("FAIRPRICE_DEPTH_BPS", "1,-5", "greater than 0"),

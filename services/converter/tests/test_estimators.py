@@ -1,17 +1,22 @@
 """The table of estimators: each row has a function and a vector, and looks at no more than it says."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
+from textwrap import dedent
 
+import estimator_vectors
 import pytest
 from estimator_vectors import VECTORS, Vector
 from hypothesis import given
 from hypothesis import strategies as st
 
+from converter import estimators, pricing
 from converter.estimators import ESTIMATORS
 from converter.pricing import Pricer
+from fairprice import estimates
 from fairprice.estimates import DEFAULT, ESTIMATES
-from fairprice.messages import Book, Price
+from fairprice.messages import PRICE_VALUES, Book, Price
 
 ROOT = Path(__file__).parents[3]
 
@@ -44,3 +49,20 @@ def test_an_estimator_that_needs_the_top_only_is_deaf_to_what_lies_behind_it(siz
 def test_the_readme_lists_the_rows():
     rows = [f"| `{name}` | {each.needs} | {each.meaning} |" for name, each in ESTIMATES.items()]
     assert "\n".join(["| name | needs | meaning |", "|---|---|---|", *rows, "\n"]) in (ROOT / "README.md").read_text()
+
+
+def test_the_estimator_of_the_walk_through_works_as_it_is_written(monkeypatch):
+    """`docs/adding-an-estimator.md`: its function, its row and its vector, put where it says."""
+    text = (ROOT / "docs" / "adding-an-estimator.md").read_text()
+    function, row, vector = (dedent(block) for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    written = dict(vars(estimators))
+    exec(function, written)
+    (name, estimate), *_ = eval("{" + row + "}", vars(estimates)).items()
+    (found,) = eval("[" + vector + "]", vars(estimator_vectors))
+    assert found.estimator == name
+    monkeypatch.setitem(ESTIMATES, name, estimate)
+    monkeypatch.setattr(pricing, "PRICE_VALUES", (*PRICE_VALUES, name))
+    monkeypatch.setitem(ESTIMATORS, name, written[name])
+    price = price_of(name, found.bids, found.asks)
+    assert (price.status, price.price) == ("ok", float(found.value))
+    assert price_of(name, found.bids[:1], found.asks).status == "insufficient_depth"
