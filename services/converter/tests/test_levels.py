@@ -2,7 +2,8 @@
 
 import pytest
 
-from converter.levels import REMEMBERED, FinerThanScaleError, Scale
+from converter.levels import BID, REMEMBERED, FinerThanScaleError, Scale, read_side
+from fairprice.errors import InvalidMarketData
 
 
 @pytest.mark.parametrize(
@@ -25,3 +26,15 @@ def test_the_numbers_that_are_remembered_are_bounded_and_every_one_stays_right()
         assert scale[str(number)] == number
         assert len(scale) <= REMEMBERED
     assert scale["5"] == 5
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        None, 5, "12", {"12": 1}, ["12"], [{"1": 2, "3": 4}], [["1"]], [["1", "2"], ["1", "2", "3"]], [["1", 2]],
+        [["1", None]], [["1", ["2"]]], [["1", "-2"]], [["1", "2e3"]], [["1", ""]], [["1.", "2"]], [["\u0661", "2"]],
+    ],
+)  # fmt: skip
+def test_what_is_no_list_of_prices_and_quantities_is_refused(rows):
+    with pytest.raises(InvalidMarketData, match="decimal string"):
+        read_side(BID, rows, None, Scale(8))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import orjson
 
@@ -77,10 +77,15 @@ def number_of(fields: dict[str, Any], field: str) -> float | None:
     raise Wrong(f"field {field!r} is neither a number nor null: {value!r:.80}")
 
 
+def is_decimal(value: object) -> TypeGuard[str]:
+    """Return whether this is a decimal string, as an exchange writes a price."""
+    return type(value) is str and _DECIMAL.fullmatch(value) is not None
+
+
 def decimal_of(fields: dict[str, Any], field: str) -> str:
     """Return a decimal string as the exchange wrote it."""
     value = field_of(fields, field)
-    if type(value) is not str or not _DECIMAL.fullmatch(value):
+    if not is_decimal(value):
         raise Wrong(f"field {field!r} is no decimal string: {value!r:.80}")
     return value
 

@@ -15,7 +15,7 @@ from fairprice.broker.outbox import Outbox, Sent
 from fairprice.broker.port import Broker, Delivery, Message, Subscription
 from fairprice.broker.retry import consume
 from fairprice.errors import InvalidError, InvalidLine, InvalidMessage, UnknownLine
-from fairprice.messages import BOOKS_TYPE, PRICES_TYPE, Book, Price, check_type, decode_line, lines
+from fairprice.messages import BOOKS_TYPE, PRICES_TYPE, Book, Price, check_type, decode_but_levels, lines
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import Clock
 from fairprice.runtime.metrics import Histogram, Sample
@@ -160,7 +160,7 @@ class _Converter:
         return prices, invalid
 
     def _price_line(self, line: bytes) -> list[Price]:
-        event = decode_line(line)
+        event = decode_but_levels(line)
         if isinstance(event, Book):
             return self._price_book(event)
         if isinstance(event, Price):

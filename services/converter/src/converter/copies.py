@@ -24,7 +24,7 @@ class Copies:
     def __init__(self, rows: int = ROWS, symbols: int = SYMBOLS) -> None:
         self._rows = rows
         self._symbols = symbols
-        self._priced: OrderedDict[tuple[str, str], OrderedDict[int, Ids]] = OrderedDict()
+        self._priced: OrderedDict[tuple[str, str], dict[int, Ids]] = OrderedDict()
 
     def is_copy(self, book: Book) -> bool:
         """Return whether a row of this time covers the book's ids."""
@@ -34,12 +34,13 @@ class Copies:
 
     def add(self, book: Book) -> None:
         """Note that the book's price takes the place of what was there."""
-        rows = self._priced.setdefault((book.venue, book.symbol), OrderedDict())
-        self._priced.move_to_end((book.venue, book.symbol))
+        key = book.venue, book.symbol
+        rows = self._priced.setdefault(key, {})
+        self._priced.move_to_end(key)
         rows.pop(book.event_time, None)
         rows[book.event_time] = book.first_update_id, book.update_id
         if len(rows) > self._rows:
-            rows.popitem(last=False)
+            del rows[next(iter(rows))]
         if len(self._priced) > self._symbols:
             self._priced.popitem(last=False)
 

@@ -12,6 +12,7 @@ The formulas and their names:
 
 from bisect import bisect_right
 from collections.abc import Iterable
+from operator import neg
 
 from converter.levels import BID, Scaled, Side
 
@@ -67,5 +68,5 @@ def depth(side: Side, edge: Ratio) -> int:
     """Return the base quantity, times `unit`, of a side's levels up to and including the edge."""
     numerator, denominator = edge
     inner = -(numerator // -denominator) if side.towards == BID else numerator // denominator
-    count = bisect_right(side.prices, -side.towards * inner, key=lambda price: -side.towards * price)
+    count = bisect_right(side.prices, -inner, key=neg) if side.towards == BID else bisect_right(side.prices, inner)
     return sum(side.quantities[:count])

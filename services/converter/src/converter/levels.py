@@ -6,6 +6,7 @@ from operator import gt, lt
 from typing import NamedTuple
 
 from fairprice.errors import InvalidMarketData
+from fairprice.fields import is_decimal
 from fairprice.messages import Level
 
 Scaled = tuple[int, int]
@@ -24,7 +25,10 @@ class FinerThanScaleError(ValueError):
 
 
 class Scale(dict[str, int]):
-    """Turns decimal strings into integers, `unit` times their value: `scale["0.5"]`; remembers what it turned."""
+    """Turns decimal strings into integers, `unit` times their value: `scale["0.5"]`; remembers what it turned.
+
+    So each of them is looked at once, whether it is a decimal string at all included.
+    """
 
     def __init__(self, decimals: int) -> None:
         super().__init__()
@@ -32,7 +36,9 @@ class Scale(dict[str, int]):
         self.unit: int = 10**decimals
 
     def __missing__(self, text: str) -> int:
-        """Convert and remember a number; raises `FinerThanScaleError`."""
+        """Convert and remember a number; raises `InvalidMarketData` for what is none, and `FinerThanScaleError`."""
+        if not is_decimal(text):
+            raise InvalidMarketData(f"{text!r:.80} is no decimal string")
         whole, _, fraction = text.partition(".")
         if len(fraction) > self.decimals:
             raise FinerThanScaleError(text)
@@ -78,10 +84,10 @@ def read_side(towards: int, rows: list[Level], bound: str | None, scale: Scale) 
     `bound` is the floor of bids, the ceiling of asks: beyond it levels may be missing, so what lies there is left out.
     A level exactly at it is known. None: these are all levels that the exchange has.
 
-    Raises `InvalidMarketData` for a price of zero or one that occurs twice, `FinerThanScaleError` if the scale is too
-    coarse.
+    Raises `InvalidMarketData` for what is no list of `[price, quantity]` in decimal strings, a price of zero or one
+    that occurs twice, `FinerThanScaleError` if the scale is too coarse.
     """
-    numbers = list(map(scale.__getitem__, chain.from_iterable(rows)))
+    numbers = _numbers(rows, scale)
     prices, quantities = numbers[::2], numbers[1::2]
     if 0 in numbers or not all(map(_BETTER[towards], prices, prices[1:])):
         prices, quantities = _live_best_first(prices, quantities, towards)
@@ -96,6 +102,15 @@ def read_side(towards: int, rows: list[Level], bound: str | None, scale: Scale) 
 
 
 _BETTER = {BID: gt, ASK: lt}
+
+
+def _numbers(rows: list[Level], scale: Scale) -> list[int]:
+    try:
+        if type(rows) is list and {*map(list.__len__, rows)} <= {2}:
+            return [*map(scale.__getitem__, chain.from_iterable(rows))]
+    except TypeError:  # a level is no list, or holds something else than texts
+        pass
+    raise InvalidMarketData(f"a side is no list of [price, quantity] in decimal strings: {rows!r:.80}")
 
 
 def _live_best_first(prices: list[int], quantities: list[int], towards: int) -> tuple[list[int], list[int]]:
