@@ -99,8 +99,9 @@ class Pipeline:
             service.until_ready()
         return services
 
-    def rows(self, measurement):
-        return self.org.rows(f'SELECT * FROM "{measurement}"', token=self._reader)
+    def rows(self, measurement, since=0):
+        """Return the rows from a time on, in microseconds."""
+        return self.org.rows(f'SELECT * FROM "{measurement}" WHERE time >= {since}u', token=self._reader)
 
     def stored(self):
         """Return how many prices are stored."""

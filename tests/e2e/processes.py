@@ -14,6 +14,9 @@ from urllib.request import urlopen
 from ports import free_port
 from waiting import PATIENCE, eventually
 
+AT_ONCE = 100
+"""Books that an exchange is asked for at once."""
+
 
 def spawn(arguments, environ, log):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FAIRPRICE_")}
@@ -133,6 +136,13 @@ class Exchange:
     def book(self, symbol, update_id, limit=""):
         """Return the true book at an id, of the last ten minutes: so many levels a side, or all."""
         return self._ask(f"book?symbol={symbol}&id={update_id}&limit={limit}")
+
+    def books(self, symbol, ids, limit):
+        """Yield the true books at many ids."""
+        for start in range(0, len(ids), AT_ONCE):
+            some = ids[start : start + AT_ONCE]
+            found = self.book(symbol, ",".join(map(str, some)), limit)
+            yield from found if len(some) > 1 else [found]
 
     def status(self):
         """Return what it has counted, and how far its markets are."""

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
 from tempfile import TemporaryDirectory
@@ -28,6 +29,7 @@ def main() -> int:
     """Run and return the exit code."""
     options = _parser().parse_args()
     level = logging.WARNING if options.verbose else logging.CRITICAL
+    logging.basicConfig(level=level)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
     is_on_servers = on_servers.are_there()
     where = "processes over RabbitMQ and InfluxDB" if is_on_servers else "one process: no RabbitMQ and InfluxDB here"
@@ -61,7 +63,8 @@ def _embedded(options: argparse.Namespace, folder: Path) -> Seen:
 
 def _soak(options: argparse.Namespace, stage: on_servers.OnServers | Embedded) -> Soak:
     symbols = [*SYMBOLS, *(f"S{each:02}USDT" for each in range(options.symbols - len(SYMBOLS)))][: options.symbols]
-    return Soak(stage, tuple(symbols), Random(options.seed), pause=options.pause, pace=options.pace)
+    tell = partial(print, flush=True)
+    return Soak(stage, tuple(symbols), Random(options.seed), pause=options.pause, pace=options.pace, tell=tell)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from simulator import Exchange, Knobs, SimulatorServer
 from storer.audit.examine import examine, keys
 from tests.soak.blows import FREEZE, HALT, KILL, Blow, blows, kinds
 from tests.soak.stage import TRUTH, Market, Stage
-from tests.soak.verdict import Seen
+from tests.soak.verdict import Seen, so_far
 from tests.truth import known
 
 HALTED = 5.0
@@ -26,8 +27,11 @@ HALTED = 5.0
 LOOK = 0.2
 """Seconds between two looks at what is in sync."""
 
-LOOKS = 25
-"""Of these a look at memory and queues."""
+LOOK_ELSEWHERE = 5.0
+"""The same for memory and queues."""
+
+TELL = 60.0
+"""Seconds between two lines of what has been seen so far."""
 
 REST = 150.0
 """Seconds in which everything has to be well again; a crawler that is refused by 403 asks nothing for a minute."""
@@ -38,16 +42,27 @@ LEVELS = 20
 class Soak:
     """One run: everything that is under way in it.
 
-    `pause` is the seconds between two blows, in the mean; the markets live `pace` times as fast as the clock.
+    `pause` is the seconds between two blows, in the mean; the markets live `pace` times as fast as the clock. How it
+    goes is told now and then.
     """
 
-    def __init__(self, stage: Stage, symbols: tuple[str, ...], random: Random, *, pause: float, pace: float) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        symbols: tuple[str, ...],
+        random: Random,
+        *,
+        pause: float,
+        pace: float,
+        tell: Callable[[str], None] = lambda _line: None,
+    ) -> None:
         self.seen = Seen(kinds(can_freeze=stage.can_freeze))
         self._stage = stage
         self._symbols = symbols
         self._random = random
         self._pause = pause
         self._pace = pace
+        self._tell = tell
         self._clock = SystemClock()
         knobs = Knobs(time_scale=pace)
         self._market = Exchange(symbols, random.randrange(10**6), start_us=self._clock.wall(), knobs=knobs)
@@ -132,16 +147,20 @@ class Soak:
             self.seen.wrong.append(f"{book.symbol} {book.update_id} of {book.crawler}")
 
     async def _watch(self) -> None:
-        began, looks = self._clock.monotonic(), 0
+        began = self._clock.monotonic()
+        look_elsewhere, tell = 0.0, TELL
         while True:
             now = self._clock.monotonic()
             for name in self._stage.crawlers:
                 if name not in self._away:
                     self._note_sync(name, set(await self._stage.out_of_sync(name)), now)
-            if looks % LOOKS == 0:
+            if (seconds := now - began) >= look_elsewhere:
+                look_elsewhere = seconds + LOOK_ELSEWHERE
                 memory = {"exchange and soak": resident_mb(), **self._stage.megabytes()}
-                self.seen.note(now - began, memory, await self._stage.depths())
-            looks += 1
+                self.seen.note(seconds, memory, await self._stage.depths())
+            if seconds >= tell:
+                tell = seconds + TELL
+                self._tell(f"{seconds / 60:4.0f} min: {so_far(self.seen)}")
             await asyncio.sleep(LOOK)
 
     def _note_sync(self, name: str, waiting: set[str], now: float) -> None:

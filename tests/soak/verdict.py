@@ -74,6 +74,13 @@ def failures(seen: Seen) -> list[str]:
     return found
 
 
+def so_far(seen: Seen) -> str:
+    """Return in a line how it goes."""
+    compared = f"{len(seen.wrong)} wrong, {seen.books - seen.compared} not compared"
+    waiting = sum(samples[-1][1] for samples in seen.depths.values())
+    return f"{seen.books:,} books, {compared}; out of sync {len(seen.spells)} times; {waiting:.0f} messages wait"
+
+
 def table(seen: Seen) -> Iterator[str]:
     """Yield the verdict's lines."""
     spells = sorted(seen.spells)

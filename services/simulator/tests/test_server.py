@@ -42,6 +42,11 @@ async def test_the_true_book_can_be_had_at_an_id(server, http):
     assert book["bids"][:5000] == snapshot["bids"]
     assert book["asks"][:5000] == snapshot["asks"]
     assert len(book["bids"]) > 5000
+    _, books = await answer(
+        http, "GET", f"{server.control_url}/book?symbol=BTCUSDT&id={update_id},{update_id - 1}&limit=20"
+    )
+    assert [each["update_id"] for each in books] == [update_id, update_id - 1]
+    assert (books[0]["bids"], books[0]["asks"]) == (book["bids"][:20], book["asks"][:20])
 
 
 @pytest.mark.parametrize(
@@ -50,6 +55,7 @@ async def test_the_true_book_can_be_had_at_an_id(server, http):
         ("symbol=BTCUSDT&id=1", 404, "ids from"),
         ("symbol=NOPE&id=1", 404, "these are: BTCUSDT"),
         ("symbol=BTCUSDT&id=x", 400, "id"),
+        ("symbol=BTCUSDT&id=1&limit=few", 400, "limit"),
     ],
 )
 async def test_a_book_that_cannot_be_had_says_what_can(server, http, query, status, message):

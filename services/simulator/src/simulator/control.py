@@ -27,15 +27,20 @@ class Control:
         router.add_delete("/__sim/faults", self._disarm)
 
     async def _book(self, request: web.Request) -> web.Response:
-        symbol, number = request.query.get("symbol", ""), request.query.get("id", "")
+        symbol, ids = request.query.get("symbol", ""), request.query.get("id", "").split(",")
         limit = request.query.get("limit") or "0"
-        if not (symbol and number.isdecimal() and limit.isdecimal()):
-            return _answer({"error": "needed are symbol and id: /__sim/book?symbol=BTCUSDT&id=123&limit=20"}, 400)
+        if not (symbol and all(number.isdecimal() for number in (*ids, limit))):
+            problem = "needed are symbol and id, or several: /__sim/book?symbol=BTCUSDT&id=123,124&limit=20"
+            return _answer({"error": problem}, 400)
         try:
-            book = self._source.book_at(symbol, int(number), int(limit) or None)
-        except LookupError as problem:
-            return _answer({"error": str(problem)}, 404)
-        return _answer({"symbol": symbol, "update_id": int(number), "bids": book.bids, "asks": book.asks})
+            books = [self._source.book_at(symbol, int(number), int(limit) or None) for number in ids]
+        except LookupError as unknown:
+            return _answer({"error": str(unknown)}, 404)
+        found = [
+            {"symbol": symbol, "update_id": int(number), "bids": book.bids, "asks": book.asks}
+            for number, book in zip(ids, books, strict=True)
+        ]
+        return _answer(found if len(ids) > 1 else found[0])
 
     async def _show_status(self, _request: web.Request) -> web.Response:
         return _answer(self._status())
