@@ -19,7 +19,7 @@ ROW = "Machines and readers: what it costs, and for whom"
 def panels() -> Placed:
     """Return the row's panels."""
     return (
-        placed(_memory(), 8, 9), placed(_processor(), 8, 9), placed(_up(), 8, 9),
+        placed(_memory(), 6, 9), placed(_processor(), 6, 9), placed(_cost(), 6, 9), placed(_up(), 6, 9),
         placed(_readers(), 8, 7), placed(_slow_readers(), 8, 7), placed(_versions(), 8, 7),
     )  # fmt: skip
 
@@ -43,13 +43,26 @@ def _processor() -> TimeSeries:
         "Processor time of each service",
         "1 is one core fully used, all instances together. InfluxDB does not tell its own.",
         "none",
-        promql(
-            f"sum by (job) (rate(process_cpu_seconds_total{RATE}) or {' or '.join(map(_busy, ERLANG_TIMES))})",
-            "{{job}}",
-        ),
+        promql(_cores(), "{{job}}"),
         colours=JOBS,
     )
     return panel.min(0).axis_soft_max(0.5)
+
+
+def _cost() -> TimeSeries:
+    stored = f'sum(rate(fairprice_storer_rows_total{{measurement="fair_price"}}{RATE}))'
+    return lines(
+        "Processor time a book",
+        "Of each service, for each price that is stored: what more symbols would take. It falls when there is more to "
+        "do, since what waits is worked on together.",
+        "µs",
+        promql(f"1000000 * {_cores()} / scalar({stored})", "{{job}}"),
+        colours=JOBS,
+    ).min(0)
+
+
+def _cores() -> str:
+    return f"sum by (job) (rate(process_cpu_seconds_total{RATE}) or {' or '.join(map(_busy, ERLANG_TIMES))})"
 
 
 def _busy(name: str) -> str:

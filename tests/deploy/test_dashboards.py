@@ -53,7 +53,7 @@ FOREIGN = {
 
 PROMQL = {
     "abs", "absent", "and", "bool", "by", "count", "deriv", "histogram_quantile", "increase", "label_replace", "max",
-    "max_over_time", "min", "on", "or", "rate", "sum", "unless", "vector",
+    "max_over_time", "min", "on", "or", "rate", "scalar", "sum", "unless", "vector",
 }  # fmt: skip
 INFLUXQL = {
     "select", "as", "from", "where", "and", "group", "order", "by", "time", "desc", "limit", "fill", "none", "null",
