@@ -8,7 +8,7 @@ import pytest
 from ledger import POISON, messages_of, publish
 from raw_events import book, price
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb]
 
 MIB = 1024 * 1024
 QUEUES = {"books": ["books.converter", "books.storer"], "prices": ["prices.storer"]}
