@@ -95,7 +95,7 @@ test-influxdb: install-dev ## of these those on InfluxDB alone
 	@$(PYTEST) -m 'influxdb and not rabbitmq and not compose'
 
 test-chain: install-dev ## of these those of the whole chain of services
-	@$(PYTEST) -m 'rabbitmq and influxdb and not compose'
+	@$(PYTEST) -m 'rabbitmq and influxdb and not compose and not rounds'
 
 test-containers: install-dev ## docker-compose.yml as a running stack; needs a Docker engine and some minutes
 	@FAIRPRICE_TEST_COMPOSE=1 $(PYTEST) -m compose

@@ -112,6 +112,17 @@ class Pipeline:
         rows = self.org.rows("SELECT count(update_id) FROM fair_price", token=self._reader)
         return rows[0]["count"] if rows else 0
 
+    def wait_until_shown(self, gateway):
+        """Wait until a gateway shows the newest price that is stored."""
+        [newest] = self.newest("fair_price", 1)
+        wanted = newest["update_id"], newest.get("price")
+
+        def shown():
+            price = gateway.price(newest["symbol"]) or {}
+            return price.get("update_id"), price.get("price")
+
+        eventually(lambda: shown() == wanted, why=lambda: f"shown is {shown()}, not {wanted}")
+
     def wait_for_more(self, number):
         """Wait until so many more prices are stored than now."""
         self.wait_for(self.stored() + number)

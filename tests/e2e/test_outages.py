@@ -67,8 +67,7 @@ def assert_well(pipeline, services):
     assert_true(pipeline)
     services["crawler"].stop()
     pipeline.wait_until_settled()
-    [newest] = pipeline.newest("fair_price", 1)
-    assert services["gateway"].price(newest["symbol"])["update_id"] == newest["update_id"]
+    pipeline.wait_until_shown(services["gateway"])
 
 
 def assert_nothing_is_lost(pipeline, services, name, server, metric):

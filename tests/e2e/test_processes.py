@@ -106,9 +106,7 @@ def test_nobody_notices_that_the_gateway_is_killed_and_it_comes_back_with_the_ne
         gateway.until_ready()
     services["crawler"].stop()
     pipeline.wait_until_settled()
-    [newest] = pipeline.newest("fair_price", 1)
-    shown = gateway.price(newest["symbol"])
-    assert (shown["update_id"], shown["price"]) == (newest["update_id"], newest["price"])
+    pipeline.wait_until_shown(gateway)
     taps = [name for name in pipeline.host.queues() if name.startswith("amq.gen")]
     assert len(taps) == 2, "the queues of those who were killed are still there"
     assert pipeline.redelivered() == 0
