@@ -22,7 +22,7 @@ from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import SystemClock
 from fairprice.topology import BOOKS, BOOKS_CONVERTER, BOOKS_STORER
 
-pytestmark = pytest.mark.rabbitmq
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(120)]
 
 FIRST = Book("binance", "BTCUSDT", 1, 1, 1000, None, 1001, "a", [["100", "3"]], [["101", "1"]], None, None)
 QUEUES = (BOOKS_CONVERTER, BOOKS_STORER)

@@ -29,7 +29,7 @@ from fairprice.topology import (
     USES,
 )
 
-pytestmark = pytest.mark.rabbitmq
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(120)]
 
 TIMES = 25
 MESSAGES = 100

@@ -76,7 +76,7 @@ class Broker:
 class PrivateBroker(Broker):
     """A node of our own that booted from the repository's files and may be stopped, killed and frozen."""
 
-    hindsight = 0.5
+    hindsight = 1.2
 
     def __init__(self, home, programs):
         self._passwords = write_passwords(home / "passwords")
@@ -92,13 +92,13 @@ class PrivateBroker(Broker):
             management.tcp.port = {management}
             prometheus.tcp.ip = 127.0.0.1
             prometheus.tcp.port = {free_port()}
-            collect_statistics_interval = 200
+            collect_statistics_interval = 500
         """
         configuration = "\n".join(line.strip() for line in configuration.splitlines())
         (home / "node").mkdir()
         self.node = Node(programs, home / "node", configuration=configuration)
         (home / "node" / "enabled_plugins").write_text((FOLDER / "enabled_plugins").read_text())
-        self.node._environment["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] += " -rabbit quorum_tick_interval 200"
+        self.node._environment["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] += " -rabbit quorum_tick_interval 500"
         login = ("operator", self._passwords["operator"].read_text())
         super().__init__(f"127.0.0.1:{self.node.port}", f"http://127.0.0.1:{management}", login)
 

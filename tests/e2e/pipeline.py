@@ -2,27 +2,23 @@
 
 import asyncio
 import sys
+import time
 from contextlib import ExitStack
+from subprocess import run
 from urllib.error import HTTPError
 
-import aiohttp
 from brokers import VirtualHost
 from influx_server import new_org
 from ledger import Ledger, witness
 from processes import Exchange, Service
 from waiting import eventually
 
-from storer.influx_api import InfluxApi
-from storer.provisioning import Credentials, provision
-
 CHAIN = ("storer", "converter", "gateway", "crawler")
 QUEUES = {"converter": ("books.converter",), "storer": ("books.storer", "prices.storer")}
 """Whose work they are."""
 
 SYMBOLS = "BTCUSDT,ETHUSDT"
-LOOK = 0.1
-"""Seconds from a look at the queues to the next one; more on a machine that is late, as the broker is then."""
-
+SETTLED = 30
 ENOUGH = 1000
 """Events a round, at least, so that none passes by doing nothing."""
 
@@ -49,15 +45,18 @@ class Pipeline:
 
     def provision(self):
         """Let the product make buckets and the storer's token, which may do nothing but write."""
-        asyncio.run(self._provision())
+        environ = {
+            "FAIRPRICE_STORE_URL": self.org.store_url,
+            "FAIRPRICE_STORE_TOKEN": self.org.server.token,
+            "FAIRPRICE_STORE_RETENTION": "none",  # the recording is years old
+        }
+        options = ["--storer-token-file", self.token_file, "--grafana-user", self.org.name]
+        done = run(
+            [sys.executable, "-m", "storer", "provision", *options],
+            env=environ, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
         self._reader = self.org.make_token("read")
-
-    async def _provision(self):
-        address = self.org.address
-        to = Credentials(grafana_user=self.org.name, storer_token=self.token_file)
-        async with aiohttp.ClientSession() as session:
-            api = InfluxApi(session, address, self.org.server.token)
-            await provision(api, address.org, address.bucket, 0, to)  # for ever: the recordings are years old
 
     def environ(self, name):
         user, password = self.host.users[name]
@@ -74,6 +73,7 @@ class Pipeline:
                 "FAIRPRICE_STORE_URL": self.org.store_url,
                 "FAIRPRICE_STORE_TOKEN_FILE": str(self.token_file),
                 "FAIRPRICE_STORE_BOOK_INTERVAL": "0s",
+                "FAIRPRICE_STORE_TIMEOUT": "2s",
             }
         return environ | (self.exchange.environ if self.exchange else {})
 
@@ -92,7 +92,7 @@ class Pipeline:
 
         `environs` are settings beside the usual ones, by service.
         """
-        self.open_exchange("--symbols", SYMBOLS, "--time-scale", "5")
+        self.open_exchange("--symbols", SYMBOLS, "--time-scale", "10")
         services = {name: self.start(name, **environs.get(name, {})) for name in CHAIN}
         self.wait_for_more(100)
         for service in services.values():
@@ -103,59 +103,35 @@ class Pipeline:
         """Return the rows from a time on, in microseconds."""
         return self.org.rows(f'SELECT * FROM "{measurement}" WHERE time >= {since}u', token=self._reader)
 
-    def newest(self, measurement, number):
-        """Return so many rows, the newest first."""
-        return self.org.rows(f'SELECT * FROM "{measurement}" ORDER BY time DESC LIMIT {number}', token=self._reader)
-
     def stored(self):
         """Return how many prices are stored."""
         rows = self.org.rows("SELECT count(update_id) FROM fair_price", token=self._reader)
         return rows[0]["count"] if rows else 0
 
-    def wait_until_shown(self, gateway):
-        """Wait until a gateway shows the newest price that is stored."""
-        [newest] = self.newest("fair_price", 1)
-        wanted = newest["update_id"], newest.get("price")
-
-        def shown():
-            price = gateway.price(newest["symbol"]) or {}
-            return price.get("update_id"), price.get("price")
-
-        eventually(lambda: shown() == wanted, why=lambda: f"shown is {shown()}, not {wanted}")
-
     def wait_for_more(self, number):
         """Wait until so many more prices are stored than now."""
-        self.wait_for(self.stored() + number)
-
-    def wait_for(self, wanted):
-        """Wait until so many prices are stored."""
+        wanted = self.stored() + number
         eventually(lambda: self.stored() >= wanted, why=lambda: f"{self.stored()} prices stored, not {wanted}")
 
     def wait_until_settled(self):
-        """Wait until those who ran have nothing left to do and under way, at so many looks that it is no old news."""
-        looks = 0
+        """Wait until those who ran have nothing left to do and under way, for so long that it is no old news."""
+        since = time.monotonic()
 
         def is_settled():
-            nonlocal looks
-            looks = 0 if self._unsettled() else looks + 1
-            return looks * LOOK > self.host.broker.hindsight
+            nonlocal since
+            if self._unsettled():
+                since = time.monotonic()
+            return time.monotonic() > since + self.host.broker.hindsight
 
-        eventually(is_settled, why=lambda: f"left behind: {self._unsettled()}", pause=LOOK)
+        eventually(is_settled, SETTLED, lambda: f"left behind: {self._unsettled()}")
 
     def finish(self):
         """Stop the crawler, let the others do what is left, and stop them."""
-        running = [each for each in self._services if each.is_running]
-        self._stop([each for each in running if each.name == "crawler"])
-        self.wait_until_settled()
-        self._stop([each for each in running if each.name != "crawler"])
-
-    @staticmethod
-    def _stop(services):
-        """Stop them side by side."""
+        services = sorted((each for each in self._services if each.is_running), key=lambda each: each.name != "crawler")
         for service in services:
-            service.ask_to_end()
-        for service in services:
-            service.end_well()
+            service.stop()
+            if service.name == "crawler":
+                self.wait_until_settled()
 
     def redelivered(self):
         """Return how many deliveries those who run now have had that somebody had before them."""

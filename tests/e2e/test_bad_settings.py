@@ -16,9 +16,12 @@ from ports import free_port
 from raw_events import book, price
 from waiting import eventually
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.timeout(240)]
 
 EVENTS = 30
+
+PATIENCE = 60
+"""Seconds for several tries; when only a person can help, the storer asks the database every ten."""
 
 
 def bring(pipeline):
@@ -176,7 +179,7 @@ def patients(private_broker, private_database, tmp_path_factory):
             stack.callback(pipeline.close)
             patients.append(Patient(cause, pipeline, stack))
         for patient in patients:
-            eventually(patient.suffers, why=f"{patient.cause} shows too little")
+            eventually(patient.suffers, PATIENCE, f"{patient.cause} shows too little")
         for patient in patients:
             patient.examine()
         for patient in patients:
@@ -202,7 +205,7 @@ def test_what_is_wrong_is_told_in_words_a_metric_and_one_log_line(patient):
 
 
 def test_it_heals_by_itself_and_nothing_is_lost(patient):
-    patient.service.until_ready()
+    patient.service.until_ready(30)
     patient.pipeline.wait_until_settled()
     if patient.cause.service == "storer":
         assert patient.pipeline.stored() == EVENTS

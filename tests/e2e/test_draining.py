@@ -6,7 +6,7 @@ import pytest
 from forwarder import Handovers, forwarding
 from ports import free_port
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.timeout(150)]
 
 ROUNDS = 5
 SERVICES = ("converter", "storer")

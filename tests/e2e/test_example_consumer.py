@@ -15,7 +15,7 @@ from waiting import eventually
 
 from fairprice.messages import PRICE_VALUES, Price, encode
 
-pytestmark = pytest.mark.rabbitmq
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(90)]
 
 EXAMPLE = ROOT / "examples" / "wide_spread.py"
 QUEUE = "own.wide-spread"

@@ -11,7 +11,7 @@ from tests.soak.on_servers import on_servers
 from tests.soak.soak import Soak
 from tests.soak.verdict import failures, table
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.rounds]  # minutes each: by hand
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 

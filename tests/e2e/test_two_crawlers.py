@@ -21,7 +21,7 @@ from waiting import eventually
 
 from fairprice.gaps import uncovered
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.rounds]  # minutes each: by hand
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "ADAUSDT", "XRPUSDT")
 """Ten books a second each."""
@@ -186,7 +186,7 @@ class Truth:
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.rounds)])
+@pytest.mark.parametrize("times", [2, 5])
 def test_whatever_befalls_one_of_two_crawlers_nobody_notices(pipeline, times, capsys):
     pipeline.open_exchange("--symbols", ",".join(SYMBOLS))
     random = Random(times)

@@ -10,7 +10,7 @@ _NAME = r'"([!#-\[\]-~]{1,64})"'
 _INTEGER = r"(0|[1-9][0-9]{0,17})"
 _HEAD = re.compile(
     rf'\{{"type":"(book|price)","venue":{_NAME},"symbol":{_NAME},"first_update_id":{_INTEGER},"update_id":{_INTEGER},'
-    rf'"event_time":{_INTEGER},(?:"previous_event_time":(?:{_INTEGER}|null),)?'.encode()
+    rf'"event_time":{_INTEGER},(?:"previous_event_time":(?:{_INTEGER}|null),)?(?!"previous_event_time")'.encode()
 )
 
 
