@@ -36,5 +36,5 @@ def test_the_numbers_that_are_remembered_are_bounded_and_every_one_stays_right()
     ],
 )  # fmt: skip
 def test_what_is_no_list_of_prices_and_quantities_is_refused(rows):
-    with pytest.raises(InvalidMarketData, match="decimal string"):
+    with pytest.raises(InvalidMarketData, match=r"^field 'bids'.*decimal string"):
         read_side(BID, rows, None, Scale(8))

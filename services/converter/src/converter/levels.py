@@ -87,7 +87,7 @@ def read_side(towards: int, rows: list[Level], bound: str | None, scale: Scale) 
     Raises `InvalidMarketData` for what is no list of `[price, quantity]` in decimal strings, a price of zero or one
     that occurs twice, `FinerThanScaleError` if the scale is too coarse.
     """
-    numbers = _numbers(rows, scale)
+    numbers = _numbers(towards, rows, scale)
     prices, quantities = numbers[::2], numbers[1::2]
     if 0 in numbers or not all(map(_BETTER[towards], prices, prices[1:])):
         prices, quantities = _live_best_first(prices, quantities, towards)
@@ -104,13 +104,19 @@ def read_side(towards: int, rows: list[Level], bound: str | None, scale: Scale) 
 _BETTER = {BID: gt, ASK: lt}
 
 
-def _numbers(rows: list[Level], scale: Scale) -> list[int]:
+_FIELD = {BID: "bids", ASK: "asks"}
+
+
+def _numbers(towards: int, rows: list[Level], scale: Scale) -> list[int]:
     try:
         if type(rows) is list and {*map(list.__len__, rows)} <= {2}:
             return [*map(scale.__getitem__, chain.from_iterable(rows))]
     except TypeError:  # a level is no list, or holds something else than texts
         pass
-    raise InvalidMarketData(f"a side is no list of [price, quantity] in decimal strings: {rows!r:.80}")
+    except InvalidMarketData as error:
+        raise InvalidMarketData(f"field {_FIELD[towards]!r}: {error}") from error
+    field = _FIELD[towards]
+    raise InvalidMarketData(f"field {field!r} is no list of [price, quantity] in decimal strings: {rows!r:.80}")
 
 
 def _live_best_first(prices: list[int], quantities: list[int], towards: int) -> tuple[list[int], list[int]]:
