@@ -72,6 +72,13 @@ def rows_of() -> Callable[[Path], Rows]:
     return read
 
 
+def _summary(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """Return what a recording that was played once, and well, was summed up in."""
+    assert done.returncode == 0, done.stderr
+    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return summary
+
+
 Play = Callable[..., tuple[dict[str, Any], Rows]]
 
 
@@ -81,9 +88,7 @@ def play_into(standalone: Callable[..., subprocess.CompletedProcess[str]], rows_
 
     def play(database: Path, capture: Path, speed: str, **environ: str) -> tuple[dict[str, Any], Rows]:
         options = ("--capture", capture, "--speed", speed, "--once", "--database", database)
-        done = standalone(*options, **environ)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1]), rows_of(database)
+        return _summary(standalone(*options, **environ)), rows_of(database)
 
     return play
 
@@ -100,9 +105,8 @@ def replay(
     @cache
     def play(capture: Path) -> tuple[dict[str, Any], Path]:
         database = tmp_path_factory.mktemp("replay") / "max.db"
-        done = standalone("--capture", capture, "--speed", "max", "--once", "--database", database)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1]), database
+        options = ("--capture", capture, "--speed", "max", "--once", "--database", database)
+        return _summary(standalone(*options)), database
 
     return play
 

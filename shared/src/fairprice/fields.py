@@ -111,6 +111,11 @@ def optional(read: Callable[[dict[str, Any], str], T], fields: dict[str, Any], f
     return None if field_of(fields, field) is None else read(fields, field)
 
 
+def no_levels(field: str, rows: object) -> str:
+    """Say of a side of a book that `are_levels` is false of it."""
+    return f"field {field!r} is no list of [price, quantity] in decimal strings: {rows!r:.80}"
+
+
 def are_levels(rows: object) -> bool:
     """Return whether this is a list of `[price, quantity]` pairs in plain decimal strings."""
     if type(rows) is not list or not set(map(type, rows)) <= {list}:

@@ -21,6 +21,7 @@ from fairprice.fields import (
     field_of,
     integer_of,
     name_of,
+    no_levels,
     number_of,
     object_of,
     optional,
@@ -88,8 +89,7 @@ def decode_line(line: bytes) -> Event:
     if isinstance(event, Book):
         for field, rows in (("bids", event.bids), ("asks", event.asks)):
             if not are_levels(rows):
-                reason = f"field {field!r} is no list of [price, quantity] in decimal strings: {rows!r:.80}"
-                raise InvalidLine(line, reason)
+                raise InvalidLine(line, no_levels(field, rows))
     return event
 
 

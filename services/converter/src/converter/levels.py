@@ -6,7 +6,7 @@ from operator import gt, lt
 from typing import NamedTuple
 
 from fairprice.errors import InvalidMarketData
-from fairprice.fields import is_decimal
+from fairprice.fields import is_decimal, no_levels
 from fairprice.messages import Level
 
 Scaled = tuple[int, int]
@@ -115,8 +115,7 @@ def _numbers(towards: int, rows: list[Level], scale: Scale) -> list[int]:
         pass
     except InvalidMarketData as error:
         raise InvalidMarketData(f"field {_FIELD[towards]!r}: {error}") from error
-    field = _FIELD[towards]
-    raise InvalidMarketData(f"field {field!r} is no list of [price, quantity] in decimal strings: {rows!r:.80}")
+    raise InvalidMarketData(no_levels(_FIELD[towards], rows))
 
 
 def _live_best_first(prices: list[int], quantities: list[int], towards: int) -> tuple[list[int], list[int]]:

@@ -42,10 +42,9 @@ class Streams:
     """All connections of a crawler, to one address.
 
     What they say is pushed into `sink`, and reading stops while `pause` is full. `connections` of them carry the same
-    streams. `probe` proves a stall; without one a long silence makes connections due. `tap` is
-    shown the connections and their frames. With `reconnect=False` the run
-    ends when the exchange has closed all: the end of a recording, in which nobody is judged. `address_share` is the
-    part of the address's attempts that may be used; times are in seconds.
+    streams. `probe` proves a stall; without one a long silence makes connections due. `tap` is shown the connections
+    and their frames. With `reconnect=False` the run ends when the exchange has closed all: the end of a recording, in
+    which nobody is judged. `address_share` is the part of the address's attempts that may be used. Times are seconds.
 
     Raises `SettingsError` for a proxy that cannot be used.
     """
@@ -206,7 +205,7 @@ class Streams:
             self._intake.forget(group.symbols)
             try:
                 self._push(Disconnected(group.symbols, link.end_reason))
-            except Exception as error:  # noqa: BLE001  as above
+            except Exception as error:  # noqa: BLE001  it has to reach the caller of `run`, not the event loop
                 self._fail(error)
 
     def _fail(self, error: Exception) -> None:

@@ -61,9 +61,8 @@ def open_influxdb(
     `timeout` is the seconds a whole request may take. `compress` sends gzip, for slow links. `token` is asked again
     for its value whenever the server refuses the one it had. `max_body` is how many bytes of lines a request holds.
     """
-    tls = (
-        None if address.url.startswith("https:") else SSLContext(PROTOCOL_TLS_CLIENT)
-    )  # not all certificates for naught
+    # Without TLS an empty context keeps the client from loading all of the system's certificates.
+    tls = None if address.url.startswith("https:") else SSLContext(PROTOCOL_TLS_CLIENT)
     client = InfluxDBClientAsync(
         address.url, org=address.org, timeout=round(timeout * 1000), allow_redirects=False, ssl_context=tls
     )
