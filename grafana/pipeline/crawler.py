@@ -41,8 +41,9 @@ def _audits() -> TimeSeries:
     return lines(
         "Comparisons of books with the exchange a minute",
         "How often the top of a book was compared with the exchange's own best bid and ask. A match is right; several"
-        " mismatches in a row make a new synchronisation, so prices heal. Now and then all levels are compared with a"
-        " fresh snapshot; one that differs is a defect.",
+        " mismatches in a row make a new synchronisation, so prices heal. Beyond the reach of its snapshot a book does"
+        " not know its top: nothing is wrong, and there is no price until a new one has come. Now and then all levels"
+        " are compared with a fresh snapshot; one that differs is a defect.",
         "none",
         promql(each_minute("outcome", "crawler_audits"), "{{outcome}}"),
         promql(a_minute("crawler_refreshes", CONTRADICTIONS), "snapshots that contradict the book"),

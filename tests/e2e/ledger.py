@@ -155,8 +155,15 @@ def _assert_price(row, book, prices):
     if book is None:
         return
     assert (row["first_update_id"], row["update_id"]) == (book["first_update_id"], book["update_id"])
-    tops = [*map(float, book["bids"][0]), *map(float, book["asks"][0])]
-    assert [row[name] for name in ("bid", "bid_size", "ask", "ask_size")] == tops
+    tops = [*_known_best(book["bids"], book["floor"], 1), *_known_best(book["asks"], book["ceiling"], -1)]
+    assert [row.get(name) for name in ("bid", "bid_size", "ask", "ask_size")] == tops
+
+
+def _known_best(levels, bound, sign):
+    """Return price and size of the best level, None where it lies beyond what the book knows."""
+    price, size = map(float, levels[0]) if levels else (None, None)
+    is_known = levels and (bound is None or sign * price >= sign * float(bound))
+    return (price, size) if is_known else (None, None)
 
 
 def _price_fields(price):

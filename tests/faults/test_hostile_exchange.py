@@ -1,12 +1,13 @@
 """The whole crawler against an exchange that misbehaves, on one clock that the test drives.
 
-Whatever happens, each published book's top is the exchange's at its id, and every id from the first book on is in one
-book or in one gap.
+Whatever happens, each published book's top is the exchange's at its id as far as the book says that it is known, and
+every id from the first book on is in one book or in one gap.
 """
 
 import asyncio
 import resource
 from contextlib import asynccontextmanager
+from math import inf
 from pathlib import Path
 from random import Random
 
@@ -68,7 +69,7 @@ class Trial:
                 self.books += 1
                 self.cover(event.symbol, event.first_update_id, event.update_id)
                 top = self.exchange.markets[event.symbol].tops[event.update_id]
-                assert (event.bids[0], event.asks[0]) == top
+                assert known_top(event, event.bids, event.asks) == known_top(event, *([level] for level in top))
                 self.newest[event.symbol] = event
             case Gap():
                 self.gaps.append(event)
@@ -85,12 +86,29 @@ class Trial:
         """The values of a metric by symbol."""
         return [(labels[1], value) for sample, labels, value in self.crawler.samples() if sample == name]
 
+    def audits(self, outcome):
+        """How many tops of each symbol were compared with this outcome."""
+        return [
+            value
+            for name, labels, value in self.crawler.samples()
+            if name == "crawler_audits_total" and labels[-1] == outcome
+        ]
+
     def is_current(self, symbols=None):
         """Whether the last id of each market was published."""
         return all(
             self.covered.get(symbol) == self.exchange.markets[symbol].last_id
             for symbol in symbols or self.exchange.markets
         )
+
+
+def known_top(book, bids, asks):
+    """The best of these levels, None where it lies beyond what the book says of itself that it knows."""
+    floor, ceiling = float(book.floor or 0), float(book.ceiling or inf)
+    return (
+        bids[0] if bids and float(bids[0][0]) >= floor else None,
+        asks[0] if asks and float(asks[0][0]) <= ceiling else None,
+    )
 
 
 @asynccontextmanager
@@ -112,12 +130,14 @@ async def trial(symbols, *, follow=None, quiet=(), unlisted=(), proxy=lambda _ad
             running = asyncio.create_task(crawler.run(stop))
             try:
                 yield it
-            finally:
                 stop.set()
                 while not running.done():
                     await clock.advance(WINDOW)
                     await it.read()
                 await running
+            finally:  # of what has failed nothing more is judged, or that would be waited for
+                running.cancel()
+                await asyncio.wait({running})
 
 
 async def test_a_calm_day():
@@ -192,7 +212,8 @@ async def test_rest_is_away_for_an_hour_under_load():
         it.exchange.habits.is_rest_away = True
         it.exchange.habits.deep_changes = 34
         await it.live(1)
-        await it.exchange.close_all()  # so that every book is lost, and cannot come back
+        await it.exchange.close_all()
+        await it.exchange.live()  # nobody is told: every book is lost, and cannot come back
         await it.live(120)  # twice what is kept
         await it.live(3480, window=5.0)
         grown = resident_bytes() - before
@@ -203,6 +224,21 @@ async def test_rest_is_away_for_an_hour_under_load():
         print(f"REST away for an hour: {seconds:.1f} s until the books are current again")
         assert seconds < 70, "the longest pause between two attempts is a minute"
         assert {gap.symbol for gap in it.gaps} == set(it.exchange.markets)
+
+
+async def test_a_price_that_leaves_the_reach_while_rest_is_away_costs_no_gap():
+    async with trial(["S9USDT"]) as it:
+        await it.until(it.is_current)
+        it.exchange.habits.is_rest_away = True
+        await it.until(lambda: sum(it.audits("beyond_reach")) >= 20)
+        it.exchange.habits.is_rest_away = False
+        before = it.audits("match")
+        seconds = await it.until(lambda: sum(it.audits("match")) >= sum(before) + 20)
+        print(f"REST is back: {seconds:.1f} s until the top is known again")
+        assert seconds < 70, "the longest pause between two attempts is a minute"
+        assert it.audits("mismatch") == [0]
+        assert not it.gaps
+        assert it.is_current()
 
 
 async def test_four_hundred_failing_symbols_delay_the_others_by_nothing_but_their_turn():

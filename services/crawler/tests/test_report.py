@@ -286,6 +286,7 @@ def test_what_a_feed_has_lived_through_is_counted(crew):
         ("crawler_refreshes_total", ("contradiction",)): 1,
         ("crawler_audits_total", ("match",)): 1,
         ("crawler_audits_total", ("mismatch",)): 0,
+        ("crawler_audits_total", ("beyond_reach",)): 0,
     }
     samples = crew.samples()
     assert {key: samples[key[0], ("venue", "BTCUSDT", *key[1])] for key in expected} == expected

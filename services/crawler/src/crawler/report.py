@@ -212,6 +212,7 @@ class Report:
             yield "crawler_levels_total", (*labels, outcome), count
         yield "crawler_audits_total", (*labels, "match"), feed.audit.matches
         yield "crawler_audits_total", (*labels, "mismatch"), feed.audit.mismatches
+        yield "crawler_audits_total", (*labels, "beyond_reach"), feed.audit.beyond_reach
 
     def _status(self, symbol: str) -> Status:
         status, feed = self._board[symbol], self._feeds[symbol]

@@ -4,9 +4,10 @@ import pytest
 
 from crawler.book.audit import KEPT_TICKERS, TopAudit, Verdict
 from crawler.book.market_data import Ticker, Top
+from crawler.book.reach import Reach
 from fairprice.errors import InvalidMarketData
 
-MATCH, CONTRADICTION, UNDECIDED, NOTHING = Verdict
+MATCH, CONTRADICTION, BEYOND_REACH, UNDECIDED, NOTHING = Verdict
 
 
 def top(bid="100.0", bid_size="1.0", ask="101.0", ask_size="2.0"):
@@ -68,6 +69,42 @@ def test_without_a_ticker_or_before_every_ticker_there_is_nothing_to_compare_wit
     assert audit.judge(49, top(bid="5.0")) is NOTHING
     assert audit.judge(50, top()) is MATCH
     assert judged(audit) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("shown", "verdict"),
+    [
+        ({"bid": "104.5"}, BEYOND_REACH),
+        ({"bid": "100.5", "bid_size": "9.0"}, BEYOND_REACH),
+        ({"bid": "105.0"}, CONTRADICTION),
+        ({"bid": "106.0"}, CONTRADICTION),
+        ({"bid": "99.5"}, CONTRADICTION),
+        ({"bid_size": "9.0"}, CONTRADICTION),
+        ({"bid": ""}, CONTRADICTION),
+        ({"bid": "104.5", "ask_size": "9.0"}, CONTRADICTION),
+    ],
+)
+def test_a_ticker_that_shows_a_level_between_the_best_known_one_and_the_reach_contradicts_nothing(shown, verdict):
+    """Nobody told of it: it was beyond the snapshot and has not changed since."""
+    audit = audit_of(ticker(10, **{"ask": "107.0"} | shown), ticker(20))
+    assert audit.judge(15, top(ask="107.0"), Reach(floor="105.0", ceiling="110.0")) is verdict
+    assert (audit.beyond_reach, audit.comparisons) == (verdict is BEYOND_REACH, 1)
+
+
+@pytest.mark.parametrize(
+    ("ask", "verdict"), [("101.5", BEYOND_REACH), ("100.5", CONTRADICTION), ("102.5", CONTRADICTION)]
+)
+def test_the_same_holds_of_the_asks_and_of_a_side_of_which_nothing_is_known(ask, verdict):
+    audit = audit_of(ticker(10, ask=ask), ticker(20))
+    assert audit.judge(15, top(ask="102.0"), Reach(ceiling="101.0")) is verdict
+    audit = audit_of(ticker(10, ask=ask), ticker(20))
+    assert audit.judge(15, top(ask=""), Reach(ceiling="101.0")) is (CONTRADICTION if ask < "101" else BEYOND_REACH)
+
+
+def test_what_may_be_beyond_the_reach_waits_for_no_ticker_and_what_may_not_does():
+    reach = Reach(floor="105.0", ceiling="110.0")
+    assert audit_of(ticker(10, bid="104.0")).judge(15, top(), reach) is BEYOND_REACH
+    assert audit_of(ticker(10, bid="104.0", ask_size="3.0")).judge(15, top(), reach) is UNDECIDED
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from crawler.book.feed import Feed
 from crawler.book.id_reset import RESET_AFTER, RESET_TIME
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
 from crawler.book.publication import Confirmed
-from crawler.book.refresh import REFRESH_PAUSE
+from crawler.book.refresh import REFRESH_PAUSE, URGENT_PAUSE
 from crawler.book.steps import Fact, SnapshotRequest
 from fairprice.messages import Book, Gap
 
@@ -1062,6 +1062,27 @@ def test_a_refresh_does_not_follow_a_refresh_at_once():
     assert (feed.sync.counts["refresh"], feed.sync.refreshes["contradiction"]) == (2, 2), "it has what was removed"
 
 
+def test_a_price_that_has_left_the_reach_is_not_kept_waiting_by_the_pause():
+    feed, _ = near_the_edge()
+    answer(feed, deep(110, best_bid=88))
+    time = START + 110_000
+    leaves = diff(111, 115, bids=[*removals(range(88, 68, -1)), ("60.0", "1")], time=time + URGENT_PAUSE - 1)
+    assert ranges(give(feed, leaves)) == [(111, 115, "book")]
+    outputs = give(feed, diff(116, 120, time=time + URGENT_PAUSE))
+    assert [type(output) for output in outputs] == [Book, SnapshotRequest]
+
+
+def test_a_snapshot_only_to_compare_does_not_use_up_the_pause_of_the_reach():
+    feed = new_feed(levels=40, compare_seconds=100.0)
+    give(feed, diff(101, 105))
+    answer(feed, deep(100))
+    asked = [n for n in range(106, 1200) if give(feed, diff(n, n, time=START + n * WINDOW))[1:]]
+    assert len(asked) == 1
+    answer(feed, deep(1199))
+    outputs = give(feed, diff(1200, 1200, bids=removals(range(100, 88, -1)), time=START + asked[0] * WINDOW))
+    assert [type(output) for output in outputs] == [Book, SnapshotRequest]
+
+
 def test_a_hole_while_a_refresh_waits_for_the_book_discards_it():
     feed, _ = near_the_edge()
     answer(feed, deep(123, best_bid=88, changed=[("88.0", "777")]))
@@ -1310,6 +1331,7 @@ def test_every_id_is_covered_exactly_once_and_every_book_is_true(seed):
     assert sync.refreshes["taken"], "the reach was never left: this round shows less than it should"
     assert sync.refreshes["contradiction"] == 0
     assert exchange.feed.audit.matches > 50
+    assert exchange.feed.audit.mismatches == 0
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -1330,3 +1352,16 @@ def test_no_ticker_contradicts_a_book_that_is_whole(seed):
     assert exchange.feed.audit.mismatches == 0
     assert exchange.feed.audit.matches > 100
     assert {fact.kind for fact in exchange.facts} <= {"hole", "resync", "behind", "snapshot_refused", "clock_back"}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_ticker_contradicts_a_book_whose_price_has_left_its_reach(seed):
+    """A snapshot of one level: the price is beyond it soon, and most of what the ticker shows is known by nobody."""
+    exchange = SmallExchange(3000 + seed, reach=1)
+    for _ in range(600):
+        exchange.step()
+    exchange.recover()
+    audit = exchange.feed.audit
+    assert audit.mismatches == exchange.feed.sync.resyncs["audit"] == 0
+    assert audit.beyond_reach > 10
+    assert audit.matches > 100

@@ -290,6 +290,22 @@ def test_a_top_beyond_the_reach_is_known_where_the_ticker_confirms_it(is_confirm
     assert (book.floor, book.ceiling) == ("90.0" if is_confirmed else "99.0", "101.0")
 
 
+def test_a_top_beyond_the_reach_that_the_ticker_betters_is_not_known_and_costs_no_book():
+    """There was a bid at 98 beyond the snapshot, which no diff has told of: nothing is wrong, the top is not known."""
+    feed = Feed("binance", "BTCUSDT", "one", levels=20, is_alone=True)
+    feed.receive_diff(diff(101, 105), 0)
+    feed.receive_snapshot(snapshot(100, complete=False))
+    feed.receive_ticker(Ticker("BTCUSDT", 110, b"", lambda _: Top(["98.0", "5.0"], ["101.0", "1.0"])))
+    fallen = diff(106, 110, bids=[("100.0", "0"), ("99.0", "0"), ("90.0", "2.0")])
+    request, book = feed.receive_diff(fallen, 0)
+    assert (book.bids, book.floor, book.ceiling) == ([["90.0", "2.0"]], "99.0", "101.0")
+    assert request == SnapshotRequest("BTCUSDT", 1)
+    assert shown(feed.receive_diff(diff(111, 115), 0)) == [115], "nothing is waited for"
+    assert (feed.in_sync, feed.sync.resyncs) == (True, {})
+    [audit] = feed.take_audits(at_end=True)
+    assert (audit.tops, audit.wrong) == (0, 0)
+
+
 # Tickers that are missing or unreadable
 
 

@@ -4,17 +4,24 @@ After a diff that ends at id u, the top of the book equals the last ticker with 
 by id, never by arrival, because the order of two streams is not promised. Where the last one that has come differs, one
 that is still on its way may be the right one: that is known as soon as a ticker beyond u has come. Frames are decoded
 only when one is needed. What the tickers say is the truth only as long as none is missing.
+
+A best level that lies beyond the reach of the book may not be the best: there may be better ones, up to the reach, that
+nobody has told. A ticker that shows such a one contradicts nothing.
 """
 
 from bisect import bisect_right
 from enum import Enum, auto
+from math import inf
 from operator import attrgetter
 
 from crawler.book.market_data import Ticker, Top
+from crawler.book.reach import Reach
 from fairprice.messages import Level
 
 KEPT_TICKERS = 2000
 """Tickers kept for a comparison: many seconds of a busy symbol."""
+
+EVERYTHING = Reach()
 
 _UPDATE_ID = attrgetter("update_id")
 
@@ -24,6 +31,8 @@ class Verdict(Enum):
 
     MATCH = auto()
     CONTRADICTION = auto()
+    BEYOND_REACH = auto()
+    """The ticker shows a level that the book cannot know."""
     UNDECIDED = auto()
     """The ticker that decides may still be on its way."""
     NOTHING = auto()
@@ -37,6 +46,7 @@ class TopAudit:
         self.tickers = 0
         self.matches = 0
         self.mismatches = 0
+        self.beyond_reach = 0
         self._kept = kept_tickers
         self._tickers: list[Ticker] = []
         self._before: Ticker | None = None
@@ -56,17 +66,26 @@ class TopAudit:
         self._newest = ticker.update_id
         self._tickers.append(ticker)
 
-    def judge(self, update_id: int, top: Top) -> Verdict:
-        """Compare a top with its ticker; raises `InvalidMarketData` for one that cannot be read."""
+    @property
+    def comparisons(self) -> int:
+        """Tops that a ticker was there for."""
+        return self.matches + self.mismatches + self.beyond_reach
+
+    def judge(self, update_id: int, top: Top, reach: Reach = EVERYTHING) -> Verdict:
+        """Compare a top with its ticker, as far as `reach` goes; raises `InvalidMarketData` for an unreadable one."""
         if self._newest <= update_id:
             self._forget(len(self._tickers))
         else:
             self.forget_until(update_id)
         if self._before is None or self._before.update_id > update_id:
             return Verdict.NOTHING
-        if _equal(self._before.top(), top):
+        ticker = self._before.top()
+        if _equal(ticker, top):
             self.matches += 1
             return Verdict.MATCH
+        if _may_be(ticker, top, reach):
+            self.beyond_reach += 1
+            return Verdict.BEYOND_REACH
         if not self._tickers and self._before.update_id < update_id:
             return Verdict.UNDECIDED
         self.mismatches += 1
@@ -91,6 +110,19 @@ class TopAudit:
 
 def _equal(ticker: Top, top: Top) -> bool:
     return _same(ticker.bid, top.bid) and _same(ticker.ask, top.ask)
+
+
+def _may_be(ticker: Top, top: Top, reach: Reach) -> bool:
+    """Return whether each side is as the ticker shows it, or better there behind the reach than what is known."""
+    return _may_have(ticker.bid, top.bid, reach.floor, 1) and _may_have(ticker.ask, top.ask, reach.ceiling, -1)
+
+
+def _may_have(ticker: Level | None, best: Level | None, bound: str | None, sign: int) -> bool:
+    if _same(ticker, best):
+        return True
+    if ticker is None or bound is None:
+        return False
+    return (sign * float(best[0]) if best else -inf) < sign * float(ticker[0]) < sign * float(bound)
 
 
 def _same(level: Level | None, other: Level | None) -> bool:

@@ -2,7 +2,8 @@
 
 The audit speaks before a book leaves. A book whose ticker may still be on its way is held back until that has come, at
 most `hold_seconds`, and with it all that follow, books and facts, in their order; one that a ticker contradicts never
-leaves: the symbol is synchronised again and what was not published is a gap.
+leaves: the symbol is synchronised again and what was not published is a gap. One whose best level lies beyond its reach
+is no contradiction: it leaves, and its bounds say that its top is not known.
 """
 
 from collections import deque
@@ -172,7 +173,7 @@ class Feed:
                 self._minutes.add_levels(step.event_time, step.update_id, step.levels, step.wrong)
                 continue
             try:
-                verdict = self.audit.judge(step.diff.update_id, _top(step))
+                verdict = self.audit.judge(step.diff.update_id, _top(step), step.reach)
             except InvalidMarketData as error:
                 self.audit.reset()
                 outputs.append(Fact(self.symbol, "unreadable_ticker", str(error)))
@@ -232,7 +233,7 @@ class Feed:
 
     def _watch_audit(self, now: float) -> list[Output]:
         """Report when a minute has gone by with books and nothing to compare them with, and when it is over."""
-        compared = self.audit.matches + self.audit.mismatches
+        compared = self.audit.comparisons
         if compared != self._compared:
             self._compared, self._compared_at, self._books_then = compared, now, self.books
             return list(self._set_unaudited(is_unaudited=False))

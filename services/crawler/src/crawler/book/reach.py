@@ -22,6 +22,11 @@ class Reach(NamedTuple):
     low_mark: float = -inf
     high_mark: float = inf
 
+    def is_left(self, best_bid: float, best_ask: float) -> bool:
+        """Return whether a best price lies where better ones may be that nobody knows."""
+        is_below = self.floor is not None and best_bid < float(self.floor)
+        return is_below or (self.ceiling is not None and best_ask > float(self.ceiling))
+
 
 class Comparison(NamedTuple):
     """How many levels two books of the same id have where both are known, and how many of these differ."""

@@ -5,6 +5,7 @@ at the id where both are known. There the two are compared, every level; now and
 """
 
 from collections import Counter
+from math import inf
 from typing import NamedTuple
 from zlib import crc32
 
@@ -15,7 +16,10 @@ from crawler.book.reach import Reach, compare, reach_of
 from crawler.book.steps import Compared, Fact, Step
 
 REFRESH_PAUSE = 10_000_000
-"""Microseconds of the exchange's time between two background snapshots."""
+"""Microseconds of the exchange's time between two background snapshots for the same purpose."""
+
+URGENT_PAUSE = 2_000_000
+"""The same where the price has left the reach already: without a snapshot there is no price."""
 
 COMPARE_SECONDS = 600.0
 """Seconds of the exchange's time between two comparisons of a book with a fresh snapshot, level by level."""
@@ -48,9 +52,9 @@ class Refresh:
         self._is_wanted = wanted
         self._compare_time = round((compare_seconds or 0) * 1_000_000)
         self._compare_phase = crc32(symbol.encode()) * self._compare_time >> 32
-        self._compared_in = 0
+        self._compared_from, self._compared_until = -inf, inf
         self._since_request = since_request
-        self._asked_time = 0
+        self._asked_times = {"reach": 0, "comparison": 0}
         self._snapshot: Snapshot | None = None
         self._is_shallow = self._will_be_shallow = False
 
@@ -65,17 +69,19 @@ class Refresh:
         self.forget()
 
     def begin_at(self, event_time: int) -> None:
-        """Note when the first diff continued the book: what it was made of needs no comparison in that interval."""
-        self._compared_in = self._interval_of(event_time)
+        """Note when a snapshot became the book, or was compared with it: the next comparison is in another interval."""
+        if self._compare_time:
+            self._compared_from = event_time - (event_time + self._compare_phase) % self._compare_time
+            self._compared_until = self._compared_from + self._compare_time
 
     def is_due(self, event_time: int, best_bid: float, best_ask: float, reach: Reach) -> bool:
         """Return whether to ask for a snapshot now, and count on that being done."""
-        if not (self._is_wanted and self._is_needed(event_time, best_bid, best_ask, reach)):
+        if self._is_shallow or best_bid < reach.low_mark or best_ask > reach.high_mark:
+            pause = URGENT_PAUSE if reach.is_left(best_bid, best_ask) else REFRESH_PAUSE
+            return self._may_ask("reach", event_time, pause)
+        if self._compared_from <= event_time < self._compared_until:
             return False
-        if abs(event_time - self._asked_time) < REFRESH_PAUSE:
-            return False
-        self._asked_time = event_time
-        return True
+        return self._may_ask("comparison", event_time, REFRESH_PAUSE)
 
     def remember(self, diff: Diff, received_time: int) -> None:
         """Keep a diff for a snapshot that may be older."""
@@ -110,7 +116,7 @@ class Refresh:
         self.outcomes["contradiction" if wrong else "taken"] += 1
         self.levels["match"] += levels - wrong
         self.levels["mismatch"] += wrong
-        self._compared_in = self._interval_of(newest_time)
+        self.begin_at(newest_time)
         self._is_shallow = self._is_shallow and self._will_be_shallow
         steps: list[Step] = [Compared(self._symbol, newest_time, update_id, levels, wrong)]
         if wrong:
@@ -123,14 +129,9 @@ class Refresh:
         self._snapshot = None
         self._since_request.take()
 
-    def _is_needed(self, event_time: int, best_bid: float, best_ask: float, reach: Reach) -> bool:
-        return (
-            self._is_shallow
-            or best_bid < reach.low_mark
-            or best_ask > reach.high_mark
-            or self._interval_of(event_time) != self._compared_in
-        )
-
-    def _interval_of(self, event_time: int) -> int:
-        """Return the number of the interval between two comparisons that a time is in."""
-        return (event_time + self._compare_phase) // self._compare_time if self._compare_time else 0
+    def _may_ask(self, purpose: str, event_time: int, pause: int) -> bool:
+        """Return whether it is long enough since a snapshot was asked for to the same purpose; if so, note the time."""
+        if not self._is_wanted or abs(event_time - self._asked_times[purpose]) < pause:
+            return False
+        self._asked_times[purpose] = event_time
+        return True
