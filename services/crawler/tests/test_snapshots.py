@@ -211,6 +211,45 @@ async def test_many_requests_go_a_few_at_a_time_each_once_and_in_order(clock):
     assert rest.most_open == 3
 
 
+def in_the_background(*symbols):
+    return [SnapshotRequest(symbol, 0, background=True) for symbol in symbols]
+
+
+async def test_what_a_book_waits_for_goes_before_what_is_asked_for_in_the_background(clock):
+    rest = Rest(clock, seconds=1.0)
+    symbols = [f"S{number}" for number in range(20)]
+    rank = {symbol: place for place, symbol in enumerate([*symbols, "LOSTUSDT"])}
+    async with working(rest, *in_the_background(*symbols), at_once=1, rank=rank) as (queue, _):
+        queue.ask(SnapshotRequest("LOSTUSDT", 0))
+        await clock.advance(2.5)
+    assert "LOSTUSDT" in [symbol for _, symbol, _ in rest.asked[:3]]
+
+
+async def test_a_request_takes_the_place_of_one_of_its_symbol_that_waits(clock):
+    """Its book was lost meanwhile: a shallow snapshot will do, and now."""
+    rest = Rest(clock, seconds=1.0)
+    symbols = [f"S{number}" for number in range(20)]
+    async with working(rest, *in_the_background(*symbols), at_once=1) as (queue, received):
+        queue.ask(SnapshotRequest("S19", 0, shallow=True))
+        await clock.advance(30.0)
+        await queue.idle()
+    assert [(symbol, levels) for _, symbol, levels in rest.asked][:2] == [("S0", 1000), ("S19", 100)]
+    assert [snapshot.symbol for snapshot in received].count("S19") == 1
+
+
+@pytest.mark.parametrize(("failures", "levels"), [([], [1000]), ([AWAY], [1000, 100])])
+async def test_a_request_while_one_of_its_symbol_is_under_way_is_answered_by_that_or_takes_its_place(
+    clock, failures, levels
+):
+    rest = Rest(clock, seconds=1.0, BTCUSDT=failures)
+    async with working(rest, *in_the_background("BTCUSDT")) as (queue, received):
+        queue.ask(SnapshotRequest("BTCUSDT", 0, shallow=True))
+        await clock.advance(10.0)
+        await queue.idle()
+    assert [levels for _, _, levels in rest.asked] == levels
+    assert len(received) == 1
+
+
 async def test_a_request_that_comes_while_another_waits_for_its_time_goes_at_once(clock):
     rest = Rest(clock)
     async with working(rest, SnapshotRequest("BADUSDT", 5)) as (queue, received):

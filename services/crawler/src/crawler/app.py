@@ -121,7 +121,7 @@ class Crawler:
         """Ask for a snapshot of each symbol whose book is in sync; the others ask by themselves."""
         for symbol, feed in self._feeds.of.items():
             if self._snapshots and feed.in_sync and not self._venue.snapshots_in_stream:
-                self._snapshots.ask(SnapshotRequest(symbol, 0))
+                self._snapshots.ask(SnapshotRequest(symbol, 0, background=True))
 
     def checks(self) -> dict[str, Check]:
         """Return what has to be true for the crawler to be ready."""

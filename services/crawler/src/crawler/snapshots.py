@@ -38,6 +38,7 @@ class _Entry(NamedTuple):
     """A request that waits until `due`, monotonic seconds; see `SnapshotQueue` for who goes first."""
 
     attempts: int
+    background: bool
     rank: int
     due: float
     number: int
@@ -47,8 +48,9 @@ class _Entry(NamedTuple):
 class SnapshotQueue:
     """Requests by the time when they are due; `sink` takes each answer.
 
-    A shallow request goes before every other one, since a book waits for it. Of new ones those go first that `rank`
-    names first: the most traded.
+    A shallow request goes before every other one, since a book waits for it. Of new ones those go first that a book
+    waits for, then those that `rank` names first: the most traded. Each symbol has one request at a time: a second one
+    takes the place of the first.
 
     A request that is repeated lets new ones go first, three times of four: were what is due served by its time,
     hundreds of symbols that fail would use up all that the address may ask; had it no turn of its own, hundreds of
@@ -85,16 +87,19 @@ class SnapshotQueue:
         self._entries: list[_Entry] = []
         self._changed = asyncio.Event()
         self._turn = 0
-        self._open = 0
+        self._under_way: dict[str, SnapshotRequest] = {}
         self._idle = asyncio.Event()
         self._idle.set()
         self._failing: set[str] = set()
 
     def ask(self, request: SnapshotRequest) -> None:
-        """Queue a request; each symbol has at most one at a time, so the queue is bounded by their number."""
-        self._open += 1
+        """Queue a request; the queue is bounded by the number of symbols."""
         self._idle.clear()
-        self._push(request, request.attempt)
+        if request.symbol in self._under_way:
+            self._under_way[request.symbol] = request  # the answer is on its way; if it fails, this one is repeated
+        else:
+            self._entries = [entry for entry in self._entries if entry.request.symbol != request.symbol]
+            self._push(request, request.attempt)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -110,7 +115,7 @@ class SnapshotQueue:
     def _push(self, request: SnapshotRequest, attempts: int) -> None:
         due = self._clock.monotonic() + self._delay(attempts)
         rank = self._rank.get(request.symbol, len(self._rank))
-        self._entries.append(_Entry(attempts, rank, due, next(self._numbers), request))
+        self._entries.append(_Entry(attempts, request.background, rank, due, next(self._numbers), request))
         self._changed.set()
 
     def _delay(self, attempts: int) -> float:
@@ -128,6 +133,7 @@ class SnapshotQueue:
                 self._turn = (self._turn + 1) % OLDEST_TURN
                 entry = min(ready) if self._turn else min(ready, key=attrgetter("due", "number"))
                 self._entries.remove(entry)
+                self._under_way[entry.request.symbol] = entry.request
                 return entry
             if self._entries:
                 await self._until_changed(min(entry.due for entry in self._entries) - now)
@@ -152,15 +158,15 @@ class SnapshotQueue:
             answer = NoneLeft(symbol)
         except (TransientError, InvalidMarketData) as error:
             self._note_failure(symbol, error)
-            self._push(entry.request, entry.attempts + 1)
+            self._push(self._under_way.pop(symbol), entry.attempts + 1)
             return
         finally:
             self._slots.release()
         self.fetched += type(answer) is Snapshot
         self._failing.discard(symbol)
-        self._open -= 1
+        del self._under_way[symbol]
         self._sink(answer)  # may ask again
-        if not self._open:
+        if not (self._under_way or self._entries):
             self._idle.set()
 
     def _note_failure(self, symbol: str, error: Exception) -> None:

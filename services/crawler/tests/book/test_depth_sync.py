@@ -303,7 +303,6 @@ def test_a_snapshot_without_a_side_of_a_symbol_that_trades_is_refused_and_asked_
     assert facts(outputs) == [("snapshot_refused", why)]
     assert events(outputs) == [SnapshotRequest("BTCUSDT", 1)]
     assert ranges(answer(feed, snapshot(100))) == [(101, 105, "book")]
-    feed.sync._asked = True
     assert events(feed.receive_snapshot(snapshot(105, bids, asks))) == []
     assert feed.in_sync
 
@@ -619,7 +618,7 @@ def test_a_late_snapshot_after_a_loss_is_used_only_if_it_reaches_the_new_buffer(
     """The request was out when the book was lost; its answer belongs to no diff that is still there."""
     feed, _ = near_the_edge()
     lose(feed, "audit")
-    assert give(feed, diff(121, 125)) == [], "one request at a time"
+    assert give(feed, diff(121, 125)) == [SnapshotRequest("BTCUSDT", 1)]
     assert answer(feed, snapshot(104)) == [SnapshotRequest("BTCUSDT", 2)]
     assert ranges(answer(feed, snapshot(122))) == [(111, 120, "audit"), (121, 125, "book")]
 
@@ -637,10 +636,32 @@ def test_a_late_snapshot_after_a_loss_that_what_was_seen_has_overtaken_is_refuse
 def test_losing_the_book_while_a_background_snapshot_is_out():
     feed, _ = near_the_edge()
     lose(feed, "audit")
-    assert give(feed, diff(111, 115)) == []
+    assert give(feed, diff(111, 115)) == [SnapshotRequest("BTCUSDT", 1)], "not in the background any more"
+    assert give(feed, diff(116, 120)) == [], "one request at a time"
     assert answer(feed, snapshot(105)) == [SnapshotRequest("BTCUSDT", 2)]
     outputs = answer(feed, snapshot(112))
-    assert ranges(outputs)[-1] == (111, 115, "book")
+    assert ranges(outputs)[-2:] == [(111, 115, "book"), (116, 120, "book")]
+
+
+def test_a_shallow_book_that_is_lost_while_its_deep_snapshot_waits_is_asked_for_again_at_once():
+    """Of hundreds of symbols the deep ones take minutes."""
+    feed = new_feed(shallow_first=True)
+    assert give(feed, diff(101, 105)) == [SnapshotRequest("BTCUSDT", 0, shallow=True)]
+    assert answer(feed, snapshot(100))[1:] == [SnapshotRequest("BTCUSDT", 1, background=True)]
+    lose(feed, "crossed")
+    assert give(feed, diff(106, 110), diff(111, 115)) == [SnapshotRequest("BTCUSDT", 1, shallow=True)]
+    assert ranges(answer(feed, snapshot(105))) == [(106, 110, "book"), (111, 115, "book")]
+    assert feed.in_sync
+
+
+def test_a_hole_behind_which_a_deep_snapshot_is_awaited_is_asked_for_again_at_once():
+    feed = new_feed(shallow_first=True)
+    give(feed, diff(101, 105))
+    answer(feed, snapshot(100))
+    assert give(feed, diff(111, 115)) == [SnapshotRequest("BTCUSDT", 1, shallow=True)]
+    assert ranges(give(feed, diff(106, 110))) == [(106, 110, "book"), (111, 115, "book")], "and it may fill"
+    assert answer(feed, snapshot(105)) == []
+    assert feed.in_sync
 
 
 def test_the_reason_of_a_loss_is_the_first_one():
@@ -937,13 +958,13 @@ def test_a_refresh_is_asked_for_when_half_of_the_reach_is_used_up(bids, asks, as
     answer(feed, deep(100))
     outputs = give(feed, diff(106, 110, bids, asks))
     assert isinstance(outputs[0], Book)
-    assert outputs[1:] == [SnapshotRequest("BTCUSDT", 1)] * asked
+    assert outputs[1:] == [SnapshotRequest("BTCUSDT", 1, background=True)] * asked
     assert feed.sync.counts["refresh"] == asked
 
 
 def test_books_go_on_while_a_refresh_is_awaited_and_it_is_asked_for_once():
     feed, outputs = near_the_edge()
-    assert outputs[1:] == [SnapshotRequest("BTCUSDT", 1)]
+    assert outputs[1:] == [SnapshotRequest("BTCUSDT", 1, background=True)]
     assert ranges(give(feed, diff(111, 115), diff(116, 120))) == [(111, 115, "book"), (116, 120, "book")]
 
 
@@ -1098,7 +1119,7 @@ def test_an_older_refresh_does_not_undo_what_came_after_it():
     give(feed, diff(103, 103))
     answer(feed, deep(102))
     outputs = give(feed, diff(104, 104, bids=removals(range(100, 88, -1))), diff(105, 105, bids=[("88.0", "5")]))
-    assert SnapshotRequest("BTCUSDT", 1) in outputs
+    assert SnapshotRequest("BTCUSDT", 1, background=True) in outputs
     answer(feed, deep(104, best_bid=88))
     [book] = give(feed, diff(106, 106))
     assert book.bids[0] == ["88.0", "5"]
@@ -1132,7 +1153,7 @@ class SmallExchange:
         self.covered = self.before = published
         self.counted = 0
         self.times = set()
-        self.requests = 0
+        self.request = None
         self.seconds = 0.0
         self.facts = []
 
@@ -1185,9 +1206,9 @@ class SmallExchange:
             self.send(max(11, first - self.random.randrange(3)), min(last + self.random.randrange(4), self.last), time)
 
     def the_snapshot_comes(self, oldest=25):
-        if not self.requests:
+        if not self.request:
             return
-        self.requests = 0
+        self.request = None
         update_id = max(10, self.last - int(oldest * self.random.random() ** 2))
         sides = [
             [[f"{price}.0", f"{side[price]}.0"] for price in sorted(side, reverse=sign > 0)[: self.reach]]
@@ -1279,8 +1300,9 @@ class SmallExchange:
     def take(self, outputs):
         for output in outputs:
             if isinstance(output, SnapshotRequest):
-                self.requests += 1
-                assert self.requests == 1, "a second request before the answer to the first"
+                replaces = self.request is None or (self.request.background and not output.background)
+                assert replaces, "a second request before the answer to the first"
+                self.request = output
             elif isinstance(output, Fact):
                 self.facts.append(output)
             elif isinstance(output, Gap):

@@ -299,7 +299,7 @@ def test_a_top_beyond_the_reach_that_the_ticker_betters_is_not_known_and_costs_n
     fallen = diff(106, 110, bids=[("100.0", "0"), ("99.0", "0"), ("90.0", "2.0")])
     request, book = feed.receive_diff(fallen, 0)
     assert (book.bids, book.floor, book.ceiling) == ([["90.0", "2.0"]], "99.0", "101.0")
-    assert request == SnapshotRequest("BTCUSDT", 1)
+    assert request == SnapshotRequest("BTCUSDT", 1, background=True)
     assert shown(feed.receive_diff(diff(111, 115), 0)) == [115], "nothing is waited for"
     assert (feed.in_sync, feed.sync.resyncs) == (True, {})
     [audit] = feed.take_audits(at_end=True)

@@ -76,11 +76,10 @@ class DepthSync:
         self._is_behind = False
         self._behind_since = 0
         self._waiting = Buffer(seconds=buffer_seconds, diffs=buffer_diffs)
-        self._asked = False
+        self._asked: SnapshotRequest | None = None
         self._attempt = 0
         self._is_last_snapshot = False
         self._shallow_first = shallow_first
-        self._asked_shallow = False
         self._id_reset = IdReset()
         self._chain = Chain()
         self._refresh = Refresh(
@@ -127,11 +126,11 @@ class DepthSync:
 
     def receive_snapshot(self, snapshot: Snapshot) -> list[Step]:
         """Take the answer to a `SnapshotRequest`, or a snapshot that came by itself."""
-        self._asked = False
+        is_shallow, self._asked = self._asked is not None and self._asked.shallow, None
         if self.is_trading and not (snapshot.bids and snapshot.asks):
             return self._refuse("one_sided" if snapshot.bids or snapshot.asks else "empty")
         if self._book is not None and not self._waiting:
-            return self._receive_refresh(self._book, snapshot)
+            return self._receive_refresh(self._book, snapshot, is_shallow=is_shallow)
         if snapshot.update_id < self.first_at_hand - 1:
             return self._refuse("too_old")
         self._book = OrderBook(snapshot.bids, snapshot.asks, levels=self._levels)
@@ -139,7 +138,7 @@ class DepthSync:
         self._reach = reach_of(snapshot, None)
         self._is_first = True
         self._began = self.newest_time
-        self._refresh.begin(shallow=self._asked_shallow)
+        self._refresh.begin(shallow=is_shallow)
         self._is_behind = False
         self._behind_since = 0
         return self._catch_up()
@@ -150,7 +149,7 @@ class DepthSync:
 
     def end_snapshots(self) -> None:
         """Note that there will be no further snapshot: none is asked for any more."""
-        self._asked = False
+        self._asked = None
         self._is_last_snapshot = True
 
     def lose(self, reason: str) -> list[Step]:
@@ -218,13 +217,15 @@ class DepthSync:
         return steps + self._ask() if self._waiting else steps
 
     def _ask(self) -> list[Step]:
-        if self._asked or self._is_last_snapshot:
+        """Ask for a snapshot, once; a lost book does not wait for the turn of one in the background."""
+        before, background = self._asked, self.in_sync
+        if self._is_last_snapshot or (before and (background or not before.background)):
             return []
-        self._asked = True
         self._refresh.remember_from_here()
-        attempt, self._attempt = self._attempt, self._attempt + 1
-        self._asked_shallow = self._shallow_first and not self.in_sync
-        return [SnapshotRequest(self._symbol, attempt, self._asked_shallow)]
+        attempt = before.attempt if before else self._attempt
+        self._attempt = attempt + 1
+        self._asked = SnapshotRequest(self._symbol, attempt, self._shallow_first and not background, background)
+        return [self._asked]
 
     def _refuse(self, why: str) -> list[Step]:
         """Do without a snapshot that is of no use, and ask for another if one is needed."""
@@ -278,8 +279,8 @@ class DepthSync:
         self.clock_back += times.set_back > 0
         return times
 
-    def _receive_refresh(self, book: OrderBook, snapshot: Snapshot) -> list[Step]:
-        if not self._refresh.receive(snapshot, self._update_id, shallow=self._asked_shallow):
+    def _receive_refresh(self, book: OrderBook, snapshot: Snapshot, *, is_shallow: bool) -> list[Step]:
+        if not self._refresh.receive(snapshot, self._update_id, shallow=is_shallow):
             return self._refuse("too_old")
         return self._take_over(book)
 

@@ -11,12 +11,14 @@ from fairprice.messages import Level
 class SnapshotRequest(NamedTuple):
     """Asks for a snapshot of `symbol`; `attempt` counts those in a row that did not lead to a sound book.
 
-    Of one that is `shallow` the best levels are enough: what follows asks for the others.
+    Of one that is `shallow` the best levels are enough: what follows asks for the others. No book waits for one in the
+    `background`; where the book is lost meanwhile, another request takes its place.
     """
 
     symbol: str
     attempt: int
     shallow: bool = False
+    background: bool = False
 
 
 class Fact(NamedTuple):
