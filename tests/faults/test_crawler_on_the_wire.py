@@ -482,6 +482,16 @@ async def test_ids_that_restart_cost_one_gap(clock, count):
         assert run.opened() == count
 
 
+async def test_a_slow_snapshot_of_ids_that_have_begun_anew_meanwhile_is_not_waited_for(clock):
+    async with exchange(clock) as server:
+        server.inject(Fault("slow_snapshot", seconds=5.0))
+        async with crawling(server, clock) as run:
+            await run.until(lambda: server.source.board.fired.get("slow_snapshot"))
+            server.inject(Fault("id_reset"))
+            await run.for_books(20)
+        assert run.reasons() == [], "nothing was published before"
+
+
 async def test_a_clock_that_may_differ_from_the_exchange_s_is_told(clock, logged):
     async with exchange(clock, tick=1.0) as server, crawling(server, clock, skew=10.0) as run:
         await run.until(lambda: "BTCUSDT" in run.statuses)

@@ -751,6 +751,48 @@ def test_ids_that_restart_while_a_snapshot_is_awaited():
     assert feed.in_sync
 
 
+def test_a_snapshot_of_the_old_ids_that_comes_after_they_began_anew_is_refused_and_another_one_asked_for():
+    """It was asked for before; as a book it would be ahead of every diff to come, and waited for for ever."""
+    feed = new_feed()
+    give(feed, diff(1001, 1005, time=START), *stale(RESET_AFTER))
+    last = 9 + RESET_AFTER
+    outputs = feed.receive_snapshot(snapshot(1003))
+    assert facts(outputs) == [("snapshot_refused", "of_old_ids")]
+    assert events(outputs) == [SnapshotRequest("BTCUSDT", 1)]
+    assert ranges(answer(feed, snapshot(last - 1))) == [(last, last, "book")]
+
+
+def feed_that_begins_anew():
+    """A feed at 1000 whose ids have begun anew and come to 29; it waits for a snapshot."""
+    feed = feed_at(1000)
+    assert give(feed, *stale(RESET_AFTER, first_time=START + 1_100_000)) == [SnapshotRequest("BTCUSDT", 1)]
+    return feed
+
+
+@pytest.mark.parametrize("late", [999, 1050])
+def test_no_snapshot_of_the_old_ids_refreshes_a_book_of_the_new_ones(late):
+    feed = feed_that_begins_anew()
+    [gap, book] = answer(feed, snapshot(28))
+    assert facts(feed.receive_snapshot(snapshot(late))) == [("snapshot_refused", "of_old_ids")]
+    assert ranges([gap, book]) == [(1001, 28, "id_reset"), (29, 29, "book")]
+    assert ranges(give(feed, diff(30, 35, time=book.event_time + WINDOW))) == [(30, 35, "book")]
+
+
+def test_a_snapshot_that_is_ahead_of_a_late_stream_is_of_the_new_ids_while_it_is_nearer_to_them():
+    feed = feed_that_begins_anew()
+    assert answer(feed, snapshot(400)) == []
+    assert ranges(give(feed, diff(401, 405, time=START + 9_000_000))) == [(1001, 400, "id_reset"), (401, 405, "book")]
+
+
+def test_new_ids_that_have_come_to_the_old_ones_are_like_any_others():
+    feed = feed_that_begins_anew()
+    answer(feed, snapshot(28))
+    give(feed, diff(30, 1000, time=START + 9_000_000))
+    lose(feed, "proof")
+    assert answer(feed, snapshot(1002)) == []
+    assert ranges(give(feed, diff(1003, 1005, time=START + 9_100_000))) == [(1001, 1002, "proof"), (1003, 1005, "book")]
+
+
 # After a restart
 
 

@@ -129,6 +129,8 @@ class DepthSync:
         is_shallow, self._asked = self._asked is not None and self._asked.shallow, None
         if self.is_trading and not (snapshot.bids and snapshot.asks):
             return self._refuse("one_sided" if snapshot.bids or snapshot.asks else "empty")
+        if self._id_reset.is_left_behind(snapshot.update_id, self.newest_id):
+            return self._refuse("of_old_ids")
         if self._book is not None and not self._waiting:
             return self._receive_refresh(self._book, snapshot, is_shallow=is_shallow)
         if snapshot.update_id < self.first_at_hand - 1:
@@ -173,7 +175,7 @@ class DepthSync:
             self.counts["stale"] += 1
             return []
         self.counts["stale"] += 1
-        if not self._id_reset.is_proven_by(diff):
+        if not self._id_reset.is_proven_by(diff, self.newest_id):
             return []
         steps = self.lose("id_reset")
         self._chain.restart()
