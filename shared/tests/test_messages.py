@@ -16,6 +16,7 @@ from fairprice.messages import (
     Audit,
     Book,
     Gap,
+    Model,
     Price,
     Status,
     are_levels,
@@ -27,9 +28,10 @@ from fairprice.messages import (
     lines,
 )
 
+MODEL = Model(1_723_099_990_000_000, 1.25, -0.5, 0.0, 10.5, None, 1195, 1190, 1150, 0)
 BOOK = Book(
     "binance", "BTCUSDT", 11, 15, 1_723_100_000_000_000, 1_723_099_999_900_000, 1_723_100_000_050_000, "crawler-1",
-    [["57210.01000000", "0.50000000"], ["57210.00", "1"]], [["57210.02", "0.1"]], "57000.00", None,
+    [["57210.01000000", "0.50000000"], ["57210.00", "1"]], [["57210.02", "0.1"]], "57000.00", None, MODEL,
 )  # fmt: skip
 GAP = Gap("binance", "BTCUSDT", 16, 19, 1_723_100_000_000_000, 1_723_100_001_000_000, "disconnect")
 VALUES: dict[str, float | None] = {name: position + 0.5 for position, name in enumerate(PRICE_VALUES)}
@@ -55,12 +57,15 @@ digits = st.text("0123456789", min_size=1, max_size=40)
 decimals = digits | st.builds("{}.{}".format, digits, digits)
 levels = st.lists(st.lists(decimals, min_size=2, max_size=2), max_size=20)
 floats = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+reals = st.floats(allow_nan=False, allow_infinity=False)
+sizes = st.none() | st.floats(0, allow_nan=False, allow_infinity=False)
+models = st.builds(Model, ids, reals, reals, reals, sizes, sizes, ids, ids, ids, ids)
 configured = st.from_regex(CONFIGURED_VALUE, fullmatch=True).filter(lambda name: name.isascii() and len(name) <= 64)
 
 events = st.one_of(
     st.builds(
         Book, names, names, ids, ids, ids, st.none() | ids, ids, names, levels, levels,
-        st.none() | decimals, st.none() | decimals,
+        st.none() | decimals, st.none() | decimals, st.none() | models,
     ),
     st.builds(Gap, names, names, ids, ids, ids, ids, names),
     st.builds(Audit, names, names, ids, names, ids, ids, ids, ids, ids, ids),
@@ -125,7 +130,26 @@ def test_a_book_on_the_wire_has_the_fields_of_the_contract_and_prices_as_the_exc
         "asks": [["57210.02", "0.1"]],
         "floor": "57000.00",
         "ceiling": None,
+        "model": {
+            "block": 1_723_099_990_000_000,
+            "beta_500ms": 1.25,
+            "beta_1s": -0.5,
+            "beta_5s": 0.0,
+            "half_width_1s": 10.5,
+            "half_width_10s": None,
+            "observations_500ms": 1195,
+            "observations_1s": 1190,
+            "observations_5s": 1150,
+            "observations_10s": 0,
+        },
     }
+
+
+def test_a_book_of_an_older_crawler_has_no_model():
+    older = fields(BOOK)
+    del older["model"]
+    assert decode_line(orjson.dumps(older)) == replace(BOOK, model=None)
+    assert decode_line(line_with(BOOK, model=None)) == replace(BOOK, model=None)
 
 
 def test_a_gap_on_the_wire_has_the_fields_of_the_contract():
@@ -257,19 +281,44 @@ def test_a_line_without_a_type_is_invalid():
     assert reason(b'{"venue":"binance"}') == "field 'type' is missing"
 
 
-def is_value(field):
-    return field in PRICE_VALUES or CONFIGURED_VALUE.fullmatch(field)
+def may_be_absent(field):
+    return field in PRICE_VALUES or field == "model" or CONFIGURED_VALUE.fullmatch(field)
 
 
 @pytest.mark.parametrize(
     ("event", "field"),
-    [(event, field) for event in EVENTS.values() for field in fields(event) if not is_value(field)],
+    [(event, field) for event in EVENTS.values() for field in fields(event) if not may_be_absent(field)],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_a_missing_field_is_named(event, field):
     incomplete = fields(event)
     del incomplete[field]
     assert reason(orjson.dumps(incomplete)) == f"field {field!r} is missing"
+
+
+@pytest.mark.parametrize("field", asdict(MODEL))
+def test_a_field_that_a_model_lacks_is_named(field):
+    model = {name: value for name, value in asdict(MODEL).items() if name != field}
+    assert reason(line_with(BOOK, model=model)) == f"field {field!r} is missing"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("block", -1, "field 'block' is no integer"),
+        ("observations_1s", 1.5, "field 'observations_1s' is no integer"),
+        ("beta_1s", None, "field 'beta_1s' is null"),
+        ("beta_1s", "1", "field 'beta_1s' is neither a number"),
+        ("half_width_1s", -0.1, "field 'half_width_1s' is negative: -0.1"),
+    ],
+)
+def test_what_is_wrong_in_a_model_is_told(field, value, said):
+    assert reason(line_with(BOOK, model=asdict(MODEL) | {field: value})).startswith(said)
+
+
+def test_a_model_is_an_object_and_may_hold_what_later_versions_add():
+    assert decode_line(line_with(BOOK, model=asdict(MODEL) | {"beta_1m": 3})) == BOOK
+    assert reason(line_with(BOOK, model=[1])) == "field 'model' is no object: [1]"
 
 
 NO_INTEGER = ["1", True, 1.0, -1, 2**63, 2**64 - 1, [1], {}, "\u0661"]

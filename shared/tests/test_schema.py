@@ -126,6 +126,17 @@ def test_a_line_fits_exactly_when_the_code_takes_it(event):
     assert tried > 300
 
 
+def test_a_model_fits_exactly_when_the_code_takes_it():
+    definitions = schema(BOOKS_TYPE)["$defs"]
+    validator = Draft202012Validator(spelt_out(definitions["model"], definitions))
+    [book] = [event for event in LINES if event.get("model")]
+    model = book["model"]
+    for field in [*model, "unknown"]:
+        for value in VALUES:
+            case = changed(model, field, value)
+            assert validator.is_valid(case) == is_taken(book | {"model": case}), (field, value)
+
+
 @pytest.mark.parametrize("line", [[], None, 1, "book", {}, {"type": "trade"}, {"type": None}])
 def test_what_is_no_event_fits_no_schema(line):
     assert not any(fits(name, line) for name in EVENTS)

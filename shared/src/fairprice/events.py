@@ -20,6 +20,8 @@ Decimal = Annotated[str, "decimal"]
 """A number as the exchange wrote it, like `61000.01000000`."""
 Text = Annotated[str, "text"]
 """At most a thousand characters, for people."""
+Size = Annotated[float, "size"]
+"""A number from 0 up."""
 Level = list[str]
 """`[price, quantity]`, decimal strings as the exchange sent them."""
 
@@ -39,13 +41,34 @@ fill price of a quote notional. A decimal point in the setting is written `_`.""
 
 
 @dataclass
+class Model:
+    """What the two minutes of books before `block` say of the seconds to come; it holds for the books of that block.
+
+    `block` is where it begins, ten seconds of the exchange's time. `beta_...` is how far, in quote units, the mid moves
+    within that time per imbalance of the best sizes; 90 % of the moves were at most `half_width_...`, None where too
+    few were seen. `observations_...` is how many moves were.
+    """
+
+    block: Integer
+    beta_500ms: float
+    beta_1s: float
+    beta_5s: float
+    half_width_1s: Size | None
+    half_width_10s: Size | None
+    observations_500ms: Integer
+    observations_1s: Integer
+    observations_5s: Integer
+    observations_10s: Integer
+
+
+@dataclass
 class Book:
     """The best levels of an in-sync order book right after one diff.
 
     `first_update_id` to `update_id` are the exchange's ids that this book adds to the one before it.
     `previous_event_time` is the time of the exchange's update before it, published or not, None where none is known.
     `bids` and `asks` are best first. Between `floor` and `ceiling` every level is known; None means no bound.
-    `crawler` names the instance that saw it.
+    `crawler` names the instance that saw it. `model` is None while there is none; an older crawler has none ever.
     """
 
     venue: Name
@@ -60,6 +83,7 @@ class Book:
     asks: list[Level]
     floor: Decimal | None
     ceiling: Decimal | None
+    model: Model | None = None
 
 
 @dataclass

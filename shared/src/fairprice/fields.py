@@ -77,6 +77,22 @@ def number_of(fields: dict[str, Any], field: str) -> float | None:
     raise Wrong(f"field {field!r} is neither a number nor null: {value!r:.80}")
 
 
+def real_of(fields: dict[str, Any], field: str) -> float:
+    """Return a number, which has to be there."""
+    value = number_of(fields, field)
+    if value is None:
+        raise Wrong(f"field {field!r} is null")
+    return value
+
+
+def size_of(fields: dict[str, Any], field: str) -> float:
+    """Return a number from 0 up."""
+    value = real_of(fields, field)
+    if value < 0:
+        raise Wrong(f"field {field!r} is negative: {value}")
+    return value
+
+
 def is_decimal(value: object) -> TypeGuard[str]:
     """Return whether this is a decimal string, as an exchange writes a price."""
     return type(value) is str and _DECIMAL.fullmatch(value) is not None

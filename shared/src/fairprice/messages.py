@@ -12,7 +12,19 @@ from typing import Any
 import orjson
 
 from fairprice.errors import InvalidLine, InvalidMessage, UnknownLine
-from fairprice.events import CONFIGURED_VALUE, PRICE_VALUES, PRICED, Audit, Book, Event, Gap, Level, Price, Status
+from fairprice.events import (
+    CONFIGURED_VALUE,
+    PRICE_VALUES,
+    PRICED,
+    Audit,
+    Book,
+    Event,
+    Gap,
+    Level,
+    Model,
+    Price,
+    Status,
+)
 from fairprice.fields import (
     MAX_NAME,
     Wrong,
@@ -25,6 +37,8 @@ from fairprice.fields import (
     number_of,
     object_of,
     optional,
+    real_of,
+    size_of,
     text_of,
     truth_of,
 )
@@ -39,8 +53,8 @@ MAX_BYTES = 256 * 1024
 
 __all__ = [
     "BOOKS_TYPE", "CONFIGURED_VALUE", "CONTENT_TYPE", "MAX_BYTES", "MAX_LINES", "MAX_NAME", "PRICED", "PRICES_TYPE",
-    "PRICE_VALUES", "Audit", "Book", "Event", "Gap", "Level", "Price", "Status", "are_levels", "check_type", "decode",
-    "decode_but_levels", "decode_line", "encode", "join", "lines",
+    "PRICE_VALUES", "Audit", "Book", "Event", "Gap", "Level", "Model", "Price", "Status", "are_levels", "check_type",
+    "decode", "decode_but_levels", "decode_line", "encode", "join", "lines",
 ]  # fmt: skip
 """All that a service, or a reader of the messages, needs; events and fields have modules of their own."""
 
@@ -144,6 +158,27 @@ def _decode_book(fields: dict[str, Any]) -> Book:
         field_of(fields, "asks"),
         optional(decimal_of, fields, "floor"),
         optional(decimal_of, fields, "ceiling"),
+        _model_of(fields.get("model")),
+    )
+
+
+def _model_of(fields: Any) -> Model | None:
+    """Return what a book's `model` says; a book of an older crawler has none."""
+    if fields is None:
+        return None
+    if type(fields) is not dict:
+        raise Wrong(f"field 'model' is no object: {fields!r:.80}")
+    return Model(
+        integer_of(fields, "block"),
+        real_of(fields, "beta_500ms"),
+        real_of(fields, "beta_1s"),
+        real_of(fields, "beta_5s"),
+        optional(size_of, fields, "half_width_1s"),
+        optional(size_of, fields, "half_width_10s"),
+        integer_of(fields, "observations_500ms"),
+        integer_of(fields, "observations_1s"),
+        integer_of(fields, "observations_5s"),
+        integer_of(fields, "observations_10s"),
     )
 
 

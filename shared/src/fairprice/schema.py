@@ -27,6 +27,7 @@ from fairprice.messages import (
     Book,
     Event,
     Gap,
+    Model,
     Price,
     Status,
 )
@@ -39,6 +40,11 @@ EVENTS: Mapping[str, Mapping[str, type[Event]]] = {
 }
 """The events in messages of each type, by the `type` of their lines."""
 
+OBJECTS: Mapping[str, type[Model]] = {"model": Model}
+"""What is an object inside a line, by its kind."""
+
+_MAY_BE_ABSENT = frozenset({*PRICE_VALUES, "model"})
+
 _BLANKS = r"[\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 """What no name holds, spelt out, since languages differ in what they call a blank."""
 
@@ -48,12 +54,17 @@ KINDS: Mapping[str, Schema] = {
     "decimal": {"type": "string", "pattern": r"^[0-9]{1,40}(\.[0-9]{1,40})?$"},
     "text": {"type": "string", "maxLength": MAX_TEXT},
     "number": {"type": "number"},
+    "size": {"type": "number", "minimum": 0},
     "boolean": {"type": "boolean"},
     "levels": {
         "type": "array",
         "items": {"type": "array", "minItems": 2, "maxItems": 2, "items": {"$ref": "#/$defs/decimal"}},
     },
 }
+
+_BETAS = {"500ms": "half a second", "1s": "a second", "5s": "five seconds"}
+_WIDTHS = {"1s": "a second", "10s": "ten seconds"}
+_SPANS = _BETAS | _WIDTHS
 
 _ANYWHERE = {
     "venue": "the market, like `binance`, `binance-usdm`",
@@ -73,6 +84,17 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "asks": "the same of the other side",
         "floor": "down to this price every bid is in `bids`; null: there are no others",
         "ceiling": "up to this price every ask is in `asks`; null: there are no others",
+        "model": "what the two minutes of books before say of the seconds to come (below); "
+        "null: they are not known without a gap",
+    },
+    "model": {
+        "block": "where the ten seconds begin whose books it holds for, by the exchange's clock",
+        **{f"beta_{name}": f"how far a full imbalance moves the mid within {words}" for name, words in _BETAS.items()},
+        **{
+            f"half_width_{name}": f"90 % of the moves within {words} were at most so large; null: too few were seen"
+            for name, words in _WIDTHS.items()
+        },
+        **{f"observations_{name}": f"so many moves within {words} were seen" for name, words in _SPANS.items()},
     },
     "gap": {
         **_ANYWHERE,
@@ -128,19 +150,20 @@ CONFIGURED_MEANING = (
 def schema(message_type: str) -> Schema:
     """Return the JSON Schema of one line of messages of this type."""
     events = EVENTS[message_type]
+    objects = {each for kind in events for each, _ in _kinds(kind).values()} & OBJECTS.keys()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"One line of a message of the type {message_type}",
         "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in events],
-        "$defs": {**KINDS, **{kind: _event_schema(kind, event) for kind, event in events.items()}},
+        "$defs": {**KINDS, **{kind: _object_schema(kind) for kind in (*objects, *events)}},
     }
 
 
 def table(kind: str) -> str:
     """Return the fields of a type of line as a table in Markdown."""
-    rows = [f"| `type` | `{kind}` | |"]
+    rows = [] if kind in OBJECTS else [f"| `type` | `{kind}` | |"]
     for name, (each, optional) in _kinds(kind).items():
-        written = each + " or null" * optional + ", may be absent" * (name in PRICE_VALUES)
+        written = each + " or null" * optional + ", may be absent" * (name in _MAY_BE_ABSENT)
         rows.append(f"| `{name}` | {written} | {MEANINGS[kind][name]} |")
     if kind == "price":
         rows.append(f"| `depth_...`, `impact_...` | number or null, may be absent | {CONFIGURED_MEANING} |")
@@ -160,15 +183,16 @@ _PLACE = re.compile(r"(<!-- fields of (\w+),[^\n]*-->\n\n)(?:\|[^\n]*\n)*\n?")
 """The remark above a table, and the table."""
 
 
-def _event_schema(kind: str, event: type[Event]) -> Schema:
-    properties: Schema = {"type": {"const": kind}}
-    required = ["type"]
+def _object_schema(kind: str) -> Schema:
+    """Return the schema of a line, or of an object inside one."""
+    properties: Schema = {} if kind in OBJECTS else {"type": {"const": kind}}
+    required = [*properties]
     for name, (each, optional) in _kinds(kind).items():
         properties[name] = _property(each, optional=optional) | {"description": MEANINGS[kind][name]}
-        if name not in PRICE_VALUES:
+        if name not in _MAY_BE_ABSENT:
             required.append(name)
     found: Schema = {"type": "object", "properties": properties, "required": required}
-    return found | (_price_rules() if event is Price else {})
+    return found | (_price_rules() if _class_of(kind) is Price else {})
 
 
 def _price_rules() -> Schema:
@@ -189,10 +213,18 @@ def _property(kind: str, *, optional: bool) -> Schema:
 
 def _kinds(kind: str) -> dict[str, tuple[str, bool]]:
     """Return for each field of a line its kind (see `KINDS`) and whether it may be null, without its `type`."""
-    event = next(events[kind] for events in EVENTS.values() if kind in events)
+    event = _class_of(kind)
     hints = get_type_hints(event, include_extras=True)
     kinds = {field.name: _kind(hints[field.name]) for field in fields(event) if field.name != "values"}
     return kinds | (dict.fromkeys(PRICE_VALUES, ("number", True)) if event is Price else {})
+
+
+def _class_of(kind: str) -> type[Event | Model]:
+    """Return what a line, or an object inside one, is decoded to."""
+    found: dict[str, type[Event | Model]] = dict(OBJECTS)
+    for events in EVENTS.values():
+        found.update(events)
+    return found[kind]
 
 
 def _kind(hint: Any) -> tuple[str, bool]:
@@ -202,7 +234,7 @@ def _kind(hint: Any) -> tuple[str, bool]:
         return _kind(options[0])[0], True
     if metadata := getattr(hint, "__metadata__", None):
         return metadata[0], False
-    return {float: "number", bool: "boolean"}.get(hint, "levels"), False
+    return {float: "number", bool: "boolean", Model: "model"}.get(hint, "levels"), False
 
 
 def main(folder: Path) -> None:

@@ -7,8 +7,9 @@ a gap goes before it, whatever the cause was.
 from typing import NamedTuple
 
 from crawler.book.chain import CLOCK_SLACK
+from crawler.book.model import MarketModel
 from crawler.book.steps import Applied
-from fairprice.messages import Book, Gap
+from fairprice.messages import Book, Gap, Model
 
 
 class Confirmed(NamedTuple):
@@ -28,6 +29,7 @@ class Publication:
         self, venue: str, symbol: str, crawler: str, confirmed: Confirmed | None, *, is_alone: bool = False
     ) -> None:
         self.books = 0
+        self.model = MarketModel()
         self.reason = "restart" if confirmed else ""
         """Why updates may be missing, should a hole show."""
         self._venue = venue
@@ -77,6 +79,8 @@ class Publication:
             first = max(first, last.update_id + 1)
         if last and (restarted or first > last.update_id + 1):
             events.append(self._gap(last, first - 1, event_time))
+        if events:
+            self.model.restart()
         events.append(self._book(applied, first, is_proven=is_proven))
         self.books += 1
         self._last = Confirmed(diff.update_id, event_time)
@@ -92,6 +96,7 @@ class Publication:
 
     def _book(self, applied: Applied, first: int, *, is_proven: bool) -> Book:
         floor, ceiling = _bounds(applied, is_proven=is_proven)
+        model = self._learn(applied, floor, ceiling)
         return Book(
             self._venue,
             self._symbol,
@@ -105,7 +110,20 @@ class Publication:
             applied.asks,
             floor,
             ceiling,
+            model,
         )
+
+    def _learn(self, applied: Applied, floor: str | None, ceiling: str | None) -> Model | None:
+        """Return the model that holds for this book; one whose top nobody knows is as good as missing."""
+        bids, asks, time = applied.bids, applied.asks, applied.times.event_time
+        if bids and asks:
+            (bid, bid_size), (ask, ask_size) = map(float, bids[0]), map(float, asks[0])
+            if (floor is None or bid >= float(floor)) and (ceiling is None or ask <= float(ceiling)):
+                return self.model.follow(time, (bid + ask) / 2, (bid_size - ask_size) / (bid_size + ask_size))
+        elif (bids or floor is None) and (asks or ceiling is None):
+            return self.model.follow(time, None, 0.0)
+        self.model.restart()
+        return None
 
     def _gap(self, last: Confirmed, to_update_id: int, to_time: int) -> Gap:
         reason = self.reason or "missed_updates"

@@ -1,0 +1,152 @@
+"""What the last two minutes of one symbol's books say of its next seconds. Pure.
+
+Each book is an observation: its mid, and the imbalance of its best sizes; what the mid has moved a while later is its
+outcome. The model that holds for a block of ten seconds of the exchange's time is made of the pairs of the twelve
+blocks before it, the newer ones weighing more (half-life 60 s):
+
+    beta          sum(imbalance * move) / (sum(imbalance^2) + 9)      how far a full imbalance moves the mid
+    half width    the size that 90 % of the moves did not exceed
+
+It is a function of the books in these twelve blocks and of nothing else: of the oldest block only the pairs count that
+lie in it with both ends. So crawlers that joined at different times have the same model, to the last bit, as soon as
+each has all of these books. To keep it so, weights are integers, everything is added in the order of the books, and
+there is no model at all while one of the books may be missing.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+from crawler.book.pairs import BLOCK, Band, Pairs, Sums, end_of
+from fairprice.messages import Model
+
+BLOCKS = 12
+
+WEIGHTS = tuple(round(2**20 * 2 ** (-age / 6)) for age in range(BLOCKS))
+"""Of the pairs of a block, the newest block first. Integers, since machines may differ in the last bit of a power."""
+
+SHRINKAGE = 9.0
+"""Added to the squares of the imbalances, as if 30 observations of a mean square of 0.3 had seen no move."""
+
+COVERAGE = 9, 10
+"""Numerator and denominator of the share of moves that a band is to hold."""
+
+FEWEST = 30
+"""Observations below which nobody can say where 90 % of the moves end."""
+
+SPACING = 10_000
+"""Microseconds of the exchange's time of which the first book alone is observed, so that what waits is bounded."""
+
+
+class MarketModel:
+    """The model of one symbol, fed with each book that is published, in order."""
+
+    def __init__(self) -> None:
+        self.half_second = Pairs(500_000, BLOCKS, sizes=False)
+        self.second = Pairs(1_000_000, BLOCKS, sizes=True)
+        self.five_seconds = Pairs(5_000_000, BLOCKS, sizes=False)
+        self.ten_seconds = Pairs(10_000_000, BLOCKS, sizes=True)
+        self._horizons = (self.half_second, self.second, self.five_seconds, self.ten_seconds)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew with the next book: of those before it one may be missing."""
+        self._since: int | None = None
+        self._time = 0
+        self._mid: float | None = None
+        self._block = 0
+        self._model: Model | None = None
+        for pairs in self._horizons:
+            pairs.restart()
+
+    @property
+    def ready_time(self) -> int | None:
+        """The exchange's time from which on there is a model, if no book is missing until then; None: nobody knows."""
+        return None if self._since is None else self._ready * BLOCK
+
+    @property
+    def _ready(self) -> int:
+        """The first block with twelve whole ones before it."""
+        return -(-(self._since or 0) // BLOCK) + BLOCKS
+
+    def follow(self, time: int, mid: float | None, imbalance: float) -> Model | None:
+        """Take the next book, and return the model that holds for it.
+
+        `time` is the exchange's; one that is not later than the last begins anew. `imbalance` is that of the best
+        sizes, (bid - ask) / (bid + ask). A book without one of its sides has no mid.
+        """
+        if self._since is None or time <= self._time:
+            self.restart()
+            self._since = time
+        for pairs in self._horizons:
+            pairs.settle(time, self._mid, mid)
+        if time // BLOCK != self._block:
+            self._block = time // BLOCK
+            self._model = self._learn() if self._block >= self._ready else None
+        if mid is not None and time // SPACING != self._time // SPACING:
+            self._observe(time, mid, imbalance)
+        self._time, self._mid = time, mid
+        return self._model
+
+    def _observe(self, time: int, mid: float, imbalance: float) -> None:
+        near = far = None
+        if model := self._model:
+            near = _band(mid + model.beta_1s * imbalance, model.half_width_1s)
+            far = _band(mid + model.beta_5s * imbalance, model.half_width_10s)
+        self.half_second.observe(time, mid, imbalance, None)
+        self.second.observe(time, mid, imbalance, near)
+        self.five_seconds.observe(time, mid, imbalance, None)
+        self.ten_seconds.observe(time, mid, imbalance, far)
+
+    def _learn(self) -> Model:
+        half_second, second, five_seconds, ten_seconds = [self._weighed(pairs) for pairs in self._horizons]
+        return Model(
+            self._block * BLOCK,
+            _beta(half_second),
+            _beta(second),
+            _beta(five_seconds),
+            _half_width(second),
+            _half_width(ten_seconds),
+            _count(half_second),
+            _count(second),
+            _count(five_seconds),
+            _count(ten_seconds),
+        )
+
+    def _weighed(self, pairs: Pairs) -> list[tuple[int, Sums]]:
+        """Return the pairs of the twelve blocks before this one, the oldest first, and the weight of each block's."""
+        ages = [(self._block - block.number, block) for block in pairs.before(self._block)]
+        return [(WEIGHTS[age - 1], block.inner if age == BLOCKS else block.all) for age, block in ages if age <= BLOCKS]
+
+
+Weighed = Sequence[tuple[int, Sums]]
+
+
+def _beta(blocks: Weighed) -> float:
+    products = squares = 0.0
+    for weight, sums in blocks:
+        products += weight * sums.products
+        squares += weight * sums.squares
+    return products / (squares + WEIGHTS[0] * SHRINKAGE)
+
+
+def _half_width(blocks: Weighed) -> float | None:
+    """Return the end of the first step up to which the wanted share of the weight lies."""
+    if _count(blocks) < FEWEST:
+        return None
+    weight = sum(weight * sums.pairs for weight, sums in blocks)
+
+    def held(step: int) -> int:
+        return sum([weight * bisect_right(sums.sizes, step) for weight, sums in blocks])
+
+    kept = [sums.sizes for _, sums in blocks if sums.sizes]
+    steps = range(min(sizes[0] for sizes in kept), max(sizes[-1] for sizes in kept) + 1)
+    wanted = -(-weight * COVERAGE[0] // COVERAGE[1])
+    return end_of(steps[bisect_left(steps, wanted, key=held)])
+
+
+def _count(blocks: Weighed) -> int:
+    return sum(sums.pairs for _, sums in blocks)
+
+
+def _band(centre: float, half_width: float | None) -> Band | None:
+    return None if half_width is None else Band(centre - half_width, centre + half_width)
