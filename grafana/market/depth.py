@@ -21,7 +21,7 @@ from grafana.market.queries import (
     TICKS,
     over_time,
 )
-from grafana.panels import INTERVAL, PLAIN, PURPLE, SKY, TEXT, InfluxQL, Placed, framed, lines, placed
+from grafana.panels import GREEN, INTERVAL, PLAIN, PURPLE, SKY, TEXT, InfluxQL, Placed, framed, lines, placed
 
 HEAT = "${__interval_ms} < 600000"
 HOURS = "No data: this is drawn from ticks, choose a range of at most 6 hours"
@@ -85,10 +85,10 @@ def _estimates() -> TimeSeries:
         "How far the estimates lie from the mid",
         "Above zero the estimate sees more pressure to buy than to sell. The weighted mid leans by the sizes at the"
         " top, the impact mid and the curve mid, which is the price unless somebody chose another, by the depth behind"
-        " it.",
+        " it. The forecast is where the mid is expected in a second; it lies outside of bid and ask nearly always.",
         BPS,
         *(from_mid(name) for name in ESTIMATES if name != "mid"),
-        colours={"weighted mid": SKY, "impact mid": PURPLE, "curve mid": TEXT},
+        colours={"weighted mid": SKY, "impact mid": PURPLE, "curve mid": TEXT, "forecast mid": GREEN},
     )
     return panel.max_data_points(POINTS).span_nulls(HOLE).no_value(HOURS)
 

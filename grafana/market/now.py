@@ -77,7 +77,7 @@ def _status() -> Stat:
     panel = stat(
         "Status of the price",
         "Whether the newest price can be trusted: trusted (ok), locked (bid and ask meet), or the reason why there is"
-        " none: crossed, no_bids, no_asks, empty, beyond_reach, insufficient_depth, feed_truncated.",
+        " none: crossed, no_bids, no_asks, empty, beyond_reach, insufficient_depth, feed_truncated, learning.",
         "string",
         last("status"),
     )

@@ -57,8 +57,8 @@ digits = st.text("0123456789", min_size=1, max_size=40)
 decimals = digits | st.builds("{}.{}".format, digits, digits)
 levels = st.lists(st.lists(decimals, min_size=2, max_size=2), max_size=20)
 floats = st.none() | st.floats(allow_nan=False, allow_infinity=False)
-reals = st.floats(allow_nan=False, allow_infinity=False)
-sizes = st.none() | st.floats(0, allow_nan=False, allow_infinity=False)
+reals = st.floats(-1e100, 1e100)
+sizes = st.none() | st.floats(0, 1e100)
 models = st.builds(Model, ids, reals, reals, reals, sizes, sizes, ids, ids, ids, ids)
 configured = st.from_regex(CONFIGURED_VALUE, fullmatch=True).filter(lambda name: name.isascii() and len(name) <= 64)
 
@@ -307,8 +307,10 @@ def test_a_field_that_a_model_lacks_is_named(field):
     [
         ("block", -1, "field 'block' is no integer"),
         ("observations_1s", 1.5, "field 'observations_1s' is no integer"),
-        ("beta_1s", None, "field 'beta_1s' is null"),
+        ("beta_1s", None, "field 'beta_1s' is no number from -1e100 to 1e100: None"),
         ("beta_1s", "1", "field 'beta_1s' is neither a number"),
+        ("beta_1s", -1.1e100, "field 'beta_1s' is no number from -1e100"),
+        ("half_width_10s", 1.1e100, "field 'half_width_10s' is no number from -1e100"),
         ("half_width_1s", -0.1, "field 'half_width_1s' is negative: -0.1"),
     ],
 )

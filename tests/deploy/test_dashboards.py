@@ -22,7 +22,7 @@ from waiting import eventually
 from converter import pricing
 from converter.pricing import Pricer
 from fairprice.estimates import DEFAULT
-from fairprice.messages import CONFIGURED_VALUE, PRICE_VALUES, Audit, Book, Gap
+from fairprice.messages import CONFIGURED_VALUE, PRICE_VALUES, Audit, Book, Gap, Model
 from fairprice.runtime.metrics import METRICS
 from gateway.states import STATUSES
 from storer.measurements import audit_point, fair_price_point, gap_point, order_book_point
@@ -182,7 +182,7 @@ def test_every_query_of_a_dashboard_keeps_the_venues_apart():
 def test_page_and_dashboard_know_every_status_that_the_converter_gives():
     rows = re.findall(r"^    ([a-z_]+(?:, [a-z_]+)*)  +\S", pricing.__doc__.split("----\n")[1], re.MULTILINE)
     given = {status for row in rows for status in row.split(", ")}
-    assert len(given) == 9
+    assert len(given) == 10
     assert set(STATUSES) == given
     (panel,) = (panel for panel in PANELS if panel["title"] == "Status of the price")
     assert {status for status in given if status not in panel["description"]} == set()
@@ -208,13 +208,14 @@ def test_the_fields_are_those_that_the_storer_writes():
 def market(minutes: int):
     """Yield a book, its price and a gap for each second of the last minutes."""
     pricer = Pricer(DEFAULT, [Decimal(1), Decimal(5)], [Decimal(10_000), Decimal(100_000)])
+    model = Model(0, 1.5, 2.5, 4.5, 7.5, 28.5, 1192, 1187, 1147, 1097)
     now = time.time_ns() // 1000
     for second in range(-60 * minutes, 0):
         at = now + second * 1_000_000
         middle = 60_000 + 20 * (second % 17)
         bids = [[f"{middle - 1 - 2 * level}.50", f"{1 + level * 0.1:.5f}"] for level in range(LEVELS)]
         asks = [[f"{middle + 1 + 2 * level}.50", f"{2 + level * 0.1:.5f}"] for level in range(LEVELS)]
-        book = Book("binance", "BTCUSDT", 1, 2, at, at - 1_000_000, at, "test", bids, asks, None, None)
+        book = Book("binance", "BTCUSDT", 1, 2, at, at - 1_000_000, at, "test", bids, asks, None, None, model)
         yield book, pricer.price(book, at + 2_000), Gap("binance", "BTCUSDT", 3, 4, at, at + 500_000, "disconnect")
 
 

@@ -18,10 +18,11 @@ from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.port import Message
 from fairprice.errors import BrokerUnavailable, SettingsError
 from fairprice.estimates import ESTIMATES
-from fairprice.messages import BOOKS_TYPE, PRICE_VALUES, Audit, Book, Gap, Price, Status, decode, encode, join
+from fairprice.messages import BOOKS_TYPE, PRICE_VALUES, Audit, Book, Gap, Model, Price, Status, decode, encode, join
 from fairprice.topology import BOOKS, BOOKS_CONVERTER, DEAD_LETTERS, PRICES, PRICES_STORER
 
 FIRST = Book("binance", "BTCUSDT", 1, 5, 1_000_000, None, 1_000_001, "a", [["100", "3"]], [["101", "1"]], None, None)
+MODEL = Model(0, 2.0, 4.0, 8.0, 1.5, 16.0, 1195, 1190, 1150, 1100)
 GAP = Gap("binance", "BTCUSDT", 6, 9, 1_000_000, 2_000_000, "sequence")
 
 
@@ -120,6 +121,30 @@ async def test_two_crawlers_books_are_priced_once_and_all_acknowledged():
         await settled(broker)
     assert [price.update_id for price in await prices(broker)] == [1, 2, 3, 4, 5]
     assert (counters.copies, counters.prices.total()) == (7, 5)
+
+
+async def test_a_crawler_that_has_learnt_completes_the_rows_of_one_that_has_not():
+    broker, counters = MemoryBroker(), Counters()
+    young, old = book(1), book(1, crawler="b", model=MODEL)
+    async with running(broker, counters=counters):
+        for each in (young, old, young, old):
+            await broker.publish(BOOKS, message(encode(each)))
+        await settled(broker)
+    assert [price.values["forecast_mid"] for price in await prices(broker)] == [None, 102.5]
+    assert counters.copies == 2
+
+
+async def test_whoever_prices_a_book_when_and_how_often_writes_the_same_row():
+    rows = []
+    for order in ([1, 2, 3], [3, 1, 2, 1]):
+        broker = MemoryBroker()
+        async with running(broker, replay=True, estimator="forecast_mid"):
+            for number in order:
+                await broker.publish(BOOKS, message(encode(book(number, model=MODEL))))
+            await settled(broker)
+        rows.append({price.update_id: price for price in await prices(broker)})
+    assert rows[0] == rows[1]
+    assert rows[0][1].price == 102.5
 
 
 async def test_a_run_whose_ids_begin_anew_is_priced_whole():
@@ -301,19 +326,21 @@ async def test_a_lost_subscription_is_made_again():
 
 async def test_settings_reach_the_price():
     broker = MemoryBroker()
-    async with running(broker, estimator="mid", depth_bps="2.5", impact_notionals="50", curve_bps="60"):
-        await broker.publish(BOOKS, message(encode(book(1))))
+    choices = {"depth_bps": "2.5", "impact_notionals": "50", "curve_bps": "60", "forecast_horizon": "5s"}
+    async with running(broker, estimator="mid", **choices):
+        await broker.publish(BOOKS, message(encode(book(1, model=MODEL))))
         await settled(broker)
     (sent,) = await messages(broker, PRICES_STORER)
     line = orjson.loads(sent.body)
     assert (line["estimator"], line["price"]) == ("mid", 100.5)
     assert line["curve_bps"] == 10_000 / 201
+    assert line["forecast_mid"] == 100.5 + 8.0 * 0.5
     assert (line["depth_bid_2_5bps"], line["impact_ask_50"]) == (0.0, 101.0)
 
 
 def test_the_settings_have_the_documented_defaults():
     settings = ConverterSettings.load({})
-    assert (settings.estimator, settings.curve_bps) == ("curve_mid", 1)
+    assert (settings.estimator, settings.curve_bps, settings.forecast_horizon) == ("curve_mid", 1, 1.0)
     assert list(map(str, settings.depth_bps)) == ["0.1", "0.5", "1"]
     assert list(map(str, settings.impact_notionals)) == ["10000", "100000"]
 
@@ -324,6 +351,7 @@ def test_the_settings_have_the_documented_defaults():
         ("FAIRPRICE_ESTIMATOR", "median", f"write one of {', '.join(ESTIMATES)}, not 'median'"),
         ("FAIRPRICE_CURVE_BPS", "0", "greater than 0"),
         ("FAIRPRICE_CURVE_BPS", "1e30", "between 1e-18 and 1e18"),
+        ("FAIRPRICE_FORECAST_HORIZON", "10s", "write 500ms, 1s or 5s"),
         ("FAIRPRICE_DEPTH_BPS", "1,-5", "greater than 0"),
         ("FAIRPRICE_DEPTH_BPS", "Infinity", "finite"),
         ("FAIRPRICE_IMPACT_NOTIONALS", ",", "at least 1"),

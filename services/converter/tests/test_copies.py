@@ -7,9 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converter.copies import Copies
-from fairprice.messages import Book
+from fairprice.messages import Book, Model
 
 BOOK = Book("binance", "BTCUSDT", 11, 15, 1000, None, 1001, "a", [["100", "3"]], [["101", "1"]], None, None)
+
+
+MODEL = Model(0, 0.5, 1.0, 2.0, 3.0, 4.0, 1195, 1190, 1150, 1100)
 
 
 def priced(*books, **options):
@@ -38,6 +41,15 @@ def test_nothing_is_a_copy_at_first():
 )
 def test_a_copy_has_the_key_of_a_row_and_adds_no_id_to_it(changes, is_copy):
     assert priced(BOOK).is_copy(replace(BOOK, **changes)) is is_copy
+
+
+def test_a_copy_that_brings_a_model_where_the_row_has_none_is_none():
+    learnt = replace(BOOK, model=MODEL)
+    assert not priced(BOOK).is_copy(learnt)
+    copies = priced(BOOK, learnt)
+    assert copies.is_copy(BOOK)
+    assert copies.is_copy(learnt)
+    assert not copies.is_copy(replace(learnt, update_id=16))
 
 
 def test_a_row_that_another_one_has_replaced_is_none_any_more():

@@ -16,19 +16,21 @@ from converter.estimators import ESTIMATORS
 from converter.pricing import Pricer
 from fairprice import estimates
 from fairprice.estimates import DEFAULT, ESTIMATES
-from fairprice.messages import PRICE_VALUES, Book, Price
+from fairprice.messages import PRICE_VALUES, Book, Model, Price
 
 ROOT = Path(__file__).parents[3]
 
 
-def price_of(estimator: str, bids: list[list[str]], asks: list[list[str]], floor: str | None = None) -> Price:
-    book = Book("binance", "BTCUSDT", 1, 2, 3, None, 4, "a", bids, asks, floor, None)
+def price_of(
+    estimator: str, bids: list[list[str]], asks: list[list[str]], floor: str | None = None, model: Model | None = None
+) -> Price:
+    book = Book("binance", "BTCUSDT", 1, 2, 3, None, 4, "a", bids, asks, floor, None, model)
     return Pricer(estimator, (), [Decimal(100)]).price(book, 5)
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector.estimator)
 def test_an_estimator_gives_what_its_vector_says(vector: Vector):
-    price = price_of(vector.estimator, vector.bids, vector.asks)
+    price = price_of(vector.estimator, vector.bids, vector.asks, model=vector.model)
     assert (price.status, price.price) == ("ok", float(vector.value))
 
 
@@ -44,6 +46,12 @@ def test_an_estimator_that_needs_the_top_only_is_deaf_to_what_lies_behind_it(siz
     asks = [["101", "2"], *([str(102 + step), str(size)] for step, size in enumerate(reversed(sizes)))]
     for name in (name for name, estimate in ESTIMATES.items() if estimate.needs == "top"):
         assert price_of(name, bids, asks, floor="100").price == price_of(name, bids[:1], asks[:1]).price is not None
+
+
+@pytest.mark.parametrize("name", [name for name, estimate in ESTIMATES.items() if estimate.needs == "model"])
+def test_an_estimator_that_needs_a_model_says_so_where_there_is_none(name):
+    price = price_of(name, [["100", "1"]], [["101", "1"]])
+    assert (price.status, price.price) == ("learning", None)
 
 
 def test_the_readme_lists_the_rows():

@@ -23,6 +23,9 @@ ESTIMATES: Mapping[str, Estimate] = {
         "levels", "middle of the average prices at which the first impact notional could be sold and bought"
     ),
     "curve_mid": Estimate("levels", "middle of what it costs to buy and to sell, averaged over the near quantities"),
+    "forecast_mid": Estimate(
+        "model", "where the mid is expected in a second, by what the imbalance meant in the last two minutes"
+    ),
 }
 
 DEFAULT = "curve_mid"

@@ -20,13 +20,16 @@ Decimal = Annotated[str, "decimal"]
 """A number as the exchange wrote it, like `61000.01000000`."""
 Text = Annotated[str, "text"]
 """At most a thousand characters, for people."""
+Real = Annotated[float, "real"]
+"""A number from -1e100 to 1e100, far beyond any price, so that sums of them are numbers, too."""
 Size = Annotated[float, "size"]
-"""A number from 0 up."""
+"""A number from 0 to 1e100."""
 Level = list[str]
 """`[price, quantity]`, decimal strings as the exchange sent them."""
 
 PRICE_VALUES = (
     "bid", "ask", "bid_size", "ask_size", "spread", "spread_bps", "imbalance", *ESTIMATES, "curve_bps",
+    "band_1s_low", "band_1s_high", "band_10s_low", "band_10s_high",
 )  # fmt: skip
 """Values beside `price` that are known; one that an older `Price` lacks is None."""
 
@@ -50,9 +53,9 @@ class Model:
     """
 
     block: Integer
-    beta_500ms: float
-    beta_1s: float
-    beta_5s: float
+    beta_500ms: Real
+    beta_1s: Real
+    beta_5s: Real
     half_width_1s: Size | None
     half_width_10s: Size | None
     observations_500ms: Integer

@@ -13,6 +13,7 @@ import orjson
 
 MAX_NAME = 64
 MAX_TEXT = 1000
+MAX_REAL = 1e100
 
 T = TypeVar("T")
 
@@ -78,15 +79,15 @@ def number_of(fields: dict[str, Any], field: str) -> float | None:
 
 
 def real_of(fields: dict[str, Any], field: str) -> float:
-    """Return a number, which has to be there."""
+    """Return a number from -1e100 to 1e100."""
     value = number_of(fields, field)
-    if value is None:
-        raise Wrong(f"field {field!r} is null")
+    if value is None or not -MAX_REAL <= value <= MAX_REAL:
+        raise Wrong(f"field {field!r} is no number from -1e100 to 1e100: {value}")
     return value
 
 
 def size_of(fields: dict[str, Any], field: str) -> float:
-    """Return a number from 0 up."""
+    """Return a number from 0 to 1e100."""
     value = real_of(fields, field)
     if value < 0:
         raise Wrong(f"field {field!r} is negative: {value}")

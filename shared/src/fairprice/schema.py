@@ -16,7 +16,7 @@ from typing import Any, get_args, get_type_hints
 import orjson
 
 from fairprice.estimates import ESTIMATES
-from fairprice.fields import MAX_NAME, MAX_TEXT
+from fairprice.fields import MAX_NAME, MAX_REAL, MAX_TEXT
 from fairprice.messages import (
     BOOKS_TYPE,
     CONFIGURED_VALUE,
@@ -54,7 +54,8 @@ KINDS: Mapping[str, Schema] = {
     "decimal": {"type": "string", "pattern": r"^[0-9]{1,40}(\.[0-9]{1,40})?$"},
     "text": {"type": "string", "maxLength": MAX_TEXT},
     "number": {"type": "number"},
-    "size": {"type": "number", "minimum": 0},
+    "real": {"type": "number", "minimum": -MAX_REAL, "maximum": MAX_REAL},
+    "size": {"type": "number", "minimum": 0, "maximum": MAX_REAL},
     "boolean": {"type": "boolean"},
     "levels": {
         "type": "array",
@@ -137,6 +138,10 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "imbalance": "of the two sizes: -1 only asks, 1 only bids",
         **{name: estimate.meaning for name, estimate in ESTIMATES.items()},
         "curve_bps": "half spread, in basis points, up to which `curve_mid` followed the book; 0: it is the mid",
+        "band_1s_low": "in nine of ten cases the mid lies a second later between this and `band_1s_high`",
+        "band_1s_high": "the upper end of that band",
+        "band_10s_low": "in nine of ten cases the mid lies ten seconds later between this and `band_10s_high`",
+        "band_10s_high": "the upper end of that band",
     },
 }
 """What each field says, by the `type` of the line."""

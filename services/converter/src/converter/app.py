@@ -96,7 +96,13 @@ class _Converter:
         self.outbox = Outbox(
             broker, PRICES, PRICES_TYPE, APP_ID, confirmed=_ignore, clock=clock, back_off=self.back_off
         )
-        self._pricer = Pricer(settings.estimator, settings.depth_bps, settings.impact_notionals, settings.curve_bps)
+        self._pricer = Pricer(
+            settings.estimator,
+            settings.depth_bps,
+            settings.impact_notionals,
+            settings.curve_bps,
+            settings.forecast_horizon,
+        )
         self._copies = Copies()
         self._broker = broker
         self._clock = clock

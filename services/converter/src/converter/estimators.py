@@ -4,6 +4,7 @@
     weighted mid  (Pb Qa + Pa Qb) / (Qb + Qa)
     impact mid    the middle of the two impact prices
     curve mid     see `converter.curve`
+    forecast mid  see `converter.forecast`
 
 Each returns the double nearest to the exact value, or, where the book does not determine it, the status that says why.
 It is asked only about books with two sides that are not crossed.
@@ -22,7 +23,7 @@ class Known(NamedTuple):
     """What an estimator may look at; all numbers are integers, `unit` times their value.
 
     `fills` are the impact prices of the first notional, selling and buying; None where the known levels do not fill it.
-    `curve` is None where it goes on beyond them.
+    `curve` is None where it goes on beyond them. `expected` is the expected mid itself, None without a model.
     """
 
     bid: Scaled
@@ -32,6 +33,7 @@ class Known(NamedTuple):
     fills: tuple[Ratio | None, Ratio | None]
     curve: Curve | None
     unit: int
+    expected: Ratio | None
 
 
 Estimator = Callable[[Known], float | str]
@@ -63,6 +65,15 @@ def impact_mid(known: Known) -> float | str:
 def curve_mid(known: Known) -> float | str:
     """Return the curve mid: CF Benchmarks' methodology guide of the CME CF real-time indices, for one book."""
     return known.curve.mid if known.curve else "beyond_reach"
+
+
+def forecast_mid(known: Known) -> float | str:
+    """Return where the mid is expected a second later, or as far ahead as the setting says.
+
+    Gould & Bonart, arXiv 1512.03492: the imbalance of the best sizes predicts the next move; how far is estimated from
+    the moves of the last two minutes, by least squares.
+    """
+    return known.expected[0] / known.expected[1] if known.expected else "learning"
 
 
 ESTIMATORS: Mapping[str, Estimator] = {name: globals()[name] for name in ESTIMATES}

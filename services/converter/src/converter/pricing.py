@@ -20,9 +20,10 @@ applies gives it; `price` is null for every status but `ok` and `locked`.
     beyond_reach        the estimator follows the first levels, and not all are known what is known
     insufficient_depth  the estimator needs more than a side has, all of it known     what is known
     feed_truncated      the estimator needs more than is known of a side              what is known
+    learning            the estimator needs a model, and the book brings none         what is known
 
 A depth band is known when its edge does not lie beyond the bound, an impact price when the known levels fill its
-notional.
+notional. The bands need a model, and two sides that are not crossed.
 """
 
 from collections.abc import Iterable
@@ -32,8 +33,9 @@ from converter import fair_price
 from converter.curve import curve
 from converter.estimators import ESTIMATORS, Known
 from converter.fair_price import BASIS_POINTS, Ratio
-from converter.levels import ASK, BID, FinerThanScaleError, Scale, Side, read_side
-from fairprice.messages import PRICE_VALUES, Book, Price
+from converter.forecast import band, expected_mid
+from converter.levels import ASK, BID, FinerThanScaleError, Scale, Scaled, Side, read_side
+from fairprice.messages import PRICE_VALUES, Book, Model, Price
 
 USUAL_DECIMALS = 8
 """As Binance writes all its numbers."""
@@ -49,7 +51,8 @@ class Pricer:
 
     `estimator` is one of `ESTIMATORS`. `depth_bps` are the half-widths of the depth bands, basis points of the mid.
     `impact_notionals` (quote units, at most 16 decimals) are those of the impact prices, the first of them also that of
-    the impact mid. The curve mid follows the book to a half spread of `curve_bps`.
+    the impact mid. The curve mid follows the book to a half spread of `curve_bps`, the forecast looks
+    `forecast_seconds` ahead, one of `FORECASTS`.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Pricer:
         depth_bps: Iterable[Decimal],
         impact_notionals: Iterable[Decimal],
         curve_bps: Decimal = Decimal(1),
+        forecast_seconds: float = 1.0,
     ) -> None:
         self._estimator = estimator
         widths = [(bps.as_integer_ratio(), _name(bps)) for bps in sorted(depth_bps)]
@@ -69,6 +73,7 @@ class Pricer:
         impacts = [name for _, *names in self._impacts for name in names]
         self._nothing: Values = dict.fromkeys((*PRICE_VALUES, *bands, *impacts))
         self._curve_most = (curve_bps / BASIS_POINTS).as_integer_ratio()
+        self._forecast_seconds = forecast_seconds
         self._usual = Scale(USUAL_DECIMALS)
         self._finest = Scale(MOST_DECIMALS)
 
@@ -114,7 +119,8 @@ class Pricer:
         if followed:
             values["curve_bps"] = followed.bps
         status = "locked" if bid[0] == ask[0] else "ok"
-        known = Known(bid, ask, bids, asks, fills, followed, unit)
+        expected = self._add_bands(values, book.model, bid, ask, unit) if book.model else None
+        known = Known(bid, ask, bids, asks, fills, followed, unit, expected)
         for name, estimate in ESTIMATORS.items():
             value = estimate(known)
             if isinstance(value, float):
@@ -122,6 +128,19 @@ class Pricer:
             elif name == self._estimator:
                 status = value
         return status, values
+
+    def _add_bands(self, values: Values, model: Model, bid: Scaled, ask: Scaled, unit: int) -> Ratio:
+        """Add the bands; return the expected mid.
+
+        That of ten seconds lies around the mid expected in five: later an imbalance says nothing any more.
+        """
+        near, far = (expected_mid(bid, ask, beta, unit) for beta in (model.beta_1s, model.beta_5s))
+        if model.half_width_1s is not None:
+            values["band_1s_low"], values["band_1s_high"] = band(near, model.half_width_1s)
+        if model.half_width_10s is not None:
+            values["band_10s_low"], values["band_10s_high"] = band(far, model.half_width_10s)
+        wanted = {1.0: near, 5.0: far}.get(self._forecast_seconds)
+        return wanted or expected_mid(bid, ask, model.beta_500ms, unit)
 
     def _add_impacts(self, values: Values, bids: Side, asks: Side, unit: int) -> tuple[Ratio | None, Ratio | None]:
         """Add the impact prices; return the two of the first notional."""

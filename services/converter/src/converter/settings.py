@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from converter.forecast import FORECASTS
 from fairprice.estimates import DEFAULT, ESTIMATES
-from fairprice.runtime.settings import Decimals, PositiveDecimal, ServiceSettings
+from fairprice.runtime.settings import Decimals, Duration, PositiveDecimal, ServiceSettings
 
 _NAMES = ", ".join(ESTIMATES)
 
@@ -25,6 +26,12 @@ def _in_the_table(name: str) -> str:
     return name
 
 
+def _with_a_beta(seconds: float) -> float:
+    if seconds not in FORECASTS:
+        raise ValueError("write 500ms, 1s or 5s")
+    return seconds
+
+
 class ConverterSettings(ServiceSettings):
     """The choices behind a price."""
 
@@ -33,6 +40,9 @@ class ConverterSettings(ServiceSettings):
     )
     curve_bps: PositiveDecimal = Field(
         Decimal(1), description="half spread up to which curve_mid follows the book, basis points"
+    )
+    forecast_horizon: Annotated[Duration, AfterValidator(_with_a_beta)] = Field(
+        1.0, description="how far ahead forecast_mid looks: 500ms, 1s or 5s"
     )
     depth_bps: Decimals = Field(
         (Decimal("0.1"), Decimal("0.5"), Decimal(1)),

@@ -41,5 +41,6 @@ STATUSES: Mapping[str, str] = {
     "beyond_reach": "the market has moved to where not all levels are known",
     "insufficient_depth": "the order book is too thin",
     "feed_truncated": "more levels are needed than are known",
+    "learning": "it takes two minutes of books without a gap",
 }
 """What each status of a price says about the order book it was made of."""
