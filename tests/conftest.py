@@ -4,12 +4,12 @@ import json
 import os
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import preloaded
 import pytest
 
 HERE = Path(__file__).parent
@@ -40,13 +40,7 @@ def standalone() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("FAIRPRICE_")}
-        return subprocess.run(
-            [sys.executable, "-m", "standalone", "--port", "0", *map(str, arguments)],
-            env=clean | environ,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return preloaded.run("standalone", "--port", "0", *arguments, environ=clean | environ)
 
     return run
 

@@ -4,22 +4,18 @@ import json
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from types import SimpleNamespace
 
+import preloaded
 import pytest
 from test_played_recordings import book, diff, diffs, written
 
 
 def audit(database, *options):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FAIRPRICE_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "storer", "audit", "--since", "all", "--json", *options],
-        env=clean | {"FAIRPRICE_STORE_URL": f"sqlite:///{database}"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    environ = clean | {"FAIRPRICE_STORE_URL": f"sqlite:///{database}"}
+    done = preloaded.run("storer", "audit", "--since", "all", "--json", *options, environ=environ)
     assert done.stderr == ""
     (symbol,) = json.loads(done.stdout)["symbols"]
     verdicts = [hour["verdict"] for hour in symbol["hours"]]

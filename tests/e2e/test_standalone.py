@@ -7,13 +7,13 @@ import re
 import signal
 import socket
 import sqlite3
-import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from contextlib import closing, contextmanager, suppress
 
+import preloaded
 import pytest
 from waiting import eventually
 
@@ -26,13 +26,7 @@ from standalone.settings import Options
 def running(*arguments, **environ):
     """Start a program; yield the process and the page's address (or the exchange's REST address)."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FAIRPRICE_")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", *map(str, arguments)],
-        env=clean | environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    process = preloaded.start(*arguments, environ=clean | environ)
     try:
         for line in process.stdout:
             if "http://" in line:

@@ -13,6 +13,7 @@ from itertools import pairwise
 from random import Random
 
 import orjson
+import preloaded
 import pytest
 from clocks import ManualClock
 from waiting import eventually
@@ -268,11 +269,8 @@ async def test_a_file_ends_by_time_or_size_and_each_stands_alone_beside_its_inde
 @pytest.fixture
 def market():
     """A simulated exchange of two symbols as a process; its addresses as settings."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "simulator", "--port", "0", "--symbols", "BTCUSDT,ETHUSDT"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    options = ("--port", "0", "--symbols", "BTCUSDT,ETHUSDT")
+    process = preloaded.start("simulator", *options, environ=os.environ, piped="stdout")
     url = process.stdout.readline().split()[1]
     yield {"FAIRPRICE_EXCHANGE_REST_URL": url, "FAIRPRICE_EXCHANGE_STREAM_URL": url.replace("http", "ws")}
     process.kill()
@@ -283,11 +281,11 @@ def market():
 def recorder(folder, environ, *options, most_kib=None):
     """Start `crawler record`; `most_kib` bounds its files, as a full disk does."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FAIRPRICE_")}
-    limit = f"ulimit -f {most_kib}; " if most_kib else ""
-    command = [sys.executable, "-m", "crawler", "record", str(folder), *map(str, options)]
-    return subprocess.Popen(
-        ["bash", "-c", f'{limit}exec "$@"', "bash", *command], env=clean | environ, stderr=subprocess.PIPE, text=True
-    )
+    command = ["crawler", "record", str(folder), *map(str, options)]
+    if not most_kib:
+        return preloaded.start(*command, environ=clean | environ, piped="stderr")
+    limited = ["bash", "-c", f'ulimit -f {most_kib}; exec "$@"', "bash", sys.executable, "-m", *command]
+    return subprocess.Popen(limited, env=clean | environ, stderr=subprocess.PIPE, text=True)
 
 
 def readable(folder):

@@ -3,11 +3,10 @@
 import gzip
 import json
 import os
-import subprocess
-import sys
 from math import isclose
 
 import orjson
+import preloaded
 import pytest
 
 from crawler.recorder.reader import Unread, files_of, read
@@ -242,9 +241,8 @@ def test_all_that_was_counted_of_a_symbol_is_in_its_json(tmp_path):
 
 
 def crawler_verify(*arguments):
-    command = [sys.executable, "-m", "crawler", "verify", *map(str, arguments)]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FAIRPRICE_")}
-    return subprocess.run(command, env=clean, capture_output=True, text=True, check=False, timeout=50)
+    return preloaded.run("crawler", "verify", *arguments, environ=clean)
 
 
 @pytest.mark.slow

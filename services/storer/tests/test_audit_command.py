@@ -6,10 +6,10 @@ import os
 import re
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from dataclasses import dataclass
 
+import preloaded
 import pytest
 from audited import KEY, START, at, sound
 from pydantic import SecretStr
@@ -69,10 +69,8 @@ async def run(url, *arguments, **environ) -> Done:
 
 def run_program(url, *arguments, **environ) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("FAIRPRICE_", "NO_COLOR"))}
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "storer", "audit", *map(str, arguments)],
-        env=clean | {"FAIRPRICE_STORE_URL": url} | environ, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    environ = clean | {"FAIRPRICE_STORE_URL": url} | environ
+    return preloaded.run("storer", "audit", *arguments, environ=environ, strict=True)
 
 
 @pytest.fixture

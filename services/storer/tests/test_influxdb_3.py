@@ -7,10 +7,10 @@ nothing else of version 2 there.
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+import preloaded
 import pytest
 from aiohttp import web
 from exchange_data import price
@@ -88,13 +88,8 @@ async def storer(command: str, url: str, token: str) -> tuple[int, str]:
         "FAIRPRICE_STORE_TOKEN": token,
         "FAIRPRICE_BROKER_URL": "amqp://127.0.0.1:1",
     }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "storer", command,
-        env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
+    done = await asyncio.to_thread(preloaded.run, "storer", command, environ=environ)
+    return done.returncode, done.stdout + done.stderr
 
 
 async def test_the_storer_keeps_everything_and_says_what_the_server_is(core3):

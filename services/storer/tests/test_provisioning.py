@@ -6,7 +6,6 @@ import os
 import random
 import re
 import subprocess
-import sys
 import time
 from base64 import b64encode
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
+import preloaded
 import pytest
 from influx_server import Org, new_org
 from pydantic import SecretStr
@@ -33,10 +33,7 @@ FILES = ("storer-token", "grafana-token", "grafana-password")
 def provision(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FAIRPRICE_")}
     variables = {f"FAIRPRICE_STORE_{name.upper()}": value for name, value in environ.items()}
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "storer", "provision", *map(str, arguments)],
-        env=clean | variables, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    return preloaded.run("storer", "provision", *arguments, environ=clean | variables, strict=True)
 
 
 @dataclass
