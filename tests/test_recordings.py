@@ -5,7 +5,7 @@ import hashlib
 from dataclasses import asdict
 
 import pytest
-from recordings import RECORDINGS, make
+from recordings import RECORDINGS, make, parameters
 
 from scripts.fetch_recordings import RECORDINGS as PUBLISHED
 from scripts.fetch_recordings import Recording, fetch
@@ -14,9 +14,17 @@ MADE = [recording for recording in RECORDINGS if not recording.is_real]
 
 
 def test_what_is_known_of_a_recording_is_what_an_independent_reader_finds(recording):
-    assert make.facts(recording.path, recording.market) == {
-        name: value for name, value in asdict(recording).items() if name != "file"
-    }
+    found = make.facts(recording.path, recording.market)
+    assert found | {"is_whole": recording.is_whole} == asdict(recording)
+
+
+@pytest.mark.parametrize("recording", [each for each in parameters("spot", "usdm") if not each.values[0].is_whole])
+def test_a_beginning_is_the_first_minute(recording):
+    with gzip.open(recording.whole) as whole, gzip.open(recording.path) as beginning:
+        lines = list(beginning)
+        assert lines == [next(whole) for _ in lines]
+        first, last, next_one = (int(line.split()[0]) for line in (lines[0], lines[-1], next(whole)))
+    assert last - first < 60_000_000_000 <= next_one - first
 
 
 @pytest.mark.parametrize("recording", MADE, ids=str)

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from random import Random
 from typing import Self
 
@@ -27,6 +28,8 @@ class Market:
         self.last_id = random.randrange(10**9, 10**10)
         self._random = random
         self.sides = ({1000 - n: 5 for n in range(LEVELS)}, {1001 + n: 5 for n in range(LEVELS)})
+        self._best = [1000, 1001]
+        """The prices of the best bid and the best ask."""
         self.tops: dict[int, tuple[list[str], list[str]]] = {}
         self._order: deque[int] = deque()
 
@@ -62,22 +65,22 @@ class Market:
 
     def top(self) -> tuple[list[str], list[str]]:
         """Best bid and best ask."""
-        bids, asks = self.sides
-        bid, ask = max(bids), min(asks)
+        (bids, asks), (bid, ask) = self.sides, self._best
         return _row(bid, bids[bid]), _row(ask, asks[ask])
 
     def _change(self, changed: tuple[dict[int, int], dict[int, int]]) -> None:
         bids, asks = self.sides
         is_bid = self._random.random() < 0.5
-        side, other = (bids, asks) if is_bid else (asks, bids)
-        best = max(side) if is_bid else min(side)
-        price = best + self._random.choice((-3, -2, -1, 0, 0, 0, 1)) * (1 if is_bid else -1)
-        crosses = price >= min(other) if is_bid else price <= max(other)
+        side, best, sign = (bids, max, 1) if is_bid else (asks, min, -1)
+        mine, other = self._best if is_bid else self._best[::-1]
+        price = mine + self._random.choice((-3, -2, -1, 0, 0, 0, 1)) * sign
+        crosses = sign * (price - other) >= 0
         quantity = 0 if crosses or self._random.random() < 0.4 else self._random.randrange(1, 99)
         if quantity:
             side[price] = quantity
-        elif len(side) > LEVELS // 2:
-            side.pop(price, None)
+            self._best[not is_bid] = best(price, mine)
+        elif len(side) > LEVELS // 2 and side.pop(price, None) and price == mine:
+            self._best[not is_bid] = best(side)
         self.last_id += 1
         changed[0 if is_bid else 1][price] = side.get(price, 0)
 
@@ -278,6 +281,7 @@ class HostileExchange:
         return socket
 
 
+@cache
 def _row(price: int, quantity: int) -> list[str]:
     return [f"{price / 10:.2f}", f"{quantity}.000"]
 

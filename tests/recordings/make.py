@@ -51,6 +51,7 @@ def facts(path: Path, market: str) -> dict[str, Any]:
     diffs = [frame["data"] for frame in frames if frame.get("stream") == depth_stream]
     later = [diff for diff in diffs if diff["u"] > snapshot["lastUpdateId"]]
     return {
+        "file": path.name,
         "market": market,
         "is_real": path.name in REAL,
         "lines": len(frames),
@@ -87,12 +88,14 @@ def _line(time_us: int, text: bytes) -> bytes:
 
 def main() -> None:
     """Write the recordings, and the facts of those and of the real ones, which have to be there too."""
-    from tests.recordings import FACTS, real_folder
+    from tests.recordings import FACTS, beginning, real_folder
 
     for file, market in MADE.items():
         (HERE / file).write_bytes(gzip.compress(made(market), mtime=0))
-    found = {file: facts(HERE / file, market) for file, market in MADE.items()}
-    found |= {file: facts(real_folder() / file, market) for file, market in REAL.items()}
+    found = [facts(HERE / file, market) | {"is_whole": True} for file, market in MADE.items()]
+    for file, market in REAL.items():
+        whole = real_folder() / file
+        found += [facts(path, market) | {"is_whole": path == whole} for path in (beginning(whole), whole)]
     FACTS.write_text(json.dumps(found, indent=2) + "\n")
 
 
