@@ -26,6 +26,15 @@ settings.load_profile("few")
 gc.disable()
 """Nothing that is made while tests are collected is garbage."""
 
+os.environ["SSL_CERT_FILE"] = os.devnull
+"""Each process reads the machine's authorities twice as aiohttp is loaded; no test believes one of them."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return two workers a core where tests wait for processes, one where they only compute."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores * (1 if "not slow" in config.option.markexpr else 2)
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop() -> None:
