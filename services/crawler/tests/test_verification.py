@@ -11,7 +11,7 @@ import pytest
 
 from crawler.recorder.reader import Unread, files_of, read
 from crawler.recorder.tally import Tally
-from crawler.recorder.verification import Verification
+from crawler.recorder.verification import Lost, Verification
 from fairprice.errors import StartupError
 from fairprice.messages import Book
 
@@ -132,6 +132,28 @@ def test_a_file_that_is_cut_off_is_read_to_its_end_and_that_is_told(tmp_path):
     assert verification.run(lambda: False)
     assert verification.tallies["BTCUSDT"].books >= 60
     assert "cut off" in verification.unread[-1].problem
+
+
+def test_a_witness_sees_tickers_books_gaps_and_losses_in_their_order_with_the_time_they_came(tmp_path):
+    note = line(111, {"stream": "!loss", "data": {"e": "loss", "symbols": ["BTCUSDT"], "kind": "disconnect"}})
+    text = [diff(101), snapshot(101), *lines(102, 103), note, *lines(110, 120), snapshot(120), *lines(121, 122)]
+    path, seen = tmp_path / "r", []
+    path.write_text("".join([*text, "nonsense\n"]))
+    verification = Verification([path], levels=2, witness=lambda *event: seen.append(event))
+    assert verification.run(lambda: False)
+
+    assert {symbol for symbol, *_ in seen} == {"BTCUSDT"}
+    told = [
+        ((time // 1000 - BEGIN_MS) // 100, type(event).__name__, getattr(event, "update_id", None))
+        for _, time, event in seen
+    ]
+    assert told == [
+        (102, "Ticker", 102), (102, "Book", 102), (103, "Ticker", 103), (103, "Book", 103), (111, "Lost", None),
+        *((number, "Ticker", number) for number in range(110, 122)),
+        (121, "Gap", None), (121, "Book", 121), (122, "Ticker", 122), (122, "Book", 122), (122, "Lost", None),
+    ]  # fmt: skip
+    assert [event.reason for _, _, event in seen if isinstance(event, Lost)] == ["disconnect", "unreadable_line"]
+    assert {len(event.bids) for _, _, event in seen if isinstance(event, Book)} == {2}
 
 
 def flipped(member):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
@@ -23,20 +24,46 @@ BUFFER_DIFFS = 6000
 """Diffs that may wait for a snapshot; by their times they may wait for ever."""
 
 
+class Lost(NamedTuple):
+    """Diffs or tickers of a symbol may be missing from here on."""
+
+    reason: str
+
+
+Witness = Callable[[str, int, Book | Gap | Ticker | Lost], None]
+"""Is told a symbol, the receive time in microseconds and what came out then, in the order of the recording."""
+
+
+def nobody(_symbol: str, _received_time: int, _event: Book | Gap | Ticker | Lost) -> None:
+    """Witness nothing."""
+
+
 class _Symbol:
-    def __init__(self, venue: Venue, symbol: str) -> None:
+    def __init__(self, venue: Venue, symbol: str, levels: int) -> None:
         self.decoder: Decoder = venue.decoder([symbol])
         self.tally = Tally()
         self.feed = Feed(
-            venue.name, symbol, "verify", levels=1, verify=venue.verify, buffer_diffs=BUFFER_DIFFS, buffer_seconds=1e9
+            venue.name,
+            symbol,
+            "verify",
+            levels=levels,
+            verify=venue.verify,
+            buffer_diffs=BUFFER_DIFFS,
+            buffer_seconds=1e9,
         )
 
 
 class Verification:
-    """What was found in recordings: a tally of each symbol, and what could not be read."""
+    """What was found in recordings: a tally of each symbol, and what could not be read.
 
-    def __init__(self, files: Iterable[Path]) -> None:
+    A `witness` sees the events themselves, books with so many `levels` a side.
+    """
+
+    def __init__(self, files: Iterable[Path], *, levels: int = 1, witness: Witness = nobody) -> None:
         self._files = list(files)
+        self._levels = levels
+        self._witness = witness
+        self._received_time = 0
         self.venue = venue_of(self._files)
         self.lines = 0
         self.unread: list[Unread] = []
@@ -75,7 +102,7 @@ class Verification:
         return found
 
     def _take(self, path: Path, line: Line) -> None:
-        text = line.text
+        text, self._received_time = line.text, line.received_ns // 1000
         if text.startswith(NOTE):
             if text.startswith((LOSS, UNREADABLE)):
                 self._take_loss(text)
@@ -88,17 +115,17 @@ class Verification:
                 body = orjson.loads(text)["data"]
                 self._take_snapshot(self._symbol(name), self.venue.recorded_snapshot(orjson.dumps(body), name))
             else:
-                self._take_frame(self._symbol(name), line)
+                self._take_frame(self._symbol(name), text)
         except (InvalidMarketData, ValueError, KeyError, TypeError) as error:
             self._note_unread(Unread(path, self.lines, str(error)))
 
-    def _take_frame(self, symbol: _Symbol, line: Line) -> None:
-        event = symbol.decoder.peek(line.text)
+    def _take_frame(self, symbol: _Symbol, text: bytes) -> None:
+        event = symbol.decoder.peek(text)
         if not isinstance(event, Ticker):
-            decoded = symbol.decoder.decode(line.text)
+            decoded = symbol.decoder.decode(text)
             if isinstance(decoded, Diff):
                 symbol.tally.diffs += 1
-                self._count(symbol, symbol.feed.receive_diff(decoded, line.received_ns // 1000))
+                self._count(symbol, symbol.feed.receive_diff(decoded, self._received_time))
                 if self._ownerless:
                     self._give_to_owners()
                 return
@@ -107,6 +134,7 @@ class Verification:
                 return
             event = decoded if isinstance(decoded, Ticker) else None
         if isinstance(event, Ticker):
+            self._witness(symbol.feed.symbol, self._received_time, event)
             self._count(symbol, symbol.feed.receive_ticker(event))
 
     def _take_snapshot(self, symbol: _Symbol, snapshot: Snapshot) -> None:
@@ -130,15 +158,18 @@ class Verification:
         note = orjson.loads(text)["data"]
         reason = note.get("kind", "unreadable_frame")
         for name in note["symbols"]:
-            symbol = self._symbol(name)
-            self._count(symbol, symbol.feed.expect_loss(reason))
+            self._lose(self._symbol(name), reason)
 
     def _note_unread(self, unread: Unread) -> None:
         """Count it; whose it was nobody knows, so something may be missing of all."""
         self.unreadable += 1
         self.unread += [unread] if len(self.unread) < MOST_TOLD else []
         for symbol in self._symbols.values():
-            self._count(symbol, symbol.feed.expect_loss("unreadable_line"))
+            self._lose(symbol, "unreadable_line")
+
+    def _lose(self, symbol: _Symbol, reason: str) -> None:
+        self._count(symbol, symbol.feed.expect_loss(reason))
+        self._witness(symbol.feed.symbol, self._received_time, Lost(reason))
 
     def _count(self, symbol: _Symbol, outputs: list[Output]) -> None:
         for output in outputs:
@@ -146,10 +177,13 @@ class Verification:
                 symbol.tally.add_book(output)
             elif isinstance(output, Gap):
                 symbol.tally.add_gap(output)
+            else:
+                continue
+            self._witness(symbol.feed.symbol, self._received_time, output)
 
     def _symbol(self, name: str) -> _Symbol:
         if name not in self._symbols:
-            self._symbols[name] = _Symbol(self.venue, name)
+            self._symbols[name] = _Symbol(self.venue, name, self._levels)
         return self._symbols[name]
 
 
