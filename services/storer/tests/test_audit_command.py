@@ -21,10 +21,11 @@ from storer.audit.account import HourOf
 from storer.audit.command import Terminal, audit, minutes
 from storer.audit.grid import grid
 from storer.measurements import Point
-from storer.program import _parser, _reader
+from storer.program import _parser
 from storer.settings import StorerSettings
 from storer.stores.influxdb import open_influxdb
 from storer.stores.origin import MADE_UP, RECORDING
+from storer.stores.reading import opened_reader
 from storer.stores.sqlite import open_sqlite
 
 TABLES = {"fair_price": "prices", "order_book": "books", "gap": "gaps", "audit": "audits"}
@@ -60,7 +61,7 @@ async def run(url, *arguments, **environ) -> Done:
     try:
         options = _parser().parse_args(["audit", *map(str, arguments)])
         settings = StorerSettings.load({"FAIRPRICE_STORE_URL": url} | environ)
-        async with _reader(settings) as (reader, origin):
+        async with opened_reader(settings) as (reader, origin):
             code = await audit(reader, options, SystemClock().wall(), terminal, origin=origin)
     except FatalError as error:
         return Done(2, stderr=f"error: {error}\n")

@@ -4,8 +4,7 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -25,10 +24,9 @@ from storer.provisioning import Credentials, provision
 from storer.settings import StorerSettings
 from storer.stores.address import InfluxAddress, SqliteAddress
 from storer.stores.influxdb import open_influxdb
-from storer.stores.influxql import InfluxReader
-from storer.stores.port import Reader, Store
+from storer.stores.port import Store
+from storer.stores.reading import opened_reader
 from storer.stores.sqlite import open_sqlite
-from storer.stores.sqlite_reader import open_sqlite_reader
 
 PORT = 8003
 PATIENCE = aiohttp.ClientTimeout(total=30)
@@ -94,29 +92,11 @@ async def _audit(options: argparse.Namespace, environ: Mapping[str, str], stop: 
 
     async def work() -> None:
         nonlocal exit_code
-        async with _reader(settings) as (reader, origin):
+        async with opened_reader(settings) as (reader, origin):
             exit_code = await audit(reader, options, SystemClock().wall(), terminal, origin=origin)
 
     await lifecycle.drain(work(), stop, 0)
     return exit_code
-
-
-@asynccontextmanager
-async def _reader(settings: StorerSettings) -> AsyncIterator[tuple[Reader, str | None]]:
-    """Open the store that the settings name to read only; yield it and what its rows come from, if that is known."""
-    match settings.store_url:
-        case SqliteAddress(path):
-            file = await open_sqlite_reader(path)
-            try:
-                yield file, await file.origin()
-            finally:
-                await file.close()
-        case InfluxAddress() as address:
-            server = InfluxReader(address, settings.store_token, settings.store_timeout)
-            try:
-                yield server, None
-            finally:
-                await server.close()
 
 
 async def _provision(options: argparse.Namespace, environ: Mapping[str, str], _stop: asyncio.Event) -> int:

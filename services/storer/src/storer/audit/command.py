@@ -71,11 +71,11 @@ async def audit(
 
     `now` is microseconds since the epoch. `origin` is what the rows come from, if that is known. Raises `StartupError`.
     """
-    start, stop = _period(options.since, now)
+    start, stop = period(options.since, now)
     runs_begin_anew = origin not in {None, EXCHANGE}
     accounts: dict[Key, Account] = {}
     try:
-        for key in await _chosen(reader, options, start, stop):
+        for key in await chosen(reader, options, start, stop):
             accounts[key] = await examine(reader, key, start, stop, runs_begin_anew=runs_begin_anew)
             if not options.json:
                 for line in report.lines(key, accounts[key], colour=terminal.colour):
@@ -93,14 +93,15 @@ async def audit(
     return exit_code
 
 
-def _period(since: int | None, now: int) -> tuple[int, int]:
+def period(since: int | None, now: int) -> tuple[int, int]:
+    """Return begin and end of the last so many minutes, of all time for None; all in microseconds."""
     stop = now - SETTLE
     start = 0 if since is None else now - since * MINUTE
     return start - start % MINUTE, stop
 
 
-async def _chosen(reader: Reader, options: argparse.Namespace, start: int, stop: int) -> list[Key]:
-    """Return what is to be examined; raises `StartupError` where that is nothing, or not there."""
+async def chosen(reader: Reader, options: argparse.Namespace, start: int, stop: int) -> list[Key]:
+    """Return what `symbol` and `since` ask for; raises `StartupError` where that is nothing, or not there."""
     found = await keys(reader, start, stop)
     when = "" if options.since is None else " in that time; --since 7d or --since all looks further back"
     if not found:
