@@ -1,5 +1,6 @@
 """One run of the embedded pipeline, from its command line to its exit code."""
 
+import argparse
 import asyncio
 import os
 import sys
@@ -19,6 +20,7 @@ from fairprice.runtime import lifecycle
 from fairprice.runtime.clock import SystemClock
 from simulator import Exchange, Playback, PortInUse, RecordingError, SimulatorServer
 from standalone.app import Pipeline, Summary
+from standalone.evaluate import command as evaluation
 from standalone.settings import Options, Recorded, Settings, load
 from storer.stores.coverage import covered_until
 from storer.stores.sqlite import open_sqlite
@@ -27,7 +29,9 @@ log = structlog.get_logger(__name__)
 
 
 def main() -> int:
-    """Run the pipeline and return the exit code: 0 done and right, 1 something is wrong, 2 could not be done."""
+    """Run the pipeline, or a command, and return the exit code: 0 done and right, 1 something is wrong, 2 not done."""
+    if sys.argv[1:2] == ["evaluate"]:
+        return lifecycle.run(partial(_evaluate, evaluation.parse(sys.argv[2:]), os.environ), unfinished="it only reads")
     options = Options.parse(sys.argv[1:])
     return lifecycle.run(partial(_main, options, os.environ), unfinished="what was not stored is lost")
 
@@ -57,6 +61,10 @@ async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Even
         )
         summary = await pipeline.run(stop)
         return _finish(options, summary)  # before the store is closed, which a frozen disk may keep from ending
+
+
+async def _evaluate(options: argparse.Namespace, environ: Mapping[str, str], stop: asyncio.Event) -> int:
+    return await evaluation.evaluate(options, environ, stop, partial(print, flush=True))
 
 
 def _playback(options: Options) -> Playback | None:

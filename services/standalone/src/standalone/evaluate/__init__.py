@@ -1,0 +1,1 @@
+"""Which estimator tells more than the mid does, and whether that can be shown: `standalone evaluate`."""

@@ -1,0 +1,94 @@
+"""The instants of recordings: replayed through the crawler's own feeds and priced as the converter does."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from converter.pricing import Pricer
+from crawler.book.market_data import Ticker, Top
+from crawler.recorder.reader import files_of
+from crawler.recorder.verification import Lost, Verification, venue_of
+from fairprice.errors import InvalidMarketData, StartupError
+from fairprice.messages import Book, Gap
+from standalone.evaluate.instants import Sampler
+
+
+class Capture:
+    """Recordings of one venue, and a sampler of each symbol in them, once they were `read`.
+
+    `names` are the values that are kept of each book; `levels` a side are those of a book event. Raises `StartupError`
+    where there is no recording, or where they are of different venues.
+    """
+
+    def __init__(self, paths: Iterable[Path], pricer: Pricer, names: Iterable[str], *, levels: int) -> None:
+        files = files_of(paths)
+        _check_venues(files)
+        self.samplers: dict[str, Sampler] = {}
+        self._verification = Verification(files, levels=levels, witness=self._witness)
+        self._pricer = pricer
+        self._names = tuple(names)
+        self._newest: dict[str, int] = {}
+
+    @property
+    def venue(self) -> str:
+        """The venue's name."""
+        return self._verification.venue.name
+
+    @property
+    def unreadable(self) -> int:
+        """How many lines, or parts of files, cannot be read."""
+        return self._verification.unreadable
+
+    def read(self, is_stopped: Callable[[], bool]) -> None:
+        """Read all; raises `StartupError` when it was stopped before, or where books or tickers are missing."""
+        if not self._verification.run(is_stopped):
+            raise StartupError("stopped before the end")
+        samplers = self.samplers.values()
+        if not any(sampler.books for sampler in samplers):
+            raise StartupError("no book could be made: the recordings hold no snapshot that their diffs continue")
+        if not any(sampler.tickers for sampler in samplers):
+            raise StartupError("the recordings hold no tickers (bookTicker), whose mid estimates are measured against")
+
+    def _witness(self, symbol: str, received_time: int, event: Book | Gap | Ticker | Lost) -> None:
+        sampler = self.samplers.get(symbol)
+        if sampler is None:
+            sampler = self.samplers[symbol] = Sampler(self._names, has_tickers=True)
+        match event:
+            case Ticker():
+                self._take_ticker(sampler, received_time, event)
+            case Book():
+                values = self._pricer.price(event, None).values
+                sampler.book(received_time, event.first_update_id, event.update_id, values)
+            case Lost():
+                sampler.lose(received_time)
+                self._newest.pop(symbol, None)
+            case Gap():
+                pass  # the ids of the next book tell it
+
+    def _take_ticker(self, sampler: Sampler, received_time: int, ticker: Ticker) -> None:
+        """Take a ticker, unless a connection that is ahead has brought it."""
+        if ticker.update_id <= self._newest.get(ticker.symbol, -1):
+            return
+        try:
+            mid = _mid(ticker.top())
+        except InvalidMarketData:
+            sampler.lose(received_time)
+            return
+        self._newest[ticker.symbol] = ticker.update_id
+        sampler.ticker(received_time, mid)
+
+
+def _mid(top: Top) -> float | None:
+    return (float(top.bid[0]) + float(top.ask[0])) / 2 if top.bid and top.ask else None
+
+
+def _check_venues(files: Iterable[Path]) -> None:
+    """Raise `StartupError` where the files are of more than one venue."""
+    venues: dict[str, Path] = {}
+    for file in files:
+        try:
+            venues.setdefault(venue_of([file]).name, file)
+        except StartupError:
+            continue  # it holds no diff, so it tells nothing of a venue; if none does, `Verification` says so
+    if len(venues) > 1:
+        found = ", ".join(f"{file} is of {venue}" for venue, file in venues.items())
+        raise StartupError(f"the recordings are of different venues; name those of one at a time: {found}")

@@ -1,0 +1,159 @@
+"""`standalone evaluate` on the real recordings, beside a second way to the same figures that shares no code with it.
+
+Frames, books, curves, instants and errors are worked out here from the documents alone, in the plainest way.
+"""
+
+import asyncio
+import gzip
+import json
+from bisect import bisect_right
+from fractions import Fraction
+from heapq import nlargest, nsmallest
+from itertools import accumulate
+from math import exp
+
+import pytest
+
+from standalone.evaluate.command import evaluate, parse
+from tests.recordings import Recording, parameters
+
+CLOSE = 0.005
+LEVELS = 20
+
+
+class Plain:
+    """What a plain reader finds: times in milliseconds of receive time."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.tickers: list[tuple[float, float]] = []
+        self.books: list[tuple[float, float, float | None, float]] = []
+        """Time, mid, curve mid, weighted mid."""
+        lines = gzip.decompress(recording.path.read_bytes()).splitlines()
+        bodies = [(int(line[:19]) / 1e6, json.loads(line[20:])) for line in lines]
+        snapshot = next(body for _, body in bodies if "lastUpdateId" in body)
+        self._sides = [{float(price): float(size) for price, size in snapshot[side]} for side in ("bids", "asks")]
+        self._floor, self._ceiling = min(self._sides[0]), max(self._sides[1])
+        for time, body in bodies:
+            event = body.get("data", {})
+            if body.get("stream", "").endswith("@bookTicker"):
+                self.tickers.append((time, (float(event["b"]) + float(event["a"])) / 2))
+            elif event.get("e") == "depthUpdate" and event["u"] > snapshot["lastUpdateId"]:
+                self._apply(event)
+                self.books.append((time, *self._prices()))
+
+    def _apply(self, event: dict) -> None:
+        for side, changes in zip(self._sides, (event["b"], event["a"]), strict=True):
+            for price, size in changes:
+                side[float(price)] = float(size)
+                if not float(size):
+                    del side[float(price)]
+
+    def _prices(self) -> tuple[float, float | None, float]:
+        bids = [(price, self._sides[0][price]) for price in nlargest(LEVELS, self._sides[0])]
+        asks = [(price, self._sides[1][price]) for price in nsmallest(LEVELS, self._sides[1])]
+        (bid, bid_size), (ask, ask_size) = bids[0], asks[0]
+        weighted = (bid * ask_size + ask * bid_size) / (bid_size + ask_size)
+        known = (  # the ticker tells the best prices wherever the snapshot ends
+            bids[:1] + [level for level in bids[1:] if level[0] >= self._floor],
+            asks[:1] + [level for level in asks[1:] if level[0] <= self._ceiling],
+        )
+        return (bid + ask) / 2, curve(*known), weighted
+
+
+def curve(bids: list[tuple[float, float]], asks: list[tuple[float, float]], most: float = 1e-4) -> float | None:
+    """Return the curve mid: pieces of both sides one after the other, as the documents tell it.
+
+    None where it goes on to where no more levels are known.
+    """
+    ends = [list(accumulate(size for _, size in side)) for side in (bids, asks)]
+    pieces, begin = [], 0.0
+    for end in sorted({*ends[0], *ends[1]}):
+        if end > min(ends[0][-1], ends[1][-1]):
+            if min((till[-1], len(till)) for till in ends)[1] < LEVELS:
+                return None
+            break
+        bid, ask = (side[next(n for n, each in enumerate(till) if each >= end)][0]
+                    for side, till in zip((bids, asks), ends, strict=True))  # fmt: skip
+        middle = (bid + ask) / 2
+        if ask / middle - 1 > most:
+            break
+        pieces.append((begin, end, middle))
+        begin = end
+    if not pieces:
+        return (bids[0][0] + asks[0][0]) / 2
+    rate = 1 / (0.3 * begin)
+    weights = [exp(-rate * start) - exp(-rate * end) for start, end, _ in pieces]
+    return sum(weight * middle for weight, (_, _, middle) in zip(weights, pieces, strict=True)) / sum(weights)
+
+
+def ratios(plain: Plain, column: int, horizon: int) -> dict[str, float]:
+    """Return the ratios of squared and absolute errors of a column of the books at a horizon in milliseconds."""
+    ticker_times, book_times = ([time for time, *_ in each] for each in (plain.tickers, plain.books))
+    sums = dict.fromkeys(("still", "lean", "price", "own_still", "own", "abs_still", "abs_lean"), Fraction())
+    first = max(ticker_times[0], book_times[0])
+    last = min(ticker_times[-1], book_times[-1])
+    for now in range(int(first // 100 + 1) * 100, int(last), 100):
+        if now + horizon > last:
+            break
+        book = plain.books[bisect_right(book_times, now) - 1]
+        if book[column] is None:
+            continue
+        mid, later = (plain.tickers[bisect_right(ticker_times, time) - 1][1] for time in (now, now + horizon))
+        later_book = plain.books[bisect_right(book_times, now + horizon) - 1]
+        lean = book[column] - book[1]
+        for name, error in {
+            "still": later - mid, "lean": later - mid - lean, "price": later - book[column],
+            "own_still": later_book[1] - book[1], "own": later_book[1] - book[column],
+        }.items():  # fmt: skip
+            sums[name] += Fraction(error) ** 2
+        sums["abs_still"] += Fraction(abs(later - mid))
+        sums["abs_lean"] += Fraction(abs(later - mid - lean))
+    return {
+        "squared": float(sums["lean"] / sums["still"]),
+        "as_it_is": float(sums["price"] / sums["still"]),
+        "own_mid": float(sums["own"] / sums["own_still"]),
+        "absolute": float(sums["abs_lean"] / sums["abs_still"]),
+    }
+
+
+def real():
+    """Return the real recordings, the longer one for more rounds."""
+    for each in parameters("spot", "usdm"):
+        [recording] = each.values
+        rounds = [pytest.mark.rounds] if recording.market == "usdm" else []
+        if recording.is_real:
+            yield pytest.param(recording, id=each.id, marks=[*each.marks, *rounds])
+
+
+@pytest.fixture(scope="module", params=real())
+def both(request):
+    """Return a real recording, what was evaluated of it, and what a plain reader finds."""
+    told: list[str] = []
+    arguments = ["--capture", str(request.param.path), "--json"]
+    code = asyncio.run(evaluate(parse(arguments), {}, asyncio.Event(), told.append))
+    (symbol,) = json.loads(told[0])["symbols"]
+    assert (code, symbol["breaks"], symbol["books"]) == (0, 0, request.param.books)
+    found = {(each["estimator"], each["horizon_s"]): each for each in symbol["estimators"]}
+    return request.param, found, Plain(request.param)
+
+
+@pytest.mark.parametrize("horizon", [0.5, 1.0, 5.0])
+@pytest.mark.parametrize(("estimator", "column"), [("mid", 1), ("curve_mid", 2), ("weighted_mid", 3)])
+def test_a_second_computation_comes_to_the_same(both, estimator, column, horizon):
+    _, found, plain = both
+    ratio = ratios(plain, column, round(1000 * horizon))
+
+    for name, expected in ratio.items():
+        assert abs(found[estimator, horizon][name]["value"] - expected) < CLOSE, name
+
+
+@pytest.mark.parametrize("horizon", [0.5, 1.0])
+def test_on_the_real_recordings_the_curve_mid_beats_the_mid_and_controls_do_not(both, horizon):
+    recording, found, _ = both
+    curve_mid = found["curve_mid", horizon]
+
+    assert 0.96 <= curve_mid["squared"]["value"] <= 0.98
+    assert curve_mid["squared"]["high"] < 1
+    assert curve_mid["verdict"] == "beats"
+    assert found["mid", horizon]["as_it_is"]["low"] > 1, f"the book's mid of {recording} is old"
+    assert all(curve_mid["controls"][name]["value"] > 1 for name in ("shuffled", "halves_swapped"))
