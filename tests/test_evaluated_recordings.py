@@ -116,16 +116,10 @@ def ratios(plain: Plain, column: int, horizon: int) -> dict[str, float]:
     }
 
 
-def real():
-    """Return the real recordings, the longer one for more rounds."""
-    for each in parameters("spot", "usdm"):
-        [recording] = each.values
-        rounds = [pytest.mark.rounds] if recording.market == "usdm" else []
-        if recording.is_real:
-            yield pytest.param(recording, id=each.id, marks=[*each.marks, *rounds])
-
-
-@pytest.fixture(scope="module", params=real())
+@pytest.fixture(
+    scope="module",
+    params=[each for each in parameters("spot", "usdm") if each.values[0].is_real and each.values[0].is_whole],
+)
 def both(request):
     """Return a real recording, what was evaluated of it, and what a plain reader finds."""
     told: list[str] = []

@@ -18,7 +18,12 @@ from storer.measurements import Point
 from storer.stores.origin import RECORDING
 from storer.stores.sqlite import open_sqlite
 
-SECONDS = 150
+SECONDS = 240
+"""The model of `forecast_mid` learns for half of it."""
+
+
+ENOUGH = 3600
+"""Lines of two minutes."""
 
 
 @dataclass
@@ -64,7 +69,7 @@ def short(tmp_path):
 
 @pytest.mark.slow
 async def test_a_known_slope_is_found_and_the_estimators_that_see_it_beat_the_mid(moved):
-    done = await run("--capture", moved, "--json")
+    done = await run("--capture", moved, "--json", "--horizon", 0.5, 1)
 
     assert done.exit_code == 0
     for horizon, steps in ((0.5, 5), (1.0, 10)):
@@ -76,6 +81,9 @@ async def test_a_known_slope_is_found_and_the_estimators_that_see_it_beat_the_mi
         assert found["own_mid"]["value"] != found["squared"]["value"] < found["as_it_is"]["value"]
         assert all(found["controls"][name]["high"] > 1 for name in ("shuffled", "halves_swapped"))
         assert all(control["low"] > found["squared"]["high"] for control in found["controls"].values())
+        forecast = done.found("forecast_mid", horizon)
+        assert forecast["mincer_zarnowitz"]["low"] < 1 < forecast["mincer_zarnowitz"]["high"]
+        assert forecast["squared"]["value"] < found["squared"]["value"]
     assert done.found("mid", 0.5)["as_it_is"]["low"] > 1, "the book's mid is older than the tickers'"
 
 
@@ -86,18 +94,19 @@ async def test_where_imbalance_means_nothing_no_difference_can_be_shown_of_any_e
 
     assert done.exit_code == 0
     said = [line for line in done.lines if " at 0.5 s" in line or " at 1 s" in line]
-    assert len(said) >= 6
+    assert len(said) >= 8
     assert [line for line in said if "no difference can be shown" not in line] == []
 
 
 @pytest.mark.slow
 async def test_two_runs_and_two_files_give_the_same(moved, tmp_path):
-    lines = moved.read_bytes().splitlines(keepends=True)
-    parts = [tmp_path / "a.gz", tmp_path / "b"]
+    lines = moved.read_bytes().splitlines(keepends=True)[:ENOUGH]
+    whole, *parts = (tmp_path / name for name in "wab")
+    whole.write_bytes(b"".join(lines))
     parts[0].write_bytes(gzip.compress(b"".join(lines[:1000])))
     parts[1].write_bytes(b"".join(lines[1000:]))
 
-    one, two = [await run("--capture", *paths, "--horizon", 1, "--json") for paths in ([moved], parts)]
+    one, two = [await run("--capture", *paths, "--horizon", 1, "--json") for paths in ([whole], parts)]
 
     assert one == two
 
@@ -209,7 +218,7 @@ async def test_files_that_are_not_there_or_of_several_venues_are_refused(short, 
 async def test_what_cannot_be_read_ends_with_1(moved, tmp_path):
     lines = moved.read_text().splitlines(keepends=True)
     path = tmp_path / "r"
-    path.write_text("".join([*lines, "nonsense\n"]))
+    path.write_text("".join([*lines[:ENOUGH], "nonsense\n"]))
     done = await run("--capture", path, "--horizon", 1)
 
     assert done.exit_code == 1
@@ -275,8 +284,8 @@ async def stored(path, *rows):
 async def test_a_store_is_measured_against_the_mid_of_the_row_later(tmp_path):
     where = await stored(tmp_path / "rows.db", points(1500, drift=0.5))
 
-    done = await run("--from-store", "--since", "all", "--json", **where)
-    told = await run("--from-store", "--since", "all", **where)
+    done = await run("--from-store", "--since", "all", "--horizon", 0.5, "--json", **where)
+    told = await run("--from-store", "--since", "all", "--horizon", 0.5, **where)
 
     assert (done.exit_code, told.exit_code) == (0, 0)
     found = done.found("curve_mid", 0.5)
@@ -291,7 +300,7 @@ async def test_a_store_is_measured_against_the_mid_of_the_row_later(tmp_path):
 async def test_rows_whose_ids_do_not_join_are_not_paired(tmp_path):
     where = await stored(tmp_path / "rows.db", points(1500, drift=0.5, hole=700))
 
-    done = await run("--from-store", "--since", "all", "--json", **where)
+    done = await run("--from-store", "--since", "all", "--horizon", 0.5, "--json", **where)
 
     assert done.found("curve_mid", 0.5)["pairs"] == 1494 - 5
     assert json.loads(done.text)["symbols"][0]["breaks"] == 1
@@ -300,7 +309,7 @@ async def test_rows_whose_ids_do_not_join_are_not_paired(tmp_path):
 async def test_of_several_symbols_one_that_is_too_short_ends_with_1(tmp_path):
     where = await stored(tmp_path / "rows.db", points(1500, drift=0.5), points(100, drift=0.5, symbol="ETHUSDT"))
 
-    done = await run("--from-store", "--since", "all", **where)
+    done = await run("--from-store", "--since", "all", "--horizon", 0.5, **where)
     one = await run("--from-store", "--since", "all", "--symbol", "eth/usdt", **where)
     other = await run("--from-store", "--since", "all", "--symbol", "binance:BTCUSDT", **where)
 

@@ -134,7 +134,7 @@ def test_a_report_is_a_table_and_its_words():
         sentence(SHORT),
         band_sentence(Coverage(SECOND, 1, Interval(0.9, 0.88, 0.92))),
     ]
-    assert not any(line.startswith("mid ") for line in found)
+    assert not any(line.startswith(("mid ", "forecast_mid")) for line in found)
 
 
 def test_of_a_store_it_is_said_that_there_are_no_tickers():
@@ -145,6 +145,18 @@ def test_of_a_store_it_is_said_that_there_are_no_tickers():
     assert "a store holds no tickers" in found[1]
     assert "own mid" not in found[3]
     assert len(re.split("  +", found[4])) == len(re.split("  +", found[5])) == 12
+
+
+@pytest.mark.parametrize(("has_tickers", "told"), [(True, "as far as the horizon"), (False, "as far as was set")])
+def test_how_far_a_forecast_looks_is_told(has_tickers, told):
+    forecast = replace(GOOD, estimator="forecast_mid")
+    found = list(lines(report(forecast, has_tickers=has_tickers)))
+
+    assert (
+        [line for line in found if line.startswith("forecast_mid: ")]
+        == [line for line in found if f"forecast_mid: ahead {told}" in line]
+        != []
+    )
 
 
 def test_what_is_doubtful_is_said_last():

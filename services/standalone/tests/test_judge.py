@@ -72,6 +72,16 @@ def test_an_estimator_that_looks_ahead_has_no_error_left_and_its_controls_do():
     assert all(score.controls[name].value > 1.5 for name in ("shuffled", "late_1s", "halves_swapped"))
 
 
+def test_an_estimate_that_was_made_for_a_horizon_is_taken_there_and_the_other_one_elsewhere():
+    market = made_instants.instants(1500, drift=0.5, names=("lean", "lean_500ms"))
+    market.values["lean"][:] = market.mid
+
+    near, far = (judge(market).score("lean", horizon) for horizon in (HALF, WHOLE))
+
+    assert near.squared.value < 0.95
+    assert far.squared.value == 1.0
+
+
 def test_the_mid_itself_is_the_measure_of_all():
     score = judge(made_instants.instants(1500, drift=0.5, size=0.0)).score("lean", HALF)
 

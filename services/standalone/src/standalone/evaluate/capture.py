@@ -3,13 +3,19 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from converter.forecast import FORECASTS
 from converter.pricing import Pricer
 from crawler.book.market_data import Ticker, Top
 from crawler.recorder.reader import files_of
 from crawler.recorder.verification import Lost, Verification, venue_of
 from fairprice.errors import InvalidMarketData, StartupError
 from fairprice.messages import Book, Gap
-from standalone.evaluate.instants import Sampler
+from standalone.evaluate.instants import Sampler, Values, made_for
+
+SECOND = 1_000_000
+
+AHEAD = tuple(made_for("forecast_mid", round(seconds * SECOND)) for seconds in FORECASTS)
+"""What `forecast_mid` would be, were it set to look ahead as far as each horizon for which a model has a beta."""
 
 
 class Capture:
@@ -25,7 +31,7 @@ class Capture:
         self.samplers: dict[str, Sampler] = {}
         self._verification = Verification(files, levels=levels, witness=self._witness)
         self._pricer = pricer
-        self._names = tuple(names)
+        self._names = (*names, *AHEAD)
         self._newest: dict[str, int] = {}
 
     @property
@@ -57,7 +63,7 @@ class Capture:
                 self._take_ticker(sampler, received_time, event)
             case Book():
                 values = self._pricer.price(event, None).values
-                sampler.book(received_time, event.first_update_id, event.update_id, values)
+                sampler.book(received_time, event.first_update_id, event.update_id, {**values, **_ahead(event, values)})
             case Lost():
                 sampler.lose(received_time)
                 self._newest.pop(symbol, None)
@@ -75,6 +81,15 @@ class Capture:
             return
         self._newest[ticker.symbol] = ticker.update_id
         sampler.ticker(received_time, mid)
+
+
+def _ahead(book: Book, values: Values) -> Values:
+    """Return the forecasts of each horizon, as `converter.forecast` tells them."""
+    mid, imbalance, model = values["mid"], values["imbalance"], book.model
+    if mid is None or imbalance is None or model is None:
+        return {}
+    betas = model.beta_500ms, model.beta_1s, model.beta_5s
+    return {name: mid + beta * imbalance for name, beta in zip(AHEAD, betas, strict=True)}
 
 
 def _mid(top: Top) -> float | None:

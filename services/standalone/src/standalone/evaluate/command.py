@@ -112,7 +112,13 @@ async def evaluate(
     settings = lifecycle.start(ConverterSettings, environ, "standalone", quiet=True)
     unreadable = 0
     if options.capture:
-        pricer = Pricer(settings.estimator, settings.depth_bps, settings.impact_notionals, settings.curve_bps)
+        pricer = Pricer(
+            settings.estimator,
+            settings.depth_bps,
+            settings.impact_notionals,
+            settings.curve_bps,
+            settings.forecast_horizon,
+        )
         levels = CrawlerSettings.load(environ).book_levels
         capture = Capture(options.capture, pricer, (*ESTIMATES, *BAND_ENDS), levels=levels)
         await asyncio.to_thread(capture.read, stop.is_set)

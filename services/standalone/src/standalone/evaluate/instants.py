@@ -20,6 +20,11 @@ SILENCE = 10_000_000
 Values = Mapping[str, float | None]
 
 
+def made_for(estimator: str, horizon: int) -> str:
+    """Return the name of the values of an estimator that were made for one horizon, microseconds."""
+    return f"{estimator}_{horizon // 1000}ms"
+
+
 class Instants:
     """Columns with a number an instant, NaN where there is none.
 
@@ -36,6 +41,10 @@ class Instants:
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def estimates(self, estimator: str, horizon: int) -> "array[float]":
+        """Return the estimates for a horizon of so many microseconds: those made for it, or else those for any."""
+        return self.values.get(made_for(estimator, horizon), self.values[estimator])
 
     def add(self, time: int, segment: int, mid: float, own: float, values: Values) -> None:
         """Add an instant behind the others."""

@@ -30,7 +30,8 @@ class Judge:
     def score(self, estimator: str, horizon: int) -> Score | TooFew:
         """Judge one estimator at one horizon: microseconds, a multiple of the step."""
         instants, steps = self._instants, horizon // STEP
-        lean = leans(instants.values[estimator], instants.own)
+        estimates = instants.estimates(estimator, horizon)
+        lean = leans(estimates, instants.own)
         move = moves(instants.mid, instants.segments, steps)
         pairs = joined(instants, lean, move)
         moved = sum(1 for each in pairs.moves if each)
@@ -47,7 +48,7 @@ class Judge:
             absolute,
             self._interval(pairs, horizon, _products, mincer_zarnowitz),
             diebold_mariano(pairs.places, [mid - own for mid, own in _squares(pairs)], 2 * steps),
-            self._as_it_is(estimator, move, horizon),
+            self._as_it_is(estimates, move, horizon),
             self._own_mid(lean, horizon),
             {
                 "shuffled": self._interval(controls.shuffled(pairs, self._random), horizon, _squares),
@@ -60,11 +61,10 @@ class Judge:
         """Return how often the band of this horizon held the mid; None where pairs are too few."""
         return coverage(self._instants, horizon, self._draws)
 
-    def _as_it_is(self, estimator: str, move: Column, horizon: int) -> Interval | None:
+    def _as_it_is(self, estimates: Column, move: Column, horizon: int) -> Interval | None:
         if not self._has_tickers:
             return None
-        instants = self._instants
-        pairs = joined(instants, leans(instants.values[estimator], instants.mid), move)
+        pairs = joined(self._instants, leans(estimates, self._instants.mid), move)
         return self._interval(pairs, horizon, _squares)
 
     def _own_mid(self, lean: Column, horizon: int) -> Interval | None:

@@ -24,6 +24,13 @@ LEGEND = (
 TICKERS_LEGEND = (
     "as it is: the book's price, old by the time the next diff comes. own mid: book against book, which flatters.",
 )
+FORECAST = "forecast_mid"
+FORECAST_LEGEND = {
+    True: "forecast_mid: ahead as far as the horizon, where the model has a beta for it (0.5, 1, 5 s).",
+    False: "forecast_mid: ahead as far as was set when it was stored, whatever the horizon.",
+}
+"""By whether there are tickers."""
+
 CONTROLS_LEGEND = (
     "shuffled, late, halves swapped: controls that know nothing, or only what is a second old; none should be below 1.",
 )
@@ -80,6 +87,8 @@ def lines(report: Report) -> Iterator[str]:
     yield from _table(report)
     yield ""
     yield from (*LEGEND, *(TICKERS_LEGEND if report.has_tickers else ()), *CONTROLS_LEGEND)
+    if any(score.estimator == FORECAST for score in report.scores):
+        yield FORECAST_LEGEND[report.has_tickers]
     yield ""
     yield from (sentence(score) for score in report.scores if score.estimator != BASELINE)
     yield from map(band_sentence, report.bands)
