@@ -35,6 +35,26 @@ def test_diffs_replayed_on_a_snapshot_give_the_true_book_at_each_id(seed, symbol
     assert applied >= 3
 
 
+@pytest.mark.parametrize("late_ms", [50, 970])
+def test_each_stream_server_cuts_one_market_at_ids_of_its_own_and_sends_every_id(late_ms, naive_book):
+    servers = Exchange(knobs=Knobs(stream_servers_ms=(0, late_ms), snapshot_lags_ms=(0,)))
+    alone = Exchange(knobs=Knobs(snapshot_lags_ms=(0,)))
+    snapshot = servers.snapshot("BTCUSDT", 10**6).body
+    frames = of(servers.frames(START_US + SECOND), "btcusdt@depth@100ms")
+    windows = [[orjson.loads(frame.payload) for frame in frames if frame.server == server] for server in (0, 1)]
+    assert windows[0] == [
+        orjson.loads(frame.payload) for frame in of(alone.advance(START_US + SECOND), frames[0].stream)
+    ]
+    for events in windows:
+        assert len(events) == 10
+        assert all(later["U"] == earlier["u"] + 1 for earlier, later in pairwise(events))
+        book = naive_book(snapshot)
+        assert all(map(book.apply, events))
+        assert book.equals(servers.book_at("BTCUSDT", book.update_id))
+    assert {windows[1][0]["E"] % 100} == {(windows[0][0]["E"] + late_ms) % 100}
+    assert not {event["u"] for event in windows[0]} & {event["u"] for event in windows[1]}
+
+
 @pytest.mark.parametrize(("stream", "count"), [("btcusdt@depth@100ms", 100), ("btcusdt@depth", 10)])
 def test_windows_of_each_speed_follow_on_from_one_another(stream, count):
     frames = of(Exchange().frames(START_US + 10 * SECOND, STREAMS), stream)

@@ -56,6 +56,24 @@ async def test_a_raw_stream_sends_bare_events_that_follow_on_from_one_another(se
     assert all(later["U"] == earlier["u"] + 1 for earlier, later in pairwise(events))
 
 
+async def test_the_connections_are_served_by_the_stream_servers_in_turn(serve):
+    server = await serve(stream_servers_ms=(0, 50))
+    both = f"/ws/{DEPTH}/btcusdt@bookTicker"
+    async with (
+        connect(server, f"/ws/{DEPTH}") as one,
+        connect(server, f"/ws/{DEPTH}") as other,
+        connect(server, both) as third,
+    ):
+        events = [await client.receive(8) for client in (one, other)]
+        mixed = await third.receive(20)
+    depths = [event for event in mixed if "e" in event]
+    assert [event["E"] % 100 for event in events[0]] == [events[0][0]["E"] % 100] * 8
+    assert {event["E"] % 100 for event in events[1]} == {(events[0][0]["E"] + 50) % 100}
+    assert {event["E"] % 100 for event in depths} == {events[0][0]["E"] % 100}
+    assert len(depths) < len(mixed), "tickers come from each"
+    assert all(later["U"] == earlier["u"] + 1 for each in (*events, depths) for earlier, later in pairwise(each))
+
+
 async def test_the_first_event_covers_a_window_that_was_already_running(serve):
     server = await serve()
     await server.clock.advance(0.55)

@@ -24,7 +24,7 @@ def framed(payload: bytes, opcode: int = TEXT, final: int = FINAL) -> bytes:
 
 
 class Connection:
-    """A client as the exchange sees it. What is posted collects in an outbox and leaves with `flush`."""
+    """A client as stream server `server` sees it. What is posted collects in an outbox and leaves with `flush`."""
 
     def __init__(
         self,
@@ -35,11 +35,13 @@ class Connection:
         *,
         address: str,
         microseconds: bool,
+        server: int = 0,
     ) -> None:
         self.socket = socket
         self.edge = edge
         self.subscriptions = subscriptions
         self.address = address
+        self.server = server
         self.ending: Disconnect | None = None
         self._transport = transport
         self._microseconds = microseconds
@@ -164,7 +166,8 @@ class Audience:
         """Sends each frame to its listeners through their edges; a client that reads too slowly is cut off."""
         for frame in frames:
             for connection in self.listeners(frame.stream):
-                self.pass_on(frame, connection)
+                if frame.server in (None, connection.server):
+                    self.pass_on(frame, connection)
         for connection in list(self.connections):
             connection.flush()
             if connection.unread_bytes > backlog_bytes:

@@ -69,7 +69,10 @@ class Exchange:
         return self.board.inject(fault)
 
     def frames(self, now_us: int, wanted: Collection[str] | None = None) -> list[Frame]:
-        """Moves every market to `now_us` and returns the true frames of the wanted streams, in order of time."""
+        """Moves every market to `now_us` and returns the true frames of the wanted streams, in order of time.
+
+        Of depth streams there are those of each stream server.
+        """
         streams = self._usual_streams if wanted is None else wanted
         frames = [
             frame
@@ -82,10 +85,14 @@ class Exchange:
         return frames
 
     def advance(self, now_us: int, wanted: Collection[str] | None = None) -> list[Sent]:
-        """As `frames`, but as the in-process client is sent them: with the faults that fire."""
+        """As `frames`, but as the first stream server sends them to the in-process client, faults applied."""
         moments = (*range(self.now_us + STEP_US, now_us, STEP_US), now_us)  # so that faults see the book of the moment
         return [
-            sent for moment in moments for frame in self.frames(moment, wanted) for sent in self._edge.pass_on(frame)
+            sent
+            for moment in moments
+            for frame in self.frames(moment, wanted)
+            if not frame.server
+            for sent in self._edge.pass_on(frame)
         ]
 
     def set_status(self, symbol: str, status: str) -> None:
@@ -134,7 +141,13 @@ class Exchange:
 
     def _make_feed(self, symbol: str) -> Feed:
         market = Market(self._instrument(symbol), self.seed, self.now_us)
-        return Feed(market, send_unchanged_windows=self.knobs.send_unchanged_windows, dialect=self.dialect)
+        knobs = self.knobs
+        return Feed(
+            market,
+            send_unchanged_windows=knobs.send_unchanged_windows,
+            dialect=self.dialect,
+            servers_ms=knobs.stream_servers_ms,
+        )
 
     def _instrument(self, symbol: str) -> Instrument:
         instrument = instrument_of(symbol)

@@ -31,7 +31,8 @@ class Frame:
 
     `kind` is `depth`, `partial`, `bookTicker`, `trade`, `serverShutdown`, or another that a recording holds. `first_id`
     and `last_id` are the event's `U` and `u` (equal where it has one id, 0 where it has none); `time_us` is its event
-    time in microseconds. `damage` names what happens to its bytes on the wire (see `DAMAGE`).
+    time in microseconds. `damage` names what happens to its bytes on the wire (see `DAMAGE`). `server` is the stream
+    server whose connections are sent it, None where all are.
     """
 
     stream: str
@@ -42,6 +43,7 @@ class Frame:
     last_id: int
     render: Callable[[], bytes]
     damage: str = ""
+    server: int | None = None
     _payload: bytes = field(default=b"", repr=False)
 
     @property
@@ -83,6 +85,7 @@ class Frame:
             self.last_id,
             lambda: payload,
             damage,
+            self.server,
         )
 
 

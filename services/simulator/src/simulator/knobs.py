@@ -19,6 +19,11 @@ class Knobs:
     """A snapshot holds no more levels a side than this, whatever was asked for; None: as many as the venue gives."""
     send_unchanged_windows: bool = True
     """A window in which ids advanced but no level changed is sent with empty `b` and `a`."""
+    stream_servers_ms: tuple[float, ...] = (0.0,)
+    """How much later than the first each stream server ends its windows, to 10 ms: servers cut diffs at different ids.
+
+    The n-th connection is served by the n-th of them, in turn.
+    """
     ack_order: Literal["before", "after", "random"] = "random"
     """Whether the reply to SUBSCRIBE comes before or after the first event of the new streams."""
     error_shape: Literal["nested", "bare"] = "nested"

@@ -93,9 +93,16 @@ class Streams:
         transport = request.transport
         if transport is None or transport.is_closing():  # the client has gone already
             return socket
+        server = self.opened % len(self._knobs.stream_servers_ms)
         self.opened += 1
         connection = Connection(
-            socket, transport, self._source.edge(), subscriptions, address=address, microseconds=microseconds
+            socket,
+            transport,
+            self._source.edge(),
+            subscriptions,
+            address=address,
+            microseconds=microseconds,
+            server=server,
         )
         self._audience.admit(connection)
         clocks = asyncio.create_task(self._keep_time(connection))
