@@ -28,7 +28,7 @@ from fairprice.messages import Book, Gap, Status, decode
 from fairprice.runtime import lifecycle
 from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.metrics import Histogram
-from simulator import Exchange, Fault, Playback, SimulatorServer
+from simulator import Exchange, Fault, Knobs, Playback, SimulatorServer
 from tests.clocks import ManualClock
 
 QUEUE = "books.test"
@@ -49,11 +49,10 @@ def clock():
     return ManualClock()
 
 
-def exchange(clock, *symbols, venue="binance", tick=TICK):
+def exchange(clock, *symbols, venue="binance", tick=TICK, knobs=None):
     """An exchange on the network that lives on a clock."""
-    return SimulatorServer(
-        Exchange(symbols or ("BTCUSDT",), venue=venue, start_us=clock.wall()), clock=clock, tick=tick
-    )
+    source = Exchange(symbols or ("BTCUSDT",), venue=venue, start_us=clock.wall(), knobs=knobs)
+    return SimulatorServer(source, clock=clock, tick=tick)
 
 
 class SkewedClock:
@@ -500,6 +499,16 @@ async def test_a_clock_that_may_differ_from_the_exchange_s_is_told(clock, logged
         assert run.problem("books") is None
     assert run.reasons() == []
     assert len([entry for entry in logged if "clock is ahead of the exchange's" in entry["event"]]) == 1
+
+
+async def test_two_connections_to_stream_servers_that_cut_diffs_at_other_ids_make_one_chain(clock):
+    knobs = Knobs(stream_servers_ms=(0, 50))
+    async with exchange(clock, knobs=knobs) as server, crawling(server, clock, stream_connections=2) as run:
+        await run.for_books(60)
+    assert run.reasons() == []
+    assert run.resyncs() == run.metrics()["audits_total", "BTCUSDT", "mismatch"] == 0
+    times = [book.event_time % 100_000 for book in run.books()]
+    assert min(map(times.count, set(times))) > 10, "books of each of the servers"
 
 
 # The broker

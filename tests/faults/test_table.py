@@ -17,6 +17,7 @@ FILES = {
     "decoder": CRAWLER / "venues/test_binance_decoder.py",
     "wire": ROOT / "tests/faults/test_crawler_on_the_wire.py",
     "hostile": ROOT / "tests/faults/test_hostile_exchange.py",
+    "twins": ROOT / "tests/faults/test_twins.py",
     "survive": ROOT / "tests/faults/test_books_survive_faults.py",
 }
 ROWS = "\n".join(line for line in TABLE.splitlines() if line.startswith("|"))

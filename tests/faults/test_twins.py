@@ -20,6 +20,8 @@ from fairprice.broker.memory import MemoryBroker
 from fairprice.gaps import uncovered
 from fairprice.messages import Book, decode
 from fairprice.topology import BOOKS, BOOKS_CONVERTER, BOOKS_STORER, PRICES_STORER
+from simulator import Knobs
+from storer.audit.examine import examine
 from storer.settings import StorerSettings
 from storer.stores.sqlite import open_sqlite
 from tests.faults.test_crawler_on_the_wire import TICK, clock, exchange, logged
@@ -38,6 +40,7 @@ class Twins:
 
     def __init__(self, server, clock, store, folder):
         self.server, self.clock, self.store = server, clock, store
+        self.symbols = tuple(server.source.update_ids())
         self.broker = MemoryBroker(clock=clock)
         self.priced, self.stored = converter.app.Counters(), storer.app.Counters()
         self.crawlers, self._tasks, self._stops = {}, {}, {}
@@ -57,7 +60,7 @@ class Twins:
     def start(self, name):
         urls = {"exchange_rest_url": self.server.rest_url, "exchange_stream_url": self.server.stream_url}
         settings = CrawlerSettings.load(
-            {}, symbols=SYMBOLS, stream_connections=1, state_dir=self._folder / name, **urls
+            {}, symbols=self.symbols, stream_connections=1, state_dir=self._folder / name, **urls
         )
         self.crawlers[name] = Crawler(settings, self.broker, name=name, random=Random(name), clock=self.clock)
         self._stops[name] = asyncio.Event()
@@ -96,7 +99,7 @@ class Twins:
 
     async def require_true(self):
         """Every row is the exchange's at its id, each id one row's, and no time that of two books or more."""
-        for symbol in SYMBOLS:
+        for symbol in self.symbols:
             rows = await self.rows("fair_price", symbol, "first_update_id", "update_id", "bid", "ask", "status")
             assert len({update_id for _, _, update_id, *_ in rows}) == len(rows) > 100
             for _, _, update_id, bid, ask, status in rows:
@@ -104,6 +107,9 @@ class Twins:
                 assert (bid, ask) == (float(truth.bids[0][0]), float(truth.asks[0][0]))
                 assert status == "ok"
         assert all(len(ids) == 1 for ids in self.keys.values()), "two books would share a row"
+
+    def require_one_cut(self):
+        """No book was published under two times."""
         published = [(symbol, update_id) for (symbol, _), ids in self.keys.items() for update_id in ids]
         assert len(set(published)) == len(published), "one book would have two rows"
 
@@ -116,11 +122,11 @@ class Twins:
 
 
 @asynccontextmanager
-async def twins(clock, folder):
+async def twins(clock, folder, *symbols, knobs=None):
     """Two crawlers in sync, and the services behind them."""
     store = await open_sqlite(folder / "twins.db")
     stop = asyncio.Event()
-    async with exchange(clock, *SYMBOLS) as server:
+    async with exchange(clock, *(symbols or SYMBOLS), knobs=knobs) as server:
         both = Twins(server, clock, store, folder)
         common = {"clock": clock, "random": Random(1), "stop": stop}
         services = [
@@ -160,12 +166,38 @@ async def test_whatever_befalls_one_of_two_crawlers_the_rows_are_whole_and_true(
             await both.in_sync("a", "b")
         await both.settle()
         await both.require_true()
+        both.require_one_cut()
         for symbol in SYMBOLS:
             missing, gaps = await both.missing(symbol)
             assert len(gaps) >= blows * 0.6, "each restart has claimed what it missed"
             assert (missing, [gap for gap in gaps if gap[2]]) == (0, [])
         assert both.priced.copies > 100
         assert not both.server.limits.breaches
+
+
+@pytest.mark.timeout(120)
+async def test_twins_on_stream_servers_that_cut_diffs_at_other_ids_miss_nothing_and_repeat_nothing(clock, tmp_path):
+    """A thin symbol does not move between the cuts of the one and of the other: both end at one id, at two times."""
+    async with twins(clock, tmp_path, "BTCUSDT", "币安人生USDT", knobs=Knobs(stream_servers_ms=(0, 50))) as both:
+        await both.live(3.0)
+        for name in "ab":
+            await both.kill(name)
+            await both.live(0.7)
+            both.start(name)
+            await both.in_sync("a", "b")
+            await both.live(2.0)
+        await both.settle()
+        await both.require_true()
+        repeated = 0
+        for symbol in both.symbols:
+            account = await examine(both.store, ("binance", symbol), 0, 2**62)
+            assert (account.counts, account.open_gaps) == ({}, 0)
+            assert account.overlapping > account.rows / 2
+            missing, gaps = await both.missing(symbol)
+            assert (missing, len(gaps) > 0) == (0, True)
+            books = [update_id for (name, _), ids in both.keys.items() for update_id in ids if name == symbol]
+            repeated += len(books) - len(set(books))
+        assert repeated > 5, "the servers have ended diffs at one id, and there is one row for both"
 
 
 @pytest.mark.timeout(120)
@@ -184,6 +216,7 @@ async def test_a_hole_that_both_had_stays_open_with_exactly_its_ids(clock, tmp_p
         await both.live(5.0)
         await both.settle()
         await both.require_true()
+        both.require_one_cut()
         for symbol in SYMBOLS:
             missing, gaps = await both.missing(symbol)
             assert missing > 0

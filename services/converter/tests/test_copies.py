@@ -1,12 +1,13 @@
 """Which books are copies of what was priced."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converter.copies import Copies
+from converter.copies import CUT_TIME, Copies
 from fairprice.messages import Book, Model
 
 BOOK = Book("binance", "BTCUSDT", 11, 15, 1000, None, 1001, "a", [["100", "3"]], [["101", "1"]], None, None)
@@ -34,7 +35,10 @@ def test_nothing_is_a_copy_at_first():
         pytest.param({"first_update_id": 13}, True, id="with fewer ids"),
         pytest.param({"first_update_id": 10}, False, id="an id more in front"),
         pytest.param({"update_id": 16}, False, id="an id more at the end"),
-        pytest.param({"event_time": 1001}, False, id="of another row, also where its ids are old: they began anew"),
+        pytest.param({"event_time": 1000 + CUT_TIME}, True, id="of another time: cut otherwise, with the same end"),
+        pytest.param({"event_time": 1001 + CUT_TIME}, False, id="of another row, whose ids began anew"),
+        pytest.param({"event_time": 999, "first_update_id": 10}, False, id="of another time, with an id more in front"),
+        pytest.param({"event_time": 999, "update_id": 14}, False, id="of another time and state"),
         pytest.param({"symbol": "ETHUSDT"}, False, id="of another symbol"),
         pytest.param({"venue": "binance-usdm"}, False, id="of another venue"),
     ],
@@ -50,6 +54,7 @@ def test_a_copy_that_brings_a_model_where_the_row_has_none_is_none():
     assert copies.is_copy(BOOK)
     assert copies.is_copy(learnt)
     assert not copies.is_copy(replace(learnt, update_id=16))
+    assert priced(BOOK).is_copy(replace(learnt, update_id=14)), "a later state stays without one"
 
 
 def test_a_row_that_another_one_has_replaced_is_none_any_more():
@@ -79,15 +84,90 @@ def test_a_row_that_is_priced_again_is_among_the_newest():
     assert [copies.is_copy(each) for each in (first, second, third)] == [True, False, True]
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 12), st.integers(0, 5)), max_size=40))
-def test_every_id_that_is_passed_over_is_in_a_row_that_stands(drawn):
+def book_of(time, first, last):
+    return replace(BOOK, event_time=time, first_update_id=first, update_id=last)
+
+
+@pytest.mark.parametrize("other", [book_of(999, 11, 13), book_of(1001, 12, 13)])
+def test_an_earlier_state_of_another_time_is_priced_and_one_of_the_same_time_gives_way(other):
+    assert not priced(BOOK).is_copy(other)
+    assert priced(BOOK).is_copy(replace(other, event_time=BOOK.event_time))
+
+
+def test_a_row_that_takes_the_place_of_one_that_ends_sooner_begins_where_that_one_does():
+    copies = priced(BOOK)
+    assert copies.add(book_of(1000, 13, 18)) == 11
+    assert copies.is_copy(BOOK)
+    assert copies.add(book_of(1000, 19, 20)) == 11, "they touch"
+    assert copies.add(book_of(2000, 21, 25)) == 21
+    assert copies.add(book_of(1000, 24, 26)) == 11, "the other row covers what is between"
+    assert copies.is_copy(book_of(3000, 21, 26))
+
+
+def test_a_row_claims_no_ids_that_nobody_has_brought():
+    copies = priced(BOOK)
+    assert copies.add(book_of(1000, 17, 18)) == 17
+    assert not copies.is_copy(BOOK)
+    assert not copies.is_copy(book_of(1000, 16, 18))
+
+
+def test_ids_that_nobody_has_priced_are_priced_under_the_time_of_a_later_state_too():
+    copies = priced(BOOK)
+    assert not copies.is_copy(book_of(1000, 9, 12))
+    assert copies.add(book_of(1000, 9, 12)) == 9
+    assert not copies.is_copy(BOOK)
+    copies.add(book_of(2000, 14, 18))
+    assert not copies.is_copy(book_of(2001, 13, 18)), "13 went with the row that was replaced"
+
+
+def test_a_state_is_forgotten_with_its_row():
+    copies = priced(*(book_of(time, 10 + time, 10 + time) for time in range(1, 5)), rows=3)
+    assert [copies.is_copy(book_of(9, 10 + time, 10 + time)) for time in range(1, 5)] == [False, True, True, True]
+    copies.add(book_of(3, 15, 15))
+    assert not copies.is_copy(book_of(9, 13, 13)), "another one has its place"
+
+
+class Store:
     """Rows as a store keeps them: the last of a key takes the place of those before."""
-    copies, rows = Copies(), {}
-    for time, first, more in drawn:
-        book = replace(BOOK, event_time=time, first_update_id=first, update_id=first + more)
-        ids = range(first, first + more + 1)
-        if copies.is_copy(book):
-            assert set(ids) <= set(rows[time])
+
+    def __init__(self):
+        self.copies, self.rows, self.given = Copies(), {}, set()
+
+    def take(self, time, first, last):
+        book, ids = book_of(time, first, last), set(range(first, last + 1))
+        self.given |= ids
+        if self.copies.is_copy(book):
+            assert ids <= self.covered()
         else:
-            copies.add(book)
-            rows[time] = ids
+            self.rows[time] = self.copies.add(book), last
+        assert self.covered() <= self.given
+
+    def covered(self):
+        return {update_id for first, last in self.rows.values() for update_id in range(first, last + 1)}
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 12), st.integers(0, 5)), max_size=40))
+def test_every_id_that_is_passed_over_is_in_a_row_that_stands_and_no_row_claims_what_nobody_gave(drawn):
+    store = Store()
+    for time, first, more in drawn:
+        store.take(time * (CUT_TIME - 1), first, first + more)
+
+
+CUTS = st.lists(st.integers(1, 4), min_size=1, max_size=12)
+
+
+@given(cuts=st.tuples(CUTS, CUTS), late=st.integers(0, 3), order=st.lists(st.integers(0, 1), max_size=24))
+def test_two_crawlers_on_servers_that_cut_otherwise_leave_no_hole_and_no_state_twice(cuts, late, order):
+    """Ids tell the time, but for how late the second server is: its times are those of other ids at the first."""
+    ends = [[sum(widths[:count]) for count in range(1, len(widths) + 1)] for widths in cuts]
+    books = [
+        [(10 * (end + late * number), begin + 1, end) for begin, end in pairwise([0, *ends])]
+        for number, ends in enumerate(ends)
+    ]
+    store = Store()
+    for number in [*order, *[0] * 12, *[1] * 12]:
+        if books[number]:
+            store.take(*books[number].pop(0))
+    assert store.covered() == store.given == set(range(1, max(ends[0][-1], ends[1][-1]) + 1))
+    told = [last for _, last in store.rows.values()]
+    assert len(set(told)) == len(told)

@@ -308,6 +308,17 @@ async def test_streams_that_cut_diffs_at_other_ids_overlap_and_nothing_is_wrong(
     assert verdicts(account) == ["verified"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "found"), [({}, {}), ({"ask": 7.25, "spread": 0.25, "bid": 7.0}, {Kind.CONTRADICTING: 1})]
+)
+async def test_two_diffs_that_begin_at_other_ids_and_end_at_one_tell_the_same_state(changes, found):
+    rows = sound()
+    rows.prices[at(100) + 5] = rows.prices[at(100)] | {"first_update_id": 998} | changes
+    account = await rows.audit()
+    assert wrong(account) == found
+    assert account.overlapping == (not found)
+
+
 async def test_rows_of_a_clock_that_went_back_are_in_disorder_and_none_is_missing():
     rows = sound()
     moved = {time: rows.prices.pop(time) for time in [at(second) for second in range(100, 160)]}

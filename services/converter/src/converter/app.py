@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 
@@ -178,8 +178,8 @@ class _Converter:
             self._counters.copies += 1
             return []
         price = self._pricer.price(book, None if self._replay else self._clock.wall())
-        self._copies.add(book)
-        return [price]
+        first_update_id = self._copies.add(book)
+        return [replace(price, first_update_id=first_update_id) if first_update_id < book.first_update_id else price]
 
 
 def _ignore(_prices: list[Sent]) -> None:

@@ -1,8 +1,14 @@
-"""Knows a copy of a book that was priced already: what another crawler has published, or what comes again. Pure.
+"""Knows a book that adds nothing to what was priced: another crawler's copy of it, or one that comes again. Pure.
 
-All values of a row have to come from one book, so only the first copy is priced. A copy has the key of a row, and adds
-no id to it: ids that nobody priced are never passed over, and ids that begin anew have new times. Nor does it bring a
-model where the row has none: a crawler that was started two minutes ago must not take it from the rows of another one.
+All values of a row have to come from one book, so only the first copy is priced. Ids that nobody priced are never
+passed over, and ids that begin anew have new times. Nor is a copy that brings a model where its row has none: a crawler
+that was started two minutes ago must not take it from the rows of another one.
+
+Two stream servers may cut the same market into diffs at different ids. The state at an id is the same, whoever tells
+it: a book that ends where a row of another time does is passed over as well, or it would be there twice. Where two
+books that end at different ids have one time, and so one row, the one that ends later stays, and its row begins where
+the other one's does: the ids of both are in it. So two crawlers that miss nothing leave no hole, in whatever order they
+come.
 """
 
 from collections import OrderedDict
@@ -15,38 +21,92 @@ priced again and writes the same row."""
 
 SYMBOLS = 5000
 
-Priced = tuple[int, int, bool]
+CUT_TIME = 1_000_000
+"""Microseconds between the times that two stream servers give the state at one id, at most: a window of a slow stream.
+Ids that begin anew are proven no sooner."""
+
+Ids = tuple[int, int]
+"""A first and a last update id."""
+
+Row = tuple[int, int, bool]
 """A first and a last update id, and whether there was a model."""
 
 
 class Copies:
-    """The newest rows of each symbol, by event time; of symbols those heard last."""
+    """The newest rows of each symbol; of symbols those heard last."""
 
     def __init__(self, rows: int = ROWS, symbols: int = SYMBOLS) -> None:
         self._rows = rows
         self._symbols = symbols
-        self._priced: OrderedDict[tuple[str, str], dict[int, Priced]] = OrderedDict()
+        self._priced: OrderedDict[tuple[str, str], _Rows] = OrderedDict()
 
     def is_copy(self, book: Book) -> bool:
-        """Return whether a row of this time covers the book's ids, and its model if it has one."""
+        """Return whether rows that stand cover the book's ids, and one of them tells the same state or a later one."""
         rows = self._priced.get((book.venue, book.symbol))
-        row = rows.get(book.event_time) if rows else None
-        if row is None or (book.model and not row[2]):
-            return False
-        return row[0] <= book.first_update_id and book.update_id <= row[1]
+        return rows is not None and rows.have(book)
 
-    def add(self, book: Book) -> None:
-        """Note that the book's price takes the place of what was there."""
+    def add(self, book: Book) -> int:
+        """Note that the book's price takes the place of what was there; return the first id of its row."""
         key = book.venue, book.symbol
-        rows = self._priced.setdefault(key, {})
+        rows = self._priced.setdefault(key, _Rows(self._rows))
         self._priced.move_to_end(key)
-        rows.pop(book.event_time, None)
-        rows[book.event_time] = book.first_update_id, book.update_id, book.model is not None
-        if len(rows) > self._rows:
-            del rows[next(iter(rows))]
         if len(self._priced) > self._symbols:
             self._priced.popitem(last=False)
+        return rows.put(book)
 
     def forget(self) -> None:
         """Forget everything: what was to be published may not have been."""
         self._priced.clear()
+
+
+class _Rows:
+    """The newest rows of one symbol, by event time, and an unbroken run of ids that rows cover."""
+
+    __slots__ = ("_ends", "_kept", "_rows", "_run")
+
+    def __init__(self, kept: int) -> None:
+        self._kept = kept
+        self._rows: dict[int, Row] = {}
+        self._ends: dict[int, int] = {}
+        """By last id the time of its row."""
+        self._run: Ids | None = None
+
+    def have(self, book: Book) -> bool:
+        first, last = book.first_update_id, book.update_id
+        row = self._rows.get(book.event_time)
+        if row and row[1] == last and book.model and not row[2]:
+            return False
+        if row and row[0] <= first and last <= row[1]:
+            return True
+        if self._run is None or first < self._run[0] or last > self._run[1]:
+            return False
+        told = self._ends.get(last)
+        return (row is not None and last < row[1]) or (told is not None and abs(book.event_time - told) <= CUT_TIME)
+
+    def put(self, book: Book) -> int:
+        time, first, last = book.event_time, book.first_update_id, book.update_id
+        before = self._rows.pop(time, None)
+        if before:
+            self._ends.pop(before[1], None)
+            if self._joins(before, first, last):
+                first = min(first, before[0])
+            else:
+                self._run = None  # the row that goes may have been part of it
+        self._rows[time] = first, last, book.model is not None
+        self._ends[last] = time
+        self._extend(first, last)
+        if len(self._rows) > self._kept:
+            _, oldest, _ = self._rows.pop(next(iter(self._rows)))
+            self._ends.pop(oldest, None)
+        return first
+
+    def _joins(self, before: Row, first: int, last: int) -> bool:
+        """Return whether a row from the first id of the one `before` to this last one claims only what is covered."""
+        known = max(before[1], self._run[1]) if self._run and self._run[0] <= before[0] else before[1]
+        return last >= before[1] and first <= known + 1
+
+    def _extend(self, first: int, last: int) -> None:
+        if self._run and first <= self._run[1] + 1 and last >= self._run[0] - 1:
+            self._run = min(first, self._run[0]), max(last, self._run[1])
+        else:
+            self._run = first, last

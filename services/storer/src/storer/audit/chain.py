@@ -3,7 +3,7 @@
 Each row brings the ids from its first to its last. The next one joins it, or leaves a hole. A row whose last id is not
 behind everything before it is one of these, in this order: it brings ids of a hole (the exchange's clock went back); it
 is the first of ids that begin anew, which a gap tells, or which the next row proves by joining it; it is another row's
-double; or it contradicts them.
+double; it tells the state at an id as another row does, from another first id on; or it contradicts them.
 """
 
 from collections import deque
@@ -178,6 +178,8 @@ class Chain:
             self._contradict(row, "its ids run against time")
         elif same[1:] == row[1:]:
             self._found(_about(row, Kind.DOUBLED, f"like the row at {same.time}"))
+        elif same[3:] == row[3:]:  # the same state at the end of another stream server's diff
+            self._account.overlapping += 1
         else:
             self._contradict(row, f"it ends where the row at {same.time} does, and differs")
 
