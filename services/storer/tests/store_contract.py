@@ -14,10 +14,12 @@ import pytest
 from clocks import ManualClock
 from exchange_data import START, audit, book, gap, price
 
-from storer.measurements import Point, audit_point, fair_price_point, gap_point, order_book_point
+from fairprice.messages import Model
+from storer.measurements import Point, audit_point, fair_price_point, gap_point, model_point, order_book_point
 from storer.settlement import LOOK_BACK, Settled, Settlement
 from storer.stores.port import Row, Store
 
+MODEL = Model(0, 1.5, -2.5, 4.5, 7.25, None, 1192, 1187, 1147, 0)
 END = 2**63 - 1
 
 
@@ -72,6 +74,7 @@ class StoreContract:
             order_book_point(book(2), 4),
             gap_point(gap(3)),
             audit_point(audit(4, wrong=2, levels=1000)),
+            model_point(book(5), MODEL),
         ]
         assert await kept.store.write(batch) == []
         for point in batch:
@@ -103,6 +106,15 @@ class StoreContract:
         await kept.store.write([first])
         await kept.store.write([later])
         assert kept.rows("fair_price") == [expected(later)]
+
+    @pytest.mark.parametrize("is_known_first", [True, False])
+    async def test_a_value_that_a_crawler_does_not_know_takes_no_value_s_place(self, kept: Kept, is_known_first):
+        (known,) = points(1)
+        unknown = replace(known, fields={**known.fields, "forecast_mid": None, "band_1s_low": None, "status": "locked"})
+        for point in (known, unknown) if is_known_first else (unknown, known):
+            await kept.store.write([point])
+        (row,) = kept.rows("fair_price")
+        assert row == expected(known) | {"status": "locked" if is_known_first else "ok"}
 
     @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
     async def test_one_crawler_s_good_or_empty_minute_hides_nothing_of_another_one_s(self, kept: Kept, order):

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairprice.errors import InvalidLine
-from fairprice.messages import PRICE_VALUES, Book, Gap, Price, Status, encode
+from fairprice.messages import PRICE_VALUES, Book, Gap, Model, Price, Status, encode
 from storer.measurements import (
     audit_point,
-    book_queue_point,
+    book_queue_points,
     fair_price_point,
     gap_point,
     is_sampled,
     order_book_point,
-    price_point,
+    price_points,
 )
 
 SECOND = 1_000_000
@@ -26,6 +26,14 @@ PRICE = Price(
     "binance", "BTCUSDT", 4, 7, 9 * SECOND, 9 * SECOND + 1, 9 * SECOND + 2500, "mid", "ok", 1.5,
     {**dict.fromkeys(PRICE_VALUES, 2.5), "depth_bid_10bps": None},
 )  # fmt: skip
+
+
+MODEL = Model(0, 1.5, -2.5, 4.5, 7.25, None, 1192, 1187, 1147, 0)
+MINUTE = 60 * SECOND
+
+
+def points_of(line, *, levels, interval):
+    return [*book_queue_points(line, levels=levels, interval=interval)]
 
 
 def test_a_price_is_stored_with_everything_that_it_says():
@@ -75,38 +83,62 @@ def test_a_gap_that_runs_backwards_counts_as_one_id():
 
 
 def test_a_line_of_a_queue_of_prices_is_a_price_or_refused():
-    assert price_point(encode(PRICE)) == fair_price_point(PRICE)
+    assert [*price_points(encode(PRICE))] == [fair_price_point(PRICE)]
     for line in (encode(BOOK), b"{}", b'{"type":"trade"}'):
         with pytest.raises(InvalidLine):
-            price_point(line)
+            [*price_points(line)]
 
 
 def test_a_line_of_a_queue_of_books_is_a_book_a_gap_or_an_audit():
     gap, audit = Gap("binance", "BTCUSDT", 8, 12, 3 * SECOND, 4 * SECOND, "disconnect"), exchange_data.audit(1)
-    assert book_queue_point(encode(BOOK), levels=2, interval=SECOND) == order_book_point(BOOK, 2)
-    assert book_queue_point(encode(gap), levels=2, interval=SECOND) == gap_point(gap)
-    assert book_queue_point(encode(audit), levels=2, interval=SECOND) == audit_point(audit)
+    assert points_of(encode(BOOK), levels=2, interval=SECOND) == [order_book_point(BOOK, 2)]
+    assert points_of(encode(gap), levels=2, interval=SECOND) == [gap_point(gap)]
+    assert points_of(encode(audit), levels=2, interval=SECOND) == [audit_point(audit)]
 
 
 def test_in_a_queue_of_books_a_book_between_two_samples_and_the_word_of_a_crawler_are_passed_over():
     status = Status("binance", "BTCUSDT", 9 * SECOND, "a", "TRADING", is_halted=False, problem=None)
-    assert book_queue_point(encode(BOOK), levels=2, interval=2 * SECOND) is None
-    assert book_queue_point(encode(status), levels=2, interval=SECOND) is None
+    assert points_of(encode(BOOK), levels=2, interval=2 * SECOND) == []
+    assert points_of(encode(status), levels=2, interval=SECOND) == []
+
+
+def test_the_model_of_the_first_book_of_a_minute_is_stored_beside_the_book():
+    first = replace(BOOK, event_time=MINUTE + 5, previous_event_time=MINUTE - 1, model=MODEL)
+    book, model = points_of(encode(first), levels=2, interval=SECOND)
+    assert book == order_book_point(first, 2)
+    assert (model.measurement, model.time, model.venue, model.symbol) == ("model", MINUTE + 5, "binance", "BTCUSDT")
+    assert model.fields == {
+        "beta_500ms": 1.5, "beta_1s": -2.5, "beta_5s": 4.5, "half_width_1s": 7.25, "half_width_10s": None,
+        "observations_500ms": 1192.0, "observations_1s": 1187.0, "observations_5s": 1147.0, "observations_10s": 0.0,
+    }  # fmt: skip
+    assert all(value is None or isinstance(value, float) for value in model.fields.values())
+
+
+@pytest.mark.parametrize("spaced", [False, True])
+def test_a_model_is_stored_whether_its_book_is_or_not_and_no_other_than_the_first_of_a_minute(spaced):
+    def stored(book):
+        line = encode(book).replace(b",", b", ") if spaced else encode(book)
+        return [point.measurement for point in points_of(line, levels=2, interval=90 * SECOND)]
+
+    assert stored(replace(BOOK, event_time=MINUTE + 5, previous_event_time=MINUTE - 1, model=MODEL)) == ["model"]
+    assert stored(replace(BOOK, event_time=MINUTE + 5, previous_event_time=MINUTE, model=MODEL)) == []
+    assert stored(replace(BOOK, event_time=MINUTE + 5, previous_event_time=MINUTE - 1)) == []
+    assert stored(replace(BOOK, event_time=3 * MINUTE, previous_event_time=MINUTE)) == ["order_book"]
 
 
 def test_a_book_of_another_encoder_is_sampled_and_checked_alike():
     spaced = encode(BOOK).replace(b",", b", ")
-    assert book_queue_point(spaced, levels=2, interval=SECOND) == order_book_point(BOOK, 2)
-    assert book_queue_point(spaced, levels=2, interval=2 * SECOND) is None
+    assert points_of(spaced, levels=2, interval=SECOND) == [order_book_point(BOOK, 2)]
+    assert points_of(spaced, levels=2, interval=2 * SECOND) == []
     for line in (encode(BOOK), spaced):
         with pytest.raises(InvalidLine, match="'bids'"):
-            book_queue_point(line.replace(b'"2"', b'"two"'), levels=2, interval=SECOND)
+            points_of(line.replace(b'"2"', b'"two"'), levels=2, interval=SECOND)
 
 
 @pytest.mark.parametrize("line", [encode(PRICE), b"{}", b'{"type":"trade"}'])
 def test_anything_else_in_a_queue_of_books_is_refused(line):
     with pytest.raises(InvalidLine):
-        book_queue_point(line, levels=2, interval=SECOND)
+        points_of(line, levels=2, interval=SECOND)
 
 
 @pytest.mark.parametrize(

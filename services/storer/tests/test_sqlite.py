@@ -96,17 +96,20 @@ async def test_gaps_can_be_asked_for_before_there_is_one(path):
         assert rows(path, "gap", "from_update_id, to_update_id, duration_ms, reason, open_ids") == []
 
 
-async def test_a_repeat_replaces_every_field_and_an_older_revision_none(path):
+async def test_a_repeat_replaces_what_it_has_a_later_revision_everything_and_an_older_one_nothing(path):
+    def without_price(update_id):
+        return Point("fair_price", 1, "binance", "BTCUSDT", {"price": None, "status": "x", "update_id": update_id})
+
     async with opened(path) as store:
         await store.write([point(1, 5, status="ok")])
-        await store.write(
-            [Point("fair_price", 1, "binance", "BTCUSDT", {"price": None, "status": "x", "update_id": 5})]
-        )
-        assert rows(path, columns="price, status, update_id") == [(None, "x", 5)]
+        await store.write([without_price(5)])
+        assert rows(path, columns="price, status, update_id") == [(1.5, "x", 5)]
         await store.write([point(1, 4, status="late")])
-        assert rows(path, columns="price, status, update_id") == [(None, "x", 5)]
-        await store.write([point(1, 6, status="newer")])
-        assert rows(path, columns="price, status, update_id") == [(1.5, "newer", 6)]
+        assert rows(path, columns="price, status, update_id") == [(1.5, "x", 5)]
+        await store.write([without_price(6)])
+        assert rows(path, columns="price, status, update_id") == [(None, "x", 6)]
+        await store.write([point(1, 7, status="newer")])
+        assert rows(path, columns="price, status, update_id") == [(1.5, "newer", 7)]
 
 
 async def test_doubles_and_ids_come_back_as_they_were(path):

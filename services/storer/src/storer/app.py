@@ -18,7 +18,7 @@ from fairprice.runtime.health import Check
 from fairprice.runtime.metrics import Histogram, Sample
 from fairprice.topology import BOOKS_STORER, PRICES_STORER
 from storer.batch import Batch, Translate
-from storer.measurements import AUDIT, GAP, Point, book_queue_point, price_point
+from storer.measurements import AUDIT, GAP, Point, book_queue_points, price_points
 from storer.settings import StorerSettings
 from storer.settlement import Settled, Settlement
 from storer.stores.port import Store
@@ -88,13 +88,13 @@ async def run(
     counters = counters or Counters()
     storer = partial(_Storer, settings, broker, store, clock, replay, partial(delays, random), counters, prefetch)
     interval = round(settings.store_book_interval * 1_000_000)
-    books = partial(book_queue_point, levels=settings.book_levels, interval=interval)
+    books = partial(book_queue_points, levels=settings.book_levels, interval=interval)
     async with asyncio.TaskGroup() as background:
         settlement = Settlement(store, counters.settled, clock=clock, random=random)
         settling = None if replay else background.create_task(settlement.run())
         async with asyncio.TaskGroup() as consumers:
             consumers.create_task(storer(BOOKS_STORER, BOOKS_TYPE, books).run(stop))
-            consumers.create_task(storer(PRICES_STORER, PRICES_TYPE, price_point).run(stop))
+            consumers.create_task(storer(PRICES_STORER, PRICES_TYPE, price_points).run(stop))
         if settling:
             settling.cancel()
 

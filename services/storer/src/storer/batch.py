@@ -1,6 +1,6 @@
 """What one write takes: the points of some messages, and what is needed to acknowledge or to refuse them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fairprice.broker.port import Delivery, Message
@@ -8,8 +8,9 @@ from fairprice.errors import InvalidLine, InvalidMessage, UnknownLine
 from fairprice.messages import check_type, lines
 from storer.measurements import Point
 
-Translate = Callable[[bytes], Point | None]
-"""Returns the point of a line, None if it is not stored; raises `InvalidLine`, also for what the queue may not hold."""
+Translate = Callable[[bytes], Iterable[Point]]
+"""Returns the points of a line, none if it is not stored; raises `InvalidLine`, at the latest when they are looked at,
+also for what the queue may not hold."""
 
 
 @dataclass(slots=True)
@@ -22,7 +23,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Batch:
-    """`entries` belong to `points`, one each; `invalid` are those without a point, and why.
+    """`entries` are where the `points` come from, one each; `invalid` are those without a point, and why.
 
     `since` is when the first messages came, in monotonic seconds.
     """
@@ -50,12 +51,11 @@ class Batch:
 
     def _add_line(self, entry: Entry, translate: Translate) -> None:
         try:
-            point = translate(entry.line)
+            points = [*translate(entry.line)]
         except UnknownLine:
             self.unknown_lines += 1
         except InvalidLine as error:
             self.invalid.append((entry, error.reason))
         else:
-            if point:
-                self.points.append(point)
-                self.entries.append(entry)
+            self.points += points
+            self.entries += [entry] * len(points)

@@ -1,6 +1,6 @@
 """What is stored: the measurements, and how a line of a message becomes a point of one of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain, repeat
@@ -8,12 +8,16 @@ from itertools import chain, repeat
 from fairprice.errors import InvalidLine
 from fairprice.gaps import claimed
 from fairprice.head import head_of
-from fairprice.messages import Audit, Book, Gap, Level, Price, decode_line
+from fairprice.messages import Audit, Book, Gap, Level, Model, Price, decode_line
 
 FAIR_PRICE = "fair_price"
 ORDER_BOOK = "order_book"
 GAP = "gap"
 AUDIT = "audit"
+MODEL = "model"
+
+MINUTE = 60_000_000
+"""Microseconds between two models that are stored."""
 
 REVISION = {FAIR_PRICE: "update_id", ORDER_BOOK: "update_id", GAP: "to_update_id"}
 """The field that tells which of two points with the same key is the later one, whatever order they come in.
@@ -45,35 +49,40 @@ class Point:
     decimals: Mapping[str, DecimalText] = field(default_factory=dict)
 
 
-def price_point(line: bytes) -> Point:
-    """Return the point of a line of a queue of prices; raises `InvalidLine`."""
+def price_points(line: bytes) -> Iterator[Point]:
+    """Yield the point of a line of a queue of prices; raises `InvalidLine`."""
     event = decode_line(line)
-    if isinstance(event, Price):
-        return fair_price_point(event)
-    raise InvalidLine(line, "only price events have a place in a queue of prices")
+    if not isinstance(event, Price):
+        raise InvalidLine(line, "only price events have a place in a queue of prices")
+    yield fair_price_point(event)
 
 
-def book_queue_point(line: bytes, *, levels: int, interval: int) -> Point | None:
-    """Return the point of a line of a queue of books, None for what is not stored; raises `InvalidLine`.
+def book_queue_points(line: bytes, *, levels: int, interval: int) -> Iterator[Point]:
+    """Yield the points of a line of a queue of books, none for what is not stored; raises `InvalidLine`.
 
     See `order_book_point` for `levels`, `is_sampled` for `interval`. Of a book between two samples, as nearly all are,
     no more than its head is read.
     """
     head = head_of(line)
-    if head and head.kind == "book" and not is_sampled(head.event_time, head.previous_event_time, interval):
-        return None
+    if head and head.kind == "book":
+        times = head.event_time, head.previous_event_time
+        if not (is_sampled(*times, interval) or is_sampled(*times, MINUTE)):
+            return
     match decode_line(line):
         case Book() as book:
-            is_wanted = is_sampled(book.event_time, book.previous_event_time, interval)
-            return order_book_point(book, levels) if is_wanted else None
+            times = book.event_time, book.previous_event_time
+            if is_sampled(*times, interval):
+                yield order_book_point(book, levels)
+            if book.model and is_sampled(*times, MINUTE):
+                yield model_point(book, book.model)
         case Gap() as gap:
-            return gap_point(gap)
+            yield gap_point(gap)
         case Audit() as audit:
-            return audit_point(audit)
+            yield audit_point(audit)
         case Price():
             raise InvalidLine(line, "a price event has no place in a queue of books")
         case _:
-            return None  # what a crawler knows of a symbol
+            pass  # what a crawler knows of a symbol
 
 
 def is_sampled(event_time: int, previous_event_time: int | None, interval: int) -> bool:
@@ -106,6 +115,13 @@ def order_book_point(book: Book, levels: int) -> Point:
     rows = _padded(book.bids, levels) + _padded(book.asks, levels)
     decimals = dict(zip(_level_names(levels), chain.from_iterable(rows), strict=True))
     return Point(ORDER_BOOK, book.event_time, book.venue, book.symbol, {"update_id": book.update_id}, decimals)
+
+
+def model_point(book: Book, model: Model) -> Point:
+    """Return the point of the model that a book brings."""
+    numbers = {name: value for name, value in vars(model).items() if name != "block"}
+    fields: dict[str, Value] = {name: None if value is None else float(value) for name, value in numbers.items()}
+    return Point(MODEL, book.event_time, book.venue, book.symbol, fields)
 
 
 def gap_point(gap: Gap) -> Point:

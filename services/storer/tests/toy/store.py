@@ -96,8 +96,9 @@ def _keep(rows: dict[Key, Row], point: Point) -> None:
     key = (point.measurement, point.venue, point.symbol, point.time)
     revision = REVISION.get(point.measurement)
     if key not in rows or revision is None or rows[key][revision] <= point.fields[revision]:
-        decimals = {name: text and float(text) for name, text in point.decimals.items()}
-        rows[key] = {**rows.get(key, {}), **point.fields, **decimals}
+        values = {**point.fields, **{name: text and float(text) for name, text in point.decimals.items()}}
+        before = rows.get(key, {})
+        rows[key] = {**before, **{name: value for name, value in values.items() if value is not None}}
 
 
 def _why_never(point: Point) -> str | None:

@@ -50,7 +50,8 @@ class Store(Reader, Protocol):
     async def write(self, points: Sequence[Point]) -> list[Rejection]:
         """Keep all points durably, or none; only those that are reported as rejected are left out of "all".
 
-        A point replaces the one with the same key, unless that one is a later revision (`measurements.REVISION`).
+        A point replaces the one with the same key, unless that one is a later revision (`measurements.REVISION`). Where
+        both are of the same one, None takes no value's place: another crawler has known it.
         So writing a batch twice, or an old one late, changes nothing. The caller sends rejected points to the dead
         letters and never writes them again.
 

@@ -41,16 +41,22 @@ def create_table(measurement: str, columns: Iterable[str], unless: str = "") -> 
 
 
 def upsert(measurement: str, fields: Iterable[str]) -> str:
-    """Return the statement that stores a row unless a later revision of it is there; other fields of it stay."""
+    """Return the statement that stores a row unless a later revision of it is there; other fields of it stay.
+
+    So does a value of the same revision that the row lacks: another crawler may have known it.
+    """
     names = [quoted(field) for field in fields]
     columns = [*KEY, *names]
     table = quoted(measurement)
     places = ", ".join("?" for _ in columns)
-    updates = ", ".join(f"{name} = excluded.{name}" for name in names)
+    kept = {name: f"coalesce(excluded.{name}, {table}.{name})" for name in names}
     unless = ""
     if measurement in REVISION:
         revision = quoted(REVISION[measurement])
+        later = f"excluded.{revision} > {table}.{revision}"
+        kept = {name: f"iif({later}, excluded.{name}, {value})" for name, value in kept.items()}
         unless = f" WHERE excluded.{revision} >= {table}.{revision}"
+    updates = ", ".join(f"{name} = {value}" for name, value in kept.items())
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places}) "  # noqa: S608  every name is quoted
         f"ON CONFLICT ({', '.join(KEY)}) DO UPDATE SET {updates}{unless}"
