@@ -11,6 +11,7 @@ from functools import cache
 from itertools import pairwise
 
 import pytest
+from bands import coverage
 from curve_vectors import curve_mid
 
 LEVELS = 20
@@ -193,6 +194,22 @@ def test_sampled_books_are_the_first_of_each_second(replayed, rebuilt, frames):
         assert row["update_id"] == last
         assert (row["bid_price_00"], row["bid_size_00"]) == (float(bid), float(bid_size))
         assert (row["ask_price_00"], row["ask_size_00"]) == (float(ask), float(ask_size))
+
+
+def test_the_bands_of_a_real_recording_hold_what_they_say(replayed, recording):
+    """Those of 25 seconds have not learnt anything yet."""
+    _, rows = replayed
+
+    prices = [(row["time"], row) for row in rows["fair_price"]]
+    for name in ("1s", "10s"):
+        bands, share = coverage(prices, name)
+        assert (bands > 2000 and 0.85 <= share <= 0.95) if recording.is_real else bands == 0
+    learnt = [row for row in rows["fair_price"] if row["forecast_mid"] is not None]
+    assert bool(learnt) == recording.is_real
+    assert {row["time"] - rows["fair_price"][0]["time"] >= 120_000_000 for row in learnt} <= {True}
+    assert len(rows.get("model", [])) == len(
+        {row["time"] // 60_000_000 for row in learnt} - {learnt[0]["time"] // 60_000_000} if learnt else []
+    )
 
 
 def test_replaying_gives_the_same_rows_at_every_speed(replayed, played, recording):

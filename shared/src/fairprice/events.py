@@ -48,8 +48,8 @@ class Model:
     """What the two minutes of books before `block` say of the seconds to come; it holds for the books of that block.
 
     `block` is where it begins, ten seconds of the exchange's time. `beta_...` is how far, in quote units, the mid moves
-    within that time per imbalance of the best sizes; 90 % of the moves were at most `half_width_...`, None where too
-    few were seen. `observations_...` is how many moves were.
+    within that time per imbalance of the best sizes; nine of ten moves should be at most `half_width_...`, None where
+    too few were seen. `observations_...` is how many moves were.
     """
 
     block: Integer

@@ -92,7 +92,8 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "block": "where the ten seconds begin whose books it holds for, by the exchange's clock",
         **{f"beta_{name}": f"how far a full imbalance moves the mid within {words}" for name, words in _BETAS.items()},
         **{
-            f"half_width_{name}": f"90 % of the moves within {words} were at most so large; null: too few were seen"
+            f"half_width_{name}": f"nine of ten moves within {words} are expected to be at most so large; "
+            "null: too few were seen"
             for name, words in _WIDTHS.items()
         },
         **{f"observations_{name}": f"so many moves within {words} were seen" for name, words in _SPANS.items()},

@@ -1,7 +1,7 @@
 """Where a model expects the mid, and between which bounds. Pure.
 
     expected mid   M + beta I           M the mid, I = (Qb - Qa) / (Qb + Qa) the imbalance of the best sizes
-    band           expected mid -+ w    w the half width: 90 % of the moves of the last two minutes were no larger
+    band           expected mid -+ w    w the half width: nine of ten moves are expected to be no larger
 
 beta and w are those of the book's own model, so a price stays a function of its book. beta is a matter of how much the
 market moves and not of the spread, so the expected mid lies outside of bid and ask nearly always. Nobody can trade on

@@ -57,17 +57,21 @@ def check(model, books, block):
             squares = sum(weight_of(block, at) * imbalance**2 for imbalance, _, at in pairs)
             assert getattr(model, f"beta_{name}") == pytest.approx(float(products / (squares + 9)), rel=1e-9, abs=1e-12)
         if name in {"1s", "10s"}:
-            check_width(getattr(model, f"half_width_{name}"), pairs, block)
+            check_width(getattr(model, f"half_width_{name}"), pairs, block, span)
 
 
-def check_width(width, pairs, block):
+SHARES = {SECOND: Fraction(905, 1000), 10 * SECOND: Fraction(95, 100)}
+"""Of the moves that were seen: 9/10 (1 + 1/n), n half as many again as there are moves one behind the other."""
+
+
+def check_width(width, pairs, block, span):
     if len(pairs) < FEWEST:
         assert width is None
         return
     total = sum(weight_of(block, at) for _, _, at in pairs)
     size, held = Fraction(), Fraction()
     for move, weight in sorted((abs(move), weight_of(block, at)) for _, move, at in pairs):
-        if held < total * 9 / 10:
+        if held < total * SHARES[span]:
             size, held = move, held + weight
     assert width == 0 if size == 0 else size < width <= size * Fraction(65, 64)
 

@@ -5,7 +5,7 @@ outcome. The model that holds for a block of ten seconds of the exchange's time 
 blocks before it, the newer ones weighing more (half-life 60 s):
 
     beta          sum(imbalance * move) / (sum(imbalance^2) + 9)      how far a full imbalance moves the mid
-    half width    the size that 90 % of the moves did not exceed
+    half width    the size that nine of ten moves to come should not exceed, by the sizes of those that were seen
 
 It is a function of the books in these twelve blocks and of nothing else: of the oldest block only the pairs count that
 lie in it with both ends. So crawlers that joined at different times have the same model, to the last bit, as soon as
@@ -28,7 +28,11 @@ SHRINKAGE = 9.0
 """Added to the squares of the imbalances, as if 30 observations of a mean square of 0.3 had seen no move."""
 
 COVERAGE = 9, 10
-"""Numerator and denominator of the share of moves that a band is to hold."""
+"""Numerator and denominator of the share of moves to come that a band is to hold."""
+
+OVERLAP = 3, 2
+"""Moves that overlap tell as much as half as many again that do not (Lo and MacKinlay, Review of Financial Studies 1,
+1988, on the variances of both)."""
 
 FEWEST = 30
 """Observations below which nobody can say where 90 % of the moves end."""
@@ -104,8 +108,8 @@ class MarketModel:
             _beta(half_second),
             _beta(second),
             _beta(five_seconds),
-            _half_width(second),
-            _half_width(ten_seconds),
+            _half_width(second, self.second.span),
+            _half_width(ten_seconds, self.ten_seconds.span),
             _count(half_second),
             _count(second),
             _count(five_seconds),
@@ -129,8 +133,12 @@ def _beta(blocks: Weighed) -> float:
     return products / (squares + WEIGHTS[0] * SHRINKAGE)
 
 
-def _half_width(blocks: Weighed) -> float | None:
-    """Return the end of the first step up to which the wanted share of the weight lies."""
+def _half_width(blocks: Weighed, span: int) -> float | None:
+    """Return the end of the first step up to which the wanted share of the weight lies.
+
+    The k-th of n independent numbers is not exceeded by the next one with the probability k / (n + 1), and there are
+    few independent moves of ten seconds in two minutes: so of what was seen somewhat more than 90 % have to lie within.
+    """
     if _count(blocks) < FEWEST:
         return None
     weight = sum(weight * sums.pairs for weight, sums in blocks)
@@ -140,7 +148,8 @@ def _half_width(blocks: Weighed) -> float | None:
 
     kept = [sums.sizes for _, sums in blocks if sums.sizes]
     steps = range(min(sizes[0] for sizes in kept), max(sizes[-1] for sizes in kept) + 1)
-    wanted = -(-weight * COVERAGE[0] // COVERAGE[1])
+    independent = OVERLAP[0] * BLOCKS * BLOCK // (OVERLAP[1] * span)
+    wanted = -(-weight * COVERAGE[0] * (independent + 1) // (COVERAGE[1] * independent))
     return end_of(steps[bisect_left(steps, wanted, key=held)])
 
 

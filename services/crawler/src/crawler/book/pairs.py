@@ -62,7 +62,7 @@ class Pairs:
     def __init__(self, span: int, blocks: int, *, sizes: bool) -> None:
         self.inside = 0
         self.outside = 0
-        self._span = span
+        self.span = span
         self._has_sizes = sizes
         self._waiting: deque[tuple[int, float, float, Band | None]] = deque()
         self._blocks: deque[Block] = deque(maxlen=blocks)
@@ -80,14 +80,14 @@ class Pairs:
 
     def settle(self, time: int, before: float | None, now: float | None) -> None:
         """Take the mid that holds from `time` on and the one that held until then; None: there is none, no outcome."""
-        waiting, latest = self._waiting, time - self._span
+        waiting, latest = self._waiting, time - self.span
         while waiting and waiting[0][0] <= latest:
             seen, mid, imbalance, band = waiting.popleft()
             outcome = now if seen == latest else before
             if outcome is None:
                 continue
-            if seen + self._span >= self._end:
-                self._next_block((seen + self._span) // BLOCK)
+            if seen + self.span >= self._end:
+                self._next_block((seen + self.span) // BLOCK)
             (self._inner if seen >= self._begin else self._crossing).append((imbalance, outcome - mid))
             if band:
                 if band[0] <= outcome <= band[1]:
