@@ -24,7 +24,7 @@ from simulator import Knobs
 from storer.audit.examine import examine
 from storer.settings import StorerSettings
 from storer.stores.sqlite import open_sqlite
-from tests.faults.test_crawler_on_the_wire import TICK, clock, exchange, logged
+from tests.faults.test_crawler_on_the_wire import TICK, clock, exchange, logged, look_up, truth
 
 __all__ = ["clock", "logged"]
 
@@ -87,6 +87,7 @@ class Twins:
                     for event in decode(delivery.message.body):
                         if isinstance(event, Book):
                             self.keys[event.symbol, event.event_time].add(event.update_id)
+                            look_up(self.server.source, event)
 
     async def settle(self):
         """Let everything be stored, and the gaps looked at."""
@@ -103,8 +104,8 @@ class Twins:
             rows = await self.rows("fair_price", symbol, "first_update_id", "update_id", "bid", "ask", "status")
             assert len({update_id for _, _, update_id, *_ in rows}) == len(rows) > 100
             for _, _, update_id, bid, ask, status in rows:
-                truth = self.server.source.book_at(symbol, update_id, 1)
-                assert (bid, ask) == (float(truth.bids[0][0]), float(truth.asks[0][0]))
+                book = truth(self.server.source, symbol, update_id)
+                assert (bid, ask) == (float(book.bids[0][0]), float(book.asks[0][0]))
                 assert status == "ok"
         assert all(len(ids) == 1 for ids in self.keys.values()), "two books would share a row"
 
