@@ -2,6 +2,7 @@
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 UNIT = 10**8
 """Prices and quantities are written with eight decimals: one unit in the last place is 1 / UNIT."""
@@ -32,13 +33,17 @@ class Instrument:
 
     def price_text(self, ticks: int) -> str:
         """The price as the exchange writes it: eight decimals."""
-        whole, rest = divmod(ticks * self.tick, UNIT)
-        return f"{whole}.{rest:08d}"
+        return _decimal(ticks * self.tick)
 
     def quantity_text(self, steps: int) -> str:
         """The quantity as the exchange writes it: eight decimals."""
-        whole, rest = divmod(steps * self.step, UNIT)
-        return f"{whole}.{rest:08d}"
+        return _decimal(steps * self.step)
+
+
+@lru_cache(maxsize=1 << 14)  # the same prices and sizes come again and again
+def _decimal(units: int) -> str:
+    whole, rest = divmod(units, UNIT)
+    return f"{whole}.{rest:08d}"
 
 
 CATALOGUE = {
