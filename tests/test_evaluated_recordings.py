@@ -11,12 +11,14 @@ from fractions import Fraction
 from heapq import nlargest, nsmallest
 from itertools import accumulate
 from math import exp
+from pathlib import Path
 
 import pytest
 
 from standalone.evaluate.command import evaluate, parse
 from tests.recordings import Recording, parameters
 
+ROOT = Path(__file__).parents[1]
 CLOSE = 0.005
 LEVELS = 20
 
@@ -116,6 +118,15 @@ def ratios(plain: Plain, column: int, horizon: int) -> dict[str, float]:
     }
 
 
+def documented(market: str) -> tuple[dict[tuple[str, float], list[str]], str]:
+    """Return the rows of a market's table in the document, by estimator and horizon, and the line of its bands."""
+    name = {"spot": "Spot", "usdm": "Futures"}[market]
+    text = (ROOT / "docs/fair-price.md").read_text().partition("## What came out")[2]
+    table = text.split("| horizon |")[1 if market == "spot" else 2]
+    rows = [[cell.strip(" `") for cell in row.strip("|").split("|")] for row in table.split("\n\n")[0].splitlines()[2:]]
+    return {(row[1], float(row[0].removesuffix(" s"))): row[2:] for row in rows}, text.partition(f"- {name}: ")[2]
+
+
 @pytest.fixture(
     scope="module",
     params=[each for each in parameters("spot", "usdm") if each.values[0].is_real and each.values[0].is_whole],
@@ -128,13 +139,13 @@ def both(request):
     (symbol,) = json.loads(told[0])["symbols"]
     assert (code, symbol["breaks"], symbol["books"]) == (0, 0, request.param.books)
     found = {(each["estimator"], each["horizon_s"]): each for each in symbol["estimators"]}
-    return request.param, found, Plain(request.param)
+    return request.param, found, Plain(request.param), [band["sentence"] for band in symbol["bands"]]
 
 
 @pytest.mark.parametrize("horizon", [0.5, 1.0, 5.0])
 @pytest.mark.parametrize(("estimator", "column"), [("mid", 1), ("curve_mid", 2), ("weighted_mid", 3)])
 def test_a_second_computation_comes_to_the_same(both, estimator, column, horizon):
-    _, found, plain = both
+    _, found, plain, _ = both
     ratio = ratios(plain, column, round(1000 * horizon))
 
     for name, expected in ratio.items():
@@ -143,7 +154,7 @@ def test_a_second_computation_comes_to_the_same(both, estimator, column, horizon
 
 @pytest.mark.parametrize("horizon", [0.5, 1.0])
 def test_on_the_real_recordings_the_curve_mid_beats_the_mid_and_controls_do_not(both, horizon):
-    recording, found, _ = both
+    recording, found, _, _ = both
     curve_mid = found["curve_mid", horizon]
 
     assert 0.96 <= curve_mid["squared"]["value"] <= 0.98
@@ -151,3 +162,25 @@ def test_on_the_real_recordings_the_curve_mid_beats_the_mid_and_controls_do_not(
     assert curve_mid["verdict"] == "beats"
     assert found["mid", horizon]["as_it_is"]["low"] > 1, f"the book's mid of {recording} is old"
     assert all(curve_mid["controls"][name]["value"] > 1 for name in ("shuffled", "halves_swapped"))
+
+
+def shown(interval: dict[str, float] | None, decimals: int = 3) -> str:
+    return f"{interval['value']:.{decimals}f}" if interval else ""
+
+
+def test_the_document_says_what_comes_out(both):
+    recording, found, _, bands = both
+    rows, text = documented(recording.market)
+
+    assert rows.keys() == found.keys()
+    for key, (squared, interval, absolute, dm, slope, as_it_is, own_mid, verdict) in rows.items():
+        one = found[key]
+        ends = [f"{one['squared'][end]:.3f}" for end in ("low", "high")]
+        assert squared == shown(one["squared"]), key
+        assert interval == (" to ".join(ends) if one["verdict"] else ""), key
+        assert absolute == shown(one["absolute"]), key
+        assert dm == ("" if one["diebold_mariano"] is None else f"{one['diebold_mariano']:.1f}"), key
+        assert slope == shown(one["mincer_zarnowitz"], 2), key
+        assert (as_it_is, own_mid) == (shown(one["as_it_is"]), shown(one["own_mid"])), key
+        assert verdict == (one["verdict"] or "").replace("_", " "), key
+    assert text.startswith("; ".join(bands) + ".")

@@ -22,3 +22,8 @@ def instants(count, *, drift, size=0.3, seed=1, names=("lean",)):
         mid += drift * lean + random.gauss(0.0, 1.0)
         lean = PERSISTENCE * lean + random.gauss(0.0, size * sqrt(1 - PERSISTENCE**2))
     return made
+
+
+def lots(seed):
+    """Return what is drawn from for each purpose."""
+    return lambda name: Random(f"{seed} {name}").random

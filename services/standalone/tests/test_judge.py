@@ -1,10 +1,10 @@
 """What is found of estimators where the truth is known."""
 
 from math import isclose
-from random import Random
 
 import made_instants
 import pytest
+from made_instants import lots
 
 from standalone.evaluate.bands import bands, coverage, ends
 from standalone.evaluate.bootstrap import Draws
@@ -17,7 +17,7 @@ HALF, WHOLE = SECOND // 2, SECOND
 
 
 def judge(instants, *, has_tickers=False, seed=7):
-    return Judge(instants, Random(seed).random, has_tickers=has_tickers)
+    return Judge(instants, lots(seed), has_tickers=has_tickers)
 
 
 @pytest.mark.parametrize("horizon", [HALF, WHOLE])
@@ -80,6 +80,14 @@ def test_an_estimate_that_was_made_for_a_horizon_is_taken_there_and_the_other_on
 
     assert near.squared.value < 0.95
     assert far.squared.value == 1.0
+
+
+def test_figures_do_not_change_with_what_else_is_judged():
+    market = made_instants.instants(1500, drift=0.5, names=("lean", "other"))
+    alone, after = judge(market), judge(market)
+    after.score("other", HALF)
+
+    assert alone.score("lean", HALF) == after.score("lean", HALF)
 
 
 def test_the_mid_itself_is_the_measure_of_all():
@@ -168,7 +176,7 @@ def banded(count, half_width, *, behind=0.0):
 def test_the_coverage_of_a_band_is_the_part_of_moves_that_it_holds(behind):
     market = banded(3000, 1.645 * 10**0.5, behind=behind)
 
-    found = coverage(market, SECOND, Draws(Random(1).random))
+    found = coverage(market, SECOND, Draws(lots(1)))
 
     inside = sum(abs(later - mid) <= 1.645 * 10**0.5 for mid, later in zip(market.mid, market.mid[10:], strict=False))
     assert found.pairs == 2990
@@ -177,7 +185,7 @@ def test_the_coverage_of_a_band_is_the_part_of_moves_that_it_holds(behind):
 
 
 def test_there_is_no_coverage_of_a_band_that_was_not_there():
-    names, draws = ends(SECOND), Draws(Random(1).random)
+    names, draws = ends(SECOND), Draws(lots(1))
     nothing, half = banded(2000, 1.0), banded(2000, 1.0)
     for name in names:
         nothing.values[name][:] = type(nothing.mid)("d", [float("nan")] * 2000)

@@ -8,6 +8,7 @@ from statistics import linear_regression, mean, stdev
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_instants import lots
 
 from standalone.evaluate.bootstrap import MOST_BLOCKS, Blocks, Draws, block_length
 from standalone.evaluate.controls import halves_swapped, late, shuffled
@@ -87,7 +88,7 @@ def test_the_interval_of_a_mean_is_that_of_its_standard_error_and_the_same_again
     values = [random.gauss(3.0, 2.0) for _ in range(400)]
     blocks = Blocks(range(400), [(1.0, value) for value in values], 1)
 
-    found, again = (Draws(Random(5).random).interval(blocks, lambda sums: sums[1] / sums[0]) for _ in range(2))
+    found, again = (Draws(lots(5)).interval(blocks, lambda sums: sums[1] / sums[0]) for _ in range(2))
 
     error = 1.96 * stdev(values) / sqrt(400)
     assert found == again
@@ -100,7 +101,7 @@ def test_the_interval_of_a_mean_is_that_of_its_standard_error_and_the_same_again
 def test_there_is_no_interval_where_most_draws_determine_nothing(determined, is_known):
     terms = [(1.0,)] * determined + [(0.0,)] * (10 - determined)
     blocks = Blocks(range(10), terms, 1)
-    draws = Draws(Random(1).random, 100)
+    draws = Draws(lots(1), 100)
 
     found = draws.interval(blocks, lambda sums: None if sums[0] < 3 else sums[0])
 

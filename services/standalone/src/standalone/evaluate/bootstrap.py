@@ -21,6 +21,12 @@ LEAST_BLOCKS = 10
 MOST_BLOCKS = 500
 """With more, longer blocks are taken: they are no worse, and so the work does not grow with the period."""
 
+Randomness = Callable[[], float]
+"""Numbers of [0, 1), like `random.Random.random`."""
+
+Lots = Callable[[str], Randomness]
+"""Returns what is drawn from for a purpose, always the same: so no figure changes with what else is drawn."""
+
 Sums = tuple[float, ...]
 Statistic = Callable[[Sums], float | None]
 """Works a figure out from sums; None where they do not determine it."""
@@ -63,9 +69,9 @@ class Blocks:
 
 
 class Draws:
-    """The blocks that are drawn, the same for all that have as many of them; `random` returns numbers of [0, 1)."""
+    """The blocks that are drawn, the same for all that have as many of them."""
 
-    def __init__(self, random: Callable[[], float], replicas: int = REPLICAS) -> None:
+    def __init__(self, random: Lots, replicas: int = REPLICAS) -> None:
         self._random = random
         self._replicas = replicas
         self._known: dict[int, list[list[int]]] = {}
@@ -82,7 +88,8 @@ class Draws:
 
     def _of(self, count: int) -> list[list[int]]:
         if count not in self._known:
-            self._known[count] = [[int(self._random() * count) for _ in range(count)] for _ in range(self._replicas)]
+            random = self._random(f"{count} blocks")
+            self._known[count] = [[int(random() * count) for _ in range(count)] for _ in range(self._replicas)]
         return self._known[count]
 
 

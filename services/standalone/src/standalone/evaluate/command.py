@@ -18,7 +18,7 @@ from fairprice.events import PRICE_VALUES
 from fairprice.runtime import lifecycle
 from fairprice.runtime.clock import SystemClock
 from standalone.evaluate.bands import bands, ends
-from standalone.evaluate.bootstrap import LEAST_BLOCKS
+from standalone.evaluate.bootstrap import LEAST_BLOCKS, Randomness
 from standalone.evaluate.capture import Capture
 from standalone.evaluate.instants import STEP, Sampler
 from standalone.evaluate.judge import Judge
@@ -171,7 +171,7 @@ def _judged(
     reports = []
     for (venue, symbol), sampler in samplers.items():
         instants = sampler.instants
-        judge = Judge(instants, Random(SEED).random, has_tickers=has_tickers)  # noqa: S311  a lot that can be repeated
+        judge = Judge(instants, _lots, has_tickers=has_tickers)
         scores = []
         for horizon in sorted(set(horizons)):
             for name in ESTIMATES:
@@ -183,6 +183,10 @@ def _judged(
         counts = len(instants), sampler.books, sampler.tickers, sampler.breaks
         reports.append(Report(venue, symbol, has_tickers, *times, *counts, scores, covered))
     return reports
+
+
+def _lots(name: str) -> Randomness:
+    return Random(f"{SEED} {name}").random  # noqa: S311  a lot that can be repeated
 
 
 def _exit_code(reports: Sequence[Report], unreadable: int) -> int:

@@ -7,14 +7,12 @@ halves swapped  the leans of the first half with the moves of the second, and th
 """
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import nan
 
+from standalone.evaluate.bootstrap import Randomness
 from standalone.evaluate.pairs import Column, Pairs
-
-Randomness = Callable[[], float]
-"""Numbers of [0, 1), like `random.Random.random`."""
 
 
 def shuffled(pairs: Pairs, random: Randomness) -> Pairs:

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator
 
 from standalone.evaluate import controls
 from standalone.evaluate.bands import Coverage, coverage
-from standalone.evaluate.bootstrap import LEAST_BLOCKS, Blocks, Draws, Interval, Statistic, Sums, block_length
-from standalone.evaluate.controls import Randomness
+from standalone.evaluate.bootstrap import LEAST_BLOCKS, Blocks, Draws, Interval, Lots, Statistic, Sums, block_length
 from standalone.evaluate.instants import STEP, Instants
 from standalone.evaluate.pairs import Column, Pairs, joined, leans, moves
 from standalone.evaluate.score import SECOND, Score, TooFew
@@ -21,7 +20,7 @@ Terms = Callable[[Pairs], Iterator[Sums]]
 class Judge:
     """Judges the estimators of one symbol; with `has_tickers` the newest mid is not that of the book."""
 
-    def __init__(self, instants: Instants, random: Randomness, *, has_tickers: bool) -> None:
+    def __init__(self, instants: Instants, random: Lots, *, has_tickers: bool) -> None:
         self._instants = instants
         self._random = random
         self._draws = Draws(random)
@@ -38,6 +37,7 @@ class Judge:
         squared, absolute = self._interval(pairs, horizon, _squares), self._interval(pairs, horizon, _absolutes)
         if squared is None or absolute is None:
             return TooFew(estimator, horizon, pairs.count, moved, _blocks(pairs, horizon, _squares).count)
+        lot = self._random(f"{estimator} shuffled at {horizon}")
         late = joined(instants, controls.late(lean, instants.segments, LATE // STEP), move)
         return Score(
             estimator,
@@ -51,7 +51,7 @@ class Judge:
             self._as_it_is(estimates, move, horizon),
             self._own_mid(lean, horizon),
             {
-                "shuffled": self._interval(controls.shuffled(pairs, self._random), horizon, _squares),
+                "shuffled": self._interval(controls.shuffled(pairs, lot), horizon, _squares),
                 "late_1s": self._interval(late, horizon, _squares),
                 "halves_swapped": self._interval(controls.halves_swapped(pairs), horizon, _squares),
             },
