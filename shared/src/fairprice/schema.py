@@ -104,8 +104,8 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "to_update_id": "the last one",
         "from_time": "event time of the last book before the gap",
         "to_time": "event time of the first book after it, or of the last one that was received",
-        "reason": "`missed_updates`, `disconnect`, `restart`, `silence`, `unreadable_frame`, `audit`, `crossed`, "
-        "`proof`, `id_reset`; later versions may add some",
+        "reason": "`missed_updates`, `disconnect`, `restart`, `not_followed`, `silence`, `unreadable_frame`, `audit`, "
+        "`crossed`, `proof`, `id_reset`; later versions may add some",
     },
     "status": {
         **_ANYWHERE,

@@ -35,6 +35,7 @@ class Feeds:
         self._checkpoint = checkpoint
         self._crawler = crawler
         self._replay = replay
+        self._let_go: set[str] = set()
         self.complete()
 
     @property
@@ -47,6 +48,11 @@ class Feeds:
         for symbol in (*self._board.followed, *self._board.unfollowed):
             if symbol not in self.of:
                 self.of[symbol] = self._make(symbol)
+
+    def let_go(self, symbol: str) -> Feed:
+        """Return the feed of a symbol that is followed no more; the next one of it will know why ids are missing."""
+        self._let_go.add(symbol)
+        return self.of.pop(symbol)
 
     def note_trading(self) -> None:
         """Tell each feed whether its symbol trades."""
@@ -67,6 +73,7 @@ class Feeds:
         return feed(
             verify=self._venue.verify,
             confirmed=self._checkpoint.of(symbol),
+            since="not_followed" if symbol in self._let_go else "restart",
             compare_seconds=None if self._venue.snapshots_in_stream else pause,
             shallow_first=self._are_shallow_first,
         )

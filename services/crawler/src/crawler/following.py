@@ -86,7 +86,7 @@ class Following:
     def _change(self, streams: Streams, changes: Changes) -> None:
         """Follow the symbols that are new and let others go, without touching the rest."""
         for symbol in changes.removed:
-            self._dispatch.end(self._feeds.of.pop(symbol))
+            self._dispatch.end(self._feeds.let_go(symbol))
             self._report.forget(symbol)
         self._feeds.complete()
         self._feeds.note_trading()

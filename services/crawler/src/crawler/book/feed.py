@@ -32,9 +32,8 @@ Output = Book | Gap | SnapshotRequest | Fact
 class Feed:
     """The book of one symbol at one venue; `crawler` names this instance in the books.
 
-    `confirmed` is where an earlier run ended; `levels` are published of each side. `verify`, `buffer_seconds`,
-    `buffer_diffs`, `refreshes`, `compare_seconds` and `shallow_first` are those of `DepthSync`, `is_alone` is that of
-    `Publication`.
+    `levels` are published of each side. `verify`, `buffer_seconds`, `buffer_diffs`, `refreshes`, `compare_seconds` and
+    `shallow_first` are those of `DepthSync`; `confirmed`, `since` and `is_alone` those of `Publication`.
     """
 
     def __init__(
@@ -45,6 +44,7 @@ class Feed:
         *,
         levels: int,
         confirmed: Confirmed | None = None,
+        since: str = "restart",
         verify: Callable[[OrderBook, Diff], bool] | None = None,
         buffer_seconds: float = 60.0,
         buffer_diffs: int = 2000,
@@ -67,7 +67,7 @@ class Feed:
         )
         self.audit = TopAudit()
         self.is_unaudited = False
-        self._publication = Publication(venue, symbol, crawler, confirmed, is_alone=is_alone)
+        self._publication = Publication(venue, symbol, crawler, confirmed, since=since, is_alone=is_alone)
         self._minutes = Minutes(venue, symbol, crawler)
         self._held: deque[Applied | Fact | Compared] = deque()
         self._hold_time = round(hold_seconds * 1_000_000)

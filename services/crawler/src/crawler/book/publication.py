@@ -20,17 +20,24 @@ class Confirmed(NamedTuple):
 
 
 class Publication:
-    """What was published of one symbol; `confirmed` is where an earlier run is known to have ended.
+    """What was published of one symbol; `confirmed` is where that ended before, `since` the reason why.
 
     One that `is_alone`, with no other crawler that writes the same rows, publishes books with uncertain times, too.
     """
 
     def __init__(
-        self, venue: str, symbol: str, crawler: str, confirmed: Confirmed | None, *, is_alone: bool = False
+        self,
+        venue: str,
+        symbol: str,
+        crawler: str,
+        confirmed: Confirmed | None,
+        *,
+        since: str = "restart",
+        is_alone: bool = False,
     ) -> None:
         self.books = 0
         self.model = MarketModel()
-        self.reason = "restart" if confirmed else ""
+        self.reason = since if confirmed else ""
         """Why updates may be missing, should a hole show."""
         self._venue = venue
         self._symbol = symbol
