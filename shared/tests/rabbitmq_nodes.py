@@ -177,7 +177,7 @@ class Node:
     def stop(self):
         """End it as an administrator does."""
         os.kill(self._pid, signal.SIGTERM)
-        self._server.wait(30)
+        self._server.wait(START_TIMEOUT)
 
     def kill(self):
         """End it as a power cut does."""
@@ -185,7 +185,7 @@ class Node:
             with suppress(OSError, ValueError):
                 os.kill(self._pid, signal.SIGKILL)
             os.killpg(self._server.pid, signal.SIGKILL)
-            self._server.wait(10)
+            self._server.wait(START_TIMEOUT)
 
     def freeze(self):
         os.kill(self._pid, signal.SIGSTOP)

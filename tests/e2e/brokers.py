@@ -54,9 +54,6 @@ def given_broker():
 class Broker:
     """Where a RabbitMQ is and who its administrator is."""
 
-    hindsight = 10.5
-    """Seconds that what the queues tell of their messages may be old: they tell it every five, and so it is read."""
-
     def __init__(self, host, management, login):
         self.host = host
         self.management = management
@@ -76,8 +73,6 @@ class Broker:
 class PrivateBroker(Broker):
     """A node of our own that booted from the repository's files and may be stopped, killed and frozen."""
 
-    hindsight = 1.2
-
     def __init__(self, home, programs):
         self._passwords = write_passwords(home / "passwords")
         definitions = home / "definitions"
@@ -92,13 +87,11 @@ class PrivateBroker(Broker):
             management.tcp.port = {management}
             prometheus.tcp.ip = 127.0.0.1
             prometheus.tcp.port = {free_port()}
-            collect_statistics_interval = 500
         """
         configuration = "\n".join(line.strip() for line in configuration.splitlines())
         (home / "node").mkdir()
         self.node = Node(programs, home / "node", configuration=configuration)
         (home / "node" / "enabled_plugins").write_text((FOLDER / "enabled_plugins").read_text())
-        self.node._environment["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] += " -rabbit quorum_tick_interval 500"
         login = ("operator", self._passwords["operator"].read_text())
         super().__init__(f"127.0.0.1:{self.node.port}", f"http://127.0.0.1:{management}", login)
 
@@ -154,11 +147,19 @@ class VirtualHost:
         self.broker.call("PUT", f"permissions/{self.name}/{self.users[service][0]}", usual | rights)
 
     def queues(self):
-        """Return the messages of every queue: those that are ready, and those that are delivered and unsettled."""
+        """Return the messages of every queue: those that are ready, and those that are delivered and unsettled.
+
+        Queues tell it every five seconds.
+        """
         return {
             queue["name"]: (queue.get("messages_ready", 0), queue.get("messages_unacknowledged", 0))
             for queue in self.call("GET", "queues")
         }
+
+    async def ready(self, queues):
+        """Return how many messages wait in some queues now, without those that are delivered and unsettled."""
+        async with self.channel() as channel:
+            return {queue: (await channel.queue_declare(queue, passive=True)).message_count for queue in queues}
 
     @asynccontextmanager
     async def channel(self):

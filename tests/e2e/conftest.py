@@ -53,12 +53,10 @@ def each_private_broker(
     return private_brokers(request.param)
 
 
-@pytest.fixture(params=RABBITMQ_PROGRAMS, ids=lambda programs: f"RabbitMQ of {programs}")
-def each_broker(
-    request: pytest.FixtureRequest, private_brokers: Callable[[Programs | Nothing], PrivateBroker]
-) -> Broker:
-    """A broker of every version that is there, which need not be killed."""
-    return private_brokers(request.param) if is_rabbitmq_on_path() else request.getfixturevalue("broker")
+@pytest.fixture
+def oldest(request: pytest.FixtureRequest, private_brokers: Callable[[Programs | Nothing], PrivateBroker]) -> Broker:
+    """A broker of the version that was named first, which need not be killed."""
+    return private_brokers(RABBITMQ_PROGRAMS[0]) if is_rabbitmq_on_path() else request.getfixturevalue("broker")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import signal
 
-from influx_server import PrivateServer, is_on_path, named_server
+from influx_server import PATIENCE, PrivateServer, is_on_path, named_server
 
 given_database = named_server
 is_influxd_on_path = is_on_path
@@ -13,4 +13,4 @@ class PrivateDatabase(PrivateServer):
 
     def stop(self):
         self._process.send_signal(signal.SIGTERM)
-        self._process.wait(30)
+        self._process.wait(PATIENCE)

@@ -2,23 +2,29 @@
 
 import asyncio
 import sys
-import time
 from contextlib import ExitStack
-from subprocess import run
-from urllib.error import HTTPError
 
+import aiohttp
 from brokers import VirtualHost
 from influx_server import new_org
 from ledger import Ledger, witness
 from processes import Exchange, Service
 from waiting import eventually
 
+from storer.influx_api import InfluxApi
+from storer.provisioning import Credentials, provision
+
 CHAIN = ("storer", "converter", "gateway", "crawler")
+FLOW = ("crawler", "converter", "storer", "gateway")
+"""Who is asked to end after whom."""
+
 QUEUES = {"converter": ("books.converter",), "storer": ("books.storer", "prices.storer")}
 """Whose work they are."""
 
 SYMBOLS = "BTCUSDT,ETHUSDT"
-SETTLED = 30
+LOOK = 0.2
+"""Seconds between two looks at queues."""
+
 ENOUGH = 1000
 """Events a round, at least, so that none passes by doing nothing."""
 
@@ -34,6 +40,8 @@ class Pipeline:
         self._services = []
         self.letters = 0
         """Dead letters that the test has provoked."""
+        self.again = 0
+        """Deliveries that somebody had had before, as those told who have ended well."""
         self.host = VirtualHost(broker, folder)
         self._stack.callback(self.host.close)
         self.org = self._stack.enter_context(new_org(database))
@@ -45,18 +53,15 @@ class Pipeline:
 
     def provision(self):
         """Let the product make buckets and the storer's token, which may do nothing but write."""
-        environ = {
-            "FAIRPRICE_STORE_URL": self.org.store_url,
-            "FAIRPRICE_STORE_TOKEN": self.org.server.token,
-            "FAIRPRICE_STORE_RETENTION": "none",  # the recording is years old
-        }
-        options = ["--storer-token-file", self.token_file, "--grafana-user", self.org.name]
-        done = run(
-            [sys.executable, "-m", "storer", "provision", *options],
-            env=environ, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        asyncio.run(self._provision())
         self._reader = self.org.make_token("read")
+
+    async def _provision(self):
+        address = self.org.address
+        to = Credentials(grafana_user=self.org.name, storer_token=self.token_file)
+        async with aiohttp.ClientSession() as session:
+            api = InfluxApi(session, address, self.org.server.token)
+            await provision(api, address.org, address.bucket, 0, to)  # for ever: the recordings are years old
 
     def environ(self, name):
         user, password = self.host.users[name]
@@ -92,7 +97,7 @@ class Pipeline:
 
         `environs` are settings beside the usual ones, by service.
         """
-        self.open_exchange("--symbols", SYMBOLS, "--time-scale", "10")
+        self.open_exchange("--symbols", SYMBOLS, "--time-scale", "5")
         services = {name: self.start(name, **environs.get(name, {})) for name in CHAIN}
         self.wait_for_more(100)
         for service in services.values():
@@ -103,6 +108,10 @@ class Pipeline:
         """Return the rows from a time on, in microseconds."""
         return self.org.rows(f'SELECT * FROM "{measurement}" WHERE time >= {since}u', token=self._reader)
 
+    def newest(self, measurement, number):
+        """Return so many rows, the newest first."""
+        return self.org.rows(f'SELECT * FROM "{measurement}" ORDER BY time DESC LIMIT {number}', token=self._reader)
+
     def stored(self):
         """Return how many prices are stored."""
         rows = self.org.rows("SELECT count(update_id) FROM fair_price", token=self._reader)
@@ -110,43 +119,47 @@ class Pipeline:
 
     def wait_for_more(self, number):
         """Wait until so many more prices are stored than now."""
-        wanted = self.stored() + number
+        self.wait_for(self.stored() + number)
+
+    def wait_for(self, wanted):
+        """Wait until so many prices are stored."""
         eventually(lambda: self.stored() >= wanted, why=lambda: f"{self.stored()} prices stored, not {wanted}")
 
-    def wait_until_settled(self):
-        """Wait until those who ran have nothing left to do and under way, for so long that it is no old news."""
-        since = time.monotonic()
+    def finish(self, last="gateway"):
+        """Stop one kind of service after the other up to the last, each when it has taken what waited for it."""
+        for name in FLOW[: FLOW.index(last) + 1]:
+            of_kind = [each for each in self._services if each.name == name]
+            if of_kind:
+                self._wait_until_taken(QUEUES.get(name, ()))
+            self._end([each for each in of_kind if each.is_running])
 
-        def is_settled():
-            nonlocal since
-            if self._unsettled():
-                since = time.monotonic()
-            return time.monotonic() > since + self.host.broker.hindsight
+    def _wait_until_taken(self, queues):
+        eventually(lambda: not self._left(queues), why=lambda: f"left behind: {self._left(queues)}", pause=LOOK)
 
-        eventually(is_settled, SETTLED, lambda: f"left behind: {self._unsettled()}")
+    def _left(self, queues):
+        """Return what waits in those queues that hold another number of messages than they should."""
+        expected = dict.fromkeys(queues, 0) | ({"dead-letters": self.letters} if "dead-letters" in queues else {})
+        held = asyncio.run(self.host.ready(queues)) if queues else {}
+        return {name: number for name, number in held.items() if number != expected[name]}
 
-    def finish(self):
-        """Stop the crawler, let the others do what is left, and stop them."""
-        services = sorted((each for each in self._services if each.is_running), key=lambda each: each.name != "crawler")
+    def _end(self, services):
+        """Stop them side by side."""
+        self.note_again(*services)
         for service in services:
-            service.stop()
-            if service.name == "crawler":
-                self.wait_until_settled()
+            service.ask_to_end()
+        for service in services:
+            service.end_well()
 
-    def redelivered(self):
-        """Return how many deliveries those who run now have had that somebody had before them."""
-        names = ("converter", "storer")
-        return sum(
-            each.metric("broker_deliveries_total", time="again")
-            for each in self._services
-            if each.name in names and each.is_running
-        )
+    def note_again(self, *services):
+        """Count the deliveries that somebody had had before, as services that will be ended tell them."""
+        working = [each for each in services if each.name in QUEUES]
+        self.again += round(sum(each.metric("broker_deliveries_total", time="again") for each in working))
 
-    def assert_even(self, name, times="", *, again=0, raw_prices=0):
+    def assert_even(self, name, times="", *, raw_prices=0):
         """Fail unless the stored rows are exactly what was published; print the account and return the ledger.
 
-        `again` are redeliveries, a number for the account like `times`: they are harmless. `raw_prices` are those that
-        no converter made.
+        Messages that were delivered again are told, like `times`: they are harmless. `raw_prices` are those that no
+        converter made.
         """
         ledger = asyncio.run(Ledger.read(self.host))
         assert len(ledger.prices.keys() - ledger.books.keys()) == raw_prices
@@ -155,7 +168,7 @@ class Pipeline:
             "sent": len(ledger.books) + raw_prices,
             "stored": stored,
             "lost": lost,
-            "duplicated": ledger.repeated + round(again),
+            "duplicated": ledger.repeated + self.again,
             "dead-lettered": self.letters,
         }
         with self._capsys.disabled():
@@ -167,19 +180,13 @@ class Pipeline:
         return ledger
 
     def assert_clean(self):
-        """Fail unless the queues hold nothing but the dead letters that were provoked."""
-        self.wait_until_settled()
+        """Fail unless all that still run end well, and nothing is left but the dead letters that were provoked."""
+        self.finish()
+        self._wait_until_taken({"dead-letters", "unrouted", *self._worked_on()})
+
+    def _worked_on(self):
+        return {queue for each in self._services for queue in QUEUES.get(each.name, ())}
 
     def close(self):
         """End everything, whatever state it is in."""
         self._stack.close()
-
-    def _unsettled(self):
-        """Return ready and unsettled messages of the queues that hold others than expected."""
-        worked_on = {queue for each in self._services for queue in QUEUES.get(each.name, ())}
-        expected = {"dead-letters": (self.letters, 0), "unrouted": (0, 0)} | dict.fromkeys(worked_on, (0, 0))
-        try:
-            queues = self.host.queues()
-        except (HTTPError, OSError) as error:
-            return {"broker": str(error)}
-        return {name: queues.get(name) for name, held in expected.items() if queues.get(name) != held}

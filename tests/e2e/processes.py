@@ -67,17 +67,24 @@ class Service:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
-    def stop(self, seconds=15):
-        """End it as an administrator does; it has to have done so by itself, in time, and well."""
+    def stop(self):
+        """End it as an administrator does."""
+        self.ask_to_end()
+        self.end_well()
+
+    def ask_to_end(self):
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(seconds)
+
+    def end_well(self):
+        """Wait until what was asked to end has done so, by itself and well."""
+        code = self.process.wait(PATIENCE)
         self.process.stdout.close()
         assert code == 0, self.log_text()[-2000:]
 
     def get(self, path):
         """Return status and text; the status is 0 while nobody answers."""
         try:
-            with urlopen(f"{self.url}{path}", timeout=5) as answer:
+            with urlopen(f"{self.url}{path}", timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode()
         except HTTPError as error:
             with error:

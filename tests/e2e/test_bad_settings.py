@@ -16,12 +16,9 @@ from ports import free_port
 from raw_events import book, price
 from waiting import eventually
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb]
 
 EVENTS = 30
-
-PATIENCE = 60
-"""Seconds for several tries; when only a person can help, the storer asks the database every ten."""
 
 
 def bring(pipeline):
@@ -179,7 +176,7 @@ def patients(private_broker, private_database, tmp_path_factory):
             stack.callback(pipeline.close)
             patients.append(Patient(cause, pipeline, stack))
         for patient in patients:
-            eventually(patient.suffers, PATIENCE, f"{patient.cause} shows too little")
+            eventually(patient.suffers, why=f"{patient.cause} shows too little")
         for patient in patients:
             patient.examine()
         for patient in patients:
@@ -205,12 +202,13 @@ def test_what_is_wrong_is_told_in_words_a_metric_and_one_log_line(patient):
 
 
 def test_it_heals_by_itself_and_nothing_is_lost(patient):
-    patient.service.until_ready(30)
-    patient.pipeline.wait_until_settled()
+    patient.service.until_ready()
+    if patient.cause.service == "crawler":
+        eventually(lambda: patient.service.metric("crawler_books_total") > EVENTS)
+    patient.pipeline.finish()
     if patient.cause.service == "storer":
         assert patient.pipeline.stored() == EVENTS
         assert len(patient.pipeline.rows("order_book")) == EVENTS
-    patient.service.stop()
     ledger = asyncio.run(Ledger.read(patient.pipeline.host))
     ledger.assert_no_hole()
     assert ledger.gaps == {}

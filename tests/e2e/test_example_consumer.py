@@ -15,7 +15,7 @@ from waiting import eventually
 
 from fairprice.messages import PRICE_VALUES, Price, encode
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.rabbitmq
 
 EXAMPLE = ROOT / "examples" / "wide_spread.py"
 QUEUE = "own.wide-spread"
@@ -27,8 +27,8 @@ def price(number, spread):
 
 
 @pytest.fixture
-def host(each_broker, tmp_path):
-    host = VirtualHost(each_broker, tmp_path)
+def host(broker, tmp_path):
+    host = VirtualHost(broker, tmp_path)
     yield host
     host.close()
 
@@ -78,4 +78,4 @@ def test_it_tells_the_wide_spreads_even_those_of_when_it_was_away(host):
     publish(host, price(4, 7.0), b"no price", price(5, 8.0))
     with running(host) as lines:
         assert told(lines, 2) == [(7.0, 100.5), (8.0, 100.5)]
-    eventually(lambda: host.queues()[QUEUE] == (0, 0))
+    eventually(lambda: asyncio.run(host.ready([QUEUE])) == {QUEUE: 0})

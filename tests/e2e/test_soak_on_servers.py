@@ -16,12 +16,17 @@ pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb, pytest.mark.rounds]  #
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
 
-async def test_a_short_soak_kills_and_freezes_processes_and_finds_nothing_wrong(broker, database, tmp_path):
+@pytest.fixture
+def unwitnessed(broker, database, tmp_path):
     with closing(Pipeline(broker, database, tmp_path / "soak", is_witnessed=False)) as pipeline:
-        async with on_servers(pipeline) as stage:
-            soak = Soak(stage, SYMBOLS, Random(1), pause=0.5, pace=1.0)
-            soak.seen.kinds = (KILL, FREEZE)
-            seen = await soak.run(4.0)
+        yield pipeline
+
+
+async def test_a_short_soak_kills_and_freezes_processes_and_finds_nothing_wrong(unwitnessed):
+    async with on_servers(unwitnessed) as stage:
+        soak = Soak(stage, SYMBOLS, Random(1), pause=0.5, pace=1.0)
+        soak.seen.kinds = (KILL, FREEZE)
+        seen = await soak.run(4.0)
     assert [each for each in failures(seen) if "times only" not in each] == []
     assert seen.books == seen.compared > 0
     assert seen.happened.total() > 0

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 import pytest
 from forwarder import forwarding
-from ledger import LEVELS, assert_book
+from ledger import LEVELS, WHOLE, assert_book
 from ports import free_port
 from waiting import eventually
 
@@ -34,12 +34,6 @@ BEAT = 0.05
 
 AWAY = (20, 300)
 """Rows of the other crawler that a blow lasts."""
-
-WHOLE = {
-    "update_id",
-    *(f"{side}_{what}_{n:02}" for side, what, n in product(("bid", "ask"), ("price", "size"), range(LEVELS))),
-}
-"""The fields of a book."""
 
 LATE = 60_000_000
 """Microseconds that a row may be stored later than one of a later event."""
@@ -212,7 +206,6 @@ def test_whatever_befalls_one_of_two_crawlers_nobody_notices(pipeline, times, ca
         seconds = time.monotonic() - began
         for twin in twins.values():
             twin.stop()
-    pipeline.wait_until_settled()
     truth.compare_books(at_end=True)
     prices = pipeline.rows("fair_price")
     truth.compare_prices(prices)

@@ -123,7 +123,6 @@ class OnServers(Stage):
         for name in self.crawlers:
             self._services[name].stop()
         eventually(lambda: not any(map(sum, self._pipeline.host.queues().values())), FINISHED, pause=1)
-        self._pipeline.wait_until_settled()
         self._pipeline.finish()
 
     @asynccontextmanager

@@ -111,7 +111,7 @@ def stored(org: Org) -> dict[tuple[str, int], dict[str, object]]:
 def assert_stored_is_sent(org: Org, traffic: Traffic, broker: MemoryBroker, least: int) -> None:
     rows = stored(org)
     for _ in range(60):  # a database that was just killed may still be loading what it has
-        if traffic.ledger.keys() <= rows.keys():
+        if traffic.ledger.items() <= rows.items():
             break
         time.sleep(1)
         rows = stored(org)

@@ -298,26 +298,24 @@ async def test_the_next_batch_is_translated_before_the_write_ends_and_no_more_th
 
 async def test_a_subscription_that_is_lost_during_a_write_brings_everything_again():
     class Losing(MemoryBroker):
-        lost = asyncio.Event()
-
         @asynccontextmanager
         async def subscribe(self, queue: str, prefetch: int):
             async with super().subscribe(queue, prefetch) as subscription:
-                if queue == PRICES_STORER and not self.lost.is_set():
-                    asyncio.get_running_loop().call_later(0.02, self.lose, subscription)
+                if queue == PRICES_STORER:
+                    self.newest = subscription
                 yield subscription
 
-        def lose(self, subscription):
-            subscription.close()
-            self.lost.set()
+        def lose(self):
+            self.newest.close()
             self._queues[PRICES_STORER].notify()
 
     broker, store = Losing(), FakeStore()
     store.gate.clear()
+    for number in range(5):
+        await broker.publish(PRICES, message(price(number)))
     async with running(broker, store):
-        for number in range(5):
-            await broker.publish(PRICES, message(price(number)))
-        await broker.lost.wait()
+        await eventually(lambda: store.calls == 1)
+        broker.lose()
         await eventually(lambda: store.calls == 2)
         store.gate.set()
         await settled(broker)
