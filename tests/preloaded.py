@@ -42,9 +42,14 @@ class Program:
             self.wait()
         return self.returncode
 
-    def wait(self) -> int:
-        """Wait for its end and return the exit code, which is the negative number of a signal that killed it."""
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end and return the exit code, which is the negative number of a signal that killed it.
+
+        Raises `subprocess.TimeoutExpired` where it has not ended within so many seconds.
+        """
         if self.returncode is None:
+            if not select.select([self._told], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(list(self.args), timeout or 0.0)
             self.returncode = _number(self._told)
             os.close(self._told)
         return self.returncode
@@ -82,15 +87,21 @@ def run(*arguments: object, environ: Mapping[str, str], strict: bool = False) ->
         return subprocess.CompletedProcess(texts, code, stdout.read(), stderr.read())
 
 
-def start(*arguments: object, environ: Mapping[str, str], piped: str = "both") -> "Program | subprocess.Popen[str]":
-    """Start `python -m` with these arguments; `stdout` or `stderr` alone is a pipe, or both are one, named `stdout`."""
+def start(
+    *arguments: object, environ: Mapping[str, str], piped: str = "both", other: IO[bytes] | None = None
+) -> "Program | subprocess.Popen[str]":
+    """Start `python -m` with these arguments; `stdout` or `stderr` alone is a pipe, or both are one, named `stdout`.
+
+    The `other` output of a pipe goes to this file, else nowhere.
+    """
     texts = [str(argument) for argument in arguments]
     if not CAN_FORK:
         both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        outputs = both if piped == "both" else {piped: subprocess.PIPE}
+        others = {"stdout": other or subprocess.DEVNULL, "stderr": other or subprocess.DEVNULL}
+        outputs = both if piped == "both" else others | {piped: subprocess.PIPE}
         return subprocess.Popen([sys.executable, "-m", *texts], env=environ, text=True, **outputs)
     reading, writing = os.pipe()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    nowhere = os.dup(other.fileno()) if other else os.open(os.devnull, os.O_WRONLY)
     try:
         pid, told = _forked(
             texts, environ, nowhere if piped == "stderr" else writing, nowhere if piped == "stdout" else writing

@@ -4,13 +4,12 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
+import preloaded
 from ports import free_port
 from waiting import PATIENCE, eventually
 
@@ -21,13 +20,7 @@ AT_ONCE = 100
 def spawn(arguments, environ, log):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FAIRPRICE_")}
     with log.open("ab") as errors:
-        return subprocess.Popen(
-            [sys.executable, "-m", *map(str, arguments)],
-            env=clean | environ,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
+        return preloaded.start(*arguments, environ=clean | environ, piped="stdout", other=errors)
 
 
 class Service:

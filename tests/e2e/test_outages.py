@@ -111,7 +111,7 @@ def test_a_database_that_comes_back_gets_everything(pipeline, private_database):
     pipeline.assert_even("database", "; ".join(times))
 
 
-MANY = 60
+MANY = 40
 """Symbols at ten books a second each."""
 
 

@@ -19,7 +19,8 @@ BACKLOG = 1.0
 def best(market):
     """Return the real recording of a market where it is there, else the made-up one."""
     return max(
-        (each for each in RECORDINGS if each.market == market and each.path.is_file()), key=lambda it: it.is_real
+        (each for each in RECORDINGS if each.market == market and each.whole.is_file()),
+        key=lambda it: (it.is_real, not it.is_whole),
     )
 
 
