@@ -47,6 +47,7 @@ STATUS = Status(
     "BREAK",
     is_halted=True,
     problem="the exchange has halted it",
+    model_time=1_723_100_120_000_000,
 )
 AUDIT = Audit("binance", "BTCUSDT", 1_723_100_040_000_000, "crawler-1", 11, 19, 8, 1, 2000, 0)
 EVENTS = {"book": BOOK, "gap": GAP, "price": PRICE, "status": STATUS, "audit": AUDIT}
@@ -69,7 +70,8 @@ events = st.one_of(
     ),
     st.builds(Gap, names, names, ids, ids, ids, ids, names),
     st.builds(Audit, names, names, ids, names, ids, ids, ids, ids, ids, ids),
-    st.builds(Status, names, names, ids, names, names, st.booleans(), st.none() | st.text(max_size=200)),
+    st.builds(Status, names, names, ids, names, names, st.booleans(), st.none() | st.text(max_size=200),
+              st.none() | ids),
     st.builds(
         Price, names, names, ids, ids, ids, ids, st.none() | ids, names, st.sampled_from(["ok", "locked"]),
         st.floats(allow_nan=False, allow_infinity=False),
@@ -150,6 +152,12 @@ def test_a_book_of_an_older_crawler_has_no_model():
     del older["model"]
     assert decode_line(orjson.dumps(older)) == replace(BOOK, model=None)
     assert decode_line(line_with(BOOK, model=None)) == replace(BOOK, model=None)
+
+
+def test_a_status_of_an_older_crawler_tells_nothing_of_a_model():
+    older = fields(STATUS)
+    del older["model_time"]
+    assert decode_line(orjson.dumps(older)) == replace(STATUS, model_time=None)
 
 
 def test_a_gap_on_the_wire_has_the_fields_of_the_contract():
@@ -282,7 +290,7 @@ def test_a_line_without_a_type_is_invalid():
 
 
 def may_be_absent(field):
-    return field in PRICE_VALUES or field == "model" or CONFIGURED_VALUE.fullmatch(field)
+    return field in PRICE_VALUES or field in {"model", "model_time"} or CONFIGURED_VALUE.fullmatch(field)
 
 
 @pytest.mark.parametrize(

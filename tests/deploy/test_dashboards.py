@@ -25,7 +25,7 @@ from fairprice.estimates import DEFAULT
 from fairprice.messages import CONFIGURED_VALUE, PRICE_VALUES, Audit, Book, Gap, Model
 from fairprice.runtime.metrics import METRICS
 from gateway.states import STATUSES
-from storer.measurements import audit_point, fair_price_point, gap_point, order_book_point
+from storer.measurements import audit_point, fair_price_point, gap_point, model_point, order_book_point
 from storer.stores.influxdb import open_influxdb
 
 ROOT = dashboards.ROOT
@@ -66,6 +66,10 @@ FIELDS = {
     },
     "gap": {"from_update_id", "to_update_id", "duration_ms", "reason", "open_ids"},
     "audit": {"from_update_id", "to_update_id", "tops", "wrong", "levels", "levels_wrong"},
+    "model": {
+        *("beta_500ms", "beta_1s", "beta_5s", "half_width_1s", "half_width_10s"),
+        *(f"observations_{span}" for span in ("500ms", "1s", "5s", "10s")),
+    },
     "fair_price_1m": {"open", "high", "low", "close", "spread", "count"},
 }
 
@@ -203,6 +207,7 @@ def test_the_fields_are_those_that_the_storer_writes():
     assert set(gap_point(gap).fields) == FIELDS["gap"]
     audit = audit_point(Audit("binance", "BTCUSDT", 0, "one", 1, 2, tops=1, wrong=1, levels=1, levels_wrong=1))
     assert set(audit.fields) == FIELDS["audit"]
+    assert set(model_point(book, book.model).fields) == FIELDS["model"]
 
 
 def market(minutes: int):
@@ -258,11 +263,12 @@ async def store(org, token):
     prices.append(replace(last, symbol="CROSSED", price=None, status="crossed"))
     prices.append(replace(last, symbol="CROSSED", event_time=last.event_time - 1_000_000))
     books = [order_book_point(book, LEVELS) for book, _, _ in events]
+    models = [model_point(book, book.model) for book, _, _ in events[::60]]
     gaps = [gap_point(gap) for _, _, gap in events[::60]]
     minute = last.event_time - last.event_time % 60_000_000
     audit = Audit("binance", "BTCUSDT", minute - 60_000_000, "one", 1, 2, tops=9, wrong=1, levels=9, levels_wrong=1)
     influxdb = open_influxdb(org.address, SecretStr(token))
-    assert await influxdb.write([*books, *map(fair_price_point, prices), *gaps, audit_point(audit)]) == []
+    assert await influxdb.write([*books, *models, *map(fair_price_point, prices), *gaps, audit_point(audit)]) == []
     await influxdb.close()
 
 

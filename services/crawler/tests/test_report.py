@@ -59,6 +59,27 @@ def crew(clock):
     return Crew(clock)
 
 
+def test_how_often_bands_held_and_how_long_it_takes_to_learn_is_told(crew):
+    assert ("crawler_learning_seconds", ("venue", "BTCUSDT")) not in crew.samples()
+    crew.synchronise("BTCUSDT")
+    samples = crew.samples()
+    assert samples["crawler_learning_seconds", ("venue", "BTCUSDT")] == pytest.approx(130, abs=0.001)
+    assert ("crawler_learning_seconds", ("venue", "ETHUSDT")) not in samples
+    assert {status.symbol: status.model_time for status in crew.report.statuses()} == {
+        "BTCUSDT": 130_000_000, "ETHUSDT": None,
+    }  # fmt: skip
+    for second in range(1, 150):
+        diff = Diff("BTCUSDT", 105 + second, 105 + second, second * 1_000_000, [["1.0", str(second)]], [])
+        crew.feeds["BTCUSDT"].receive_diff(diff, 1)
+    samples = crew.samples()
+    assert samples["crawler_learning_seconds", ("venue", "BTCUSDT")] == 0
+    bands = {labels[2:]: value for (name, labels), value in samples.items() if name == "crawler_band_outcomes_total"
+             and labels[1] == "BTCUSDT"}  # fmt: skip
+    assert bands == {("1s", "inside"): 19, ("1s", "outside"): 0, ("10s", "inside"): 10, ("10s", "outside"): 0}
+    [status] = crew.report.statuses()
+    assert (status.symbol, status.model_time) == ("BTCUSDT", None)
+
+
 def gap(symbol="BTCUSDT", first=101, last=110, reason="disconnect"):
     return Gap("venue", symbol, first, last, 1_000_000, 3_500_000, reason)
 

@@ -130,6 +130,7 @@ class Status:
 
     `event_time` is the crawler's clock. `exchange_status` is the exchange's own word (`TRADING`, `BREAK`) or
     `UNLISTED`, `is_halted` what it means. `problem` is a sentence for a person, None while there is none.
+    `model_time` is the exchange's time from which on its books bring a model, None where they do or nobody knows.
     """
 
     venue: Name
@@ -139,6 +140,7 @@ class Status:
     exchange_status: Name
     is_halted: bool
     problem: Text | None
+    model_time: Integer | None = None
 
 
 @dataclass

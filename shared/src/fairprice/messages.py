@@ -227,6 +227,7 @@ def _decode_status(fields: dict[str, Any]) -> Status:
         name_of(fields, "exchange_status"),
         truth_of(fields, "is_halted"),
         optional(text_of, fields, "problem"),
+        None if fields.get("model_time") is None else integer_of(fields, "model_time"),
     )
 
 

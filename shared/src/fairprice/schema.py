@@ -43,7 +43,7 @@ EVENTS: Mapping[str, Mapping[str, type[Event]]] = {
 OBJECTS: Mapping[str, type[Model]] = {"model": Model}
 """What is an object inside a line, by its kind."""
 
-_MAY_BE_ABSENT = frozenset({*PRICE_VALUES, "model"})
+_MAY_BE_ABSENT = frozenset({*PRICE_VALUES, "model", "model_time"})
 
 _BLANKS = r"[\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 """What no name holds, spelt out, since languages differ in what they call a blank."""
@@ -113,6 +113,8 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "exchange_status": "the exchange's own word, like `TRADING`, `BREAK`; `UNLISTED`: it does not know the symbol",
         "is_halted": "whether the symbol does not trade now",
         "problem": "what is wrong, a sentence; null: nothing",
+        "model_time": "the exchange's time from which on its books bring a `model`, if no update is missed until then; "
+        "null: they do, or nobody knows",
     },
     "audit": {
         **_ANYWHERE,

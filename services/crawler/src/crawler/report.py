@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 import structlog
 
 from crawler.book.feed import Feed
+from crawler.book.model import MarketModel
 from crawler.book.steps import Fact
 from crawler.progress import Progress
 from crawler.stream_events import Unreadable
@@ -213,6 +214,15 @@ class Report:
         yield "crawler_audits_total", (*labels, "match"), feed.audit.matches
         yield "crawler_audits_total", (*labels, "mismatch"), feed.audit.mismatches
         yield "crawler_audits_total", (*labels, "beyond_reach"), feed.audit.beyond_reach
+        yield from self._samples_of_bands(symbol, feed.model)
+
+    def _samples_of_bands(self, symbol: str, model: MarketModel) -> Iterator[Sample]:
+        labels = (self._venue, symbol)
+        for horizon, pairs in (("1s", model.second), ("10s", model.ten_seconds)):
+            yield "crawler_band_outcomes_total", (*labels, horizon, "inside"), pairs.inside
+            yield "crawler_band_outcomes_total", (*labels, horizon, "outside"), pairs.outside
+        if (left := model.seconds_left) is not None:
+            yield "crawler_learning_seconds", labels, left
 
     def _status(self, symbol: str) -> Status:
         status, feed = self._board[symbol], self._feeds[symbol]
@@ -225,7 +235,7 @@ class Report:
             problem = self._skew_problem
         return Status(
             self._venue, symbol, self._clock.wall(), self._crawler, status.word or "TRADING",
-            not status.is_trading, problem,
+            not status.is_trading, problem, None if feed.model.is_learnt else feed.model.ready_time,
         )  # fmt: skip
 
     def _least_late(self) -> int | None:
@@ -245,8 +255,8 @@ class Report:
             log.error(self._skew_problem, seconds=self._skew_before / 1_000_000)
 
 
-def _content(status: Status) -> tuple[str, bool, str | None]:
-    return status.exchange_status, status.is_halted, status.problem
+def _content(status: Status) -> tuple[str, bool, str | None, int | None]:
+    return status.exchange_status, status.is_halted, status.problem, status.model_time
 
 
 def some(symbols: tuple[str, ...]) -> str:

@@ -61,6 +61,16 @@ METRICS = (
     Metric("crawler_symbol_changes_total", "Symbols followed or let go while running", ("venue", "change")),
     Metric("crawler_audits_total", "Comparisons of a book's top with its ticker", ("venue", "symbol", "outcome")),
     Metric("crawler_unaudited", "1 while the audit had nothing to compare with for a minute", ("venue", "symbol")),
+    Metric(
+        "crawler_band_outcomes_total",
+        "Mids that lay inside or outside of the band that was published so much before",
+        ("venue", "symbol", "horizon", "result"),
+    ),
+    Metric(
+        "crawler_learning_seconds",
+        "Time by the exchange's clock until a symbol's books bring a model; 0: they do",
+        ("venue", "symbol"),
+    ),
     Metric("crawler_in_sync", "1 while the book is in sync", ("venue", "symbol")),
     Metric("crawler_trading", "1 while the exchange says that the symbol trades", ("venue", "symbol")),
     Metric("crawler_snapshots_total", "Snapshot requests", ("venue", "outcome")),

@@ -13,6 +13,7 @@ from crawler.book.audit import TopAudit, Verdict
 from crawler.book.depth_sync import DepthSync
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
 from crawler.book.minutes import Minutes
+from crawler.book.model import MarketModel
 from crawler.book.order_book import OrderBook
 from crawler.book.publication import Confirmed, Publication
 from crawler.book.refresh import COMPARE_SECONDS
@@ -82,6 +83,11 @@ class Feed:
     def books(self) -> int:
         """Books published so far."""
         return self._publication.books
+
+    @property
+    def model(self) -> MarketModel:
+        """What its books say of the seconds to come."""
+        return self._publication.model
 
     @property
     def in_sync(self) -> bool:

@@ -68,6 +68,16 @@ class MarketModel:
         return None if self._since is None else self._ready * BLOCK
 
     @property
+    def is_learnt(self) -> bool:
+        """Whether the last book had a model."""
+        return self._model is not None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How much longer it takes, by the exchange's clock, until there is a model; None: nobody knows."""
+        return None if self._since is None else max(0, self._ready * BLOCK - self._time) / 1_000_000
+
+    @property
     def _ready(self) -> int:
         """The first block with twelve whole ones before it."""
         return -(-(self._since or 0) // BLOCK) + BLOCKS
