@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+os.environ["SSL_CERT_FILE"] = os.devnull
+"""Each process reads the machine's authorities twice as aiohttp is loaded; no test believes one of them."""
+
 pytest.register_assert_rewrite(
     "broker_contract", "broker_steps", "brokers", "compose_stack", "databases", "driven", "exchange_data",
     "influx_server", "ledger", "pipeline", "processes", "proxies", "store_contract", "venue_contract", "waiting",
 )  # fmt: skip  # here, since a conftest beside them may come when another has imported them
 
-from markets import opened  # noqa: E402
 from recordings import Recording, parameters  # noqa: E402
 
 ANY_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -25,9 +27,6 @@ settings.load_profile("few")
 
 gc.disable()
 """Nothing that is made while tests are collected is garbage."""
-
-os.environ["SSL_CERT_FILE"] = os.devnull
-"""Each process reads the machine's authorities twice as aiohttp is loaded; no test believes one of them."""
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -64,6 +63,8 @@ def pytest_runtest_makereport(
 @pytest.fixture(scope="session", autouse=True)
 def opened_markets() -> Iterator[None]:
     """Let every exchange of this process begin with copies of markets that another one has opened."""
+    from markets import opened  # noqa: PLC0415  not in the process that only hands out tests
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("simulator.exchange.Market", opened)
         yield

@@ -30,7 +30,7 @@ def recorded(path, symbols=("BTCUSDT",), seconds=3.0, snapshot_at=0.25):
                 body = exchange.snapshot(symbol, 1000).body
                 wrapped = b'{"stream":"%b@snapshot","data":%b}' % (symbol.lower().encode(), body)
                 lines.append((exchange.now_us, body if len(symbols) == 1 else wrapped))
-    path.write_bytes(gzip.compress(b"".join(b"%d000 %b\n" % line for line in lines)))
+    path.write_bytes(gzip.compress(b"".join(b"%d000 %b\n" % line for line in lines), compresslevel=1))
     return [line for _, line in lines]
 
 

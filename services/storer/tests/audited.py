@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from fairprice.coverage import HOUR, MINUTE
@@ -78,6 +79,13 @@ def sound(minutes: int = 60, *, first_minute: int = 0) -> Rows:
 
     The price of second n brings the ids 10 n + 1 to 10 n + 10.
     """
+    made = _sound(minutes, first_minute)
+    tables = (made.prices, made.books, made.gaps, made.audits)
+    return Rows(*({time: row.copy() for time, row in table.items()} for table in tables))
+
+
+@cache
+def _sound(minutes: int, first_minute: int) -> Rows:
     rows = Rows()
     for second in range(first_minute * 60, (first_minute + minutes) * 60):
         rows.price(at(second), 10 * second + 1, 10 * second + 10, bid=100.0 + second % 60)

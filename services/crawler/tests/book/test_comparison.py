@@ -80,8 +80,8 @@ def test_a_refusal_is_followed_by_another_try_but_not_at_once():
 
 
 def test_without_comparisons_none_is_asked_for():
-    assert asked_at(following(compare_seconds=None), range(1, 10_000)) == []
-    assert asked_at(following(refreshes=False), range(1, 10_000)) == []
+    assert asked_at(following(compare_seconds=None), range(1, 10_000, 10)) == []
+    assert asked_at(following(refreshes=False), range(1, 10_000, 10)) == []
 
 
 @pytest.mark.parametrize(
