@@ -1,9 +1,10 @@
 """What lies behind the price: depth, the side to which the book leans, and the other venues."""
 
+from grafana_foundation_sdk.builders.common import ScaleDistributionConfig
 from grafana_foundation_sdk.builders.heatmap import HeatmapColorOptions, RowsHeatmapOptions, YAxisConfig
 from grafana_foundation_sdk.builders.heatmap import Panel as Heatmap
 from grafana_foundation_sdk.builders.timeseries import Panel as TimeSeries
-from grafana_foundation_sdk.models.common import GraphTransform
+from grafana_foundation_sdk.models.common import GraphTransform, ScaleDistribution
 from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, DynamicConfigValue
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode, HeatmapColorScale
 
@@ -31,6 +32,7 @@ def panels() -> Placed:
     """Return the row's panels."""
     return (
         placed(_heat_map(), 16, 11), placed(_depth(), 8, 11),
+        placed(_whole(), 24, 8),
         placed(_estimates(), 8, 8), placed(_imbalance(), 8, 8), placed(_venues(), 8, 8),
     )  # fmt: skip
 
@@ -63,8 +65,32 @@ def _depth() -> TimeSeries:
         PLAIN,
         *over_time("mean(/^depth_(bid|ask)_/)"),
     )
-    panel.max_data_points(POINTS).span_nulls(HOLE).no_value(HOURS).fill_opacity(12)
-    for regex, pattern in (("mean_depth_(bid|ask)_(.+)bps", "$1s within $2 bps"), (r"(\d)_(\d+) bps", "$1.$2 bps")):
+    panel.span_nulls(HOLE)
+    return _bids_above_asks(panel, "mean_depth_(bid|ask)_(.+)bps")
+
+
+def _whole() -> TimeSeries:
+    panel = lines(
+        "Depth of the whole book",
+        "Base quantity of all bids (above) and all asks (below) that the exchange has within so many basis points of"
+        " the mid, however many levels these are. A distance beyond what the crawler knows has no value: raise"
+        " FAIRPRICE_SNAPSHOT_LEVELS to see it. FAIRPRICE_DEPTH_DISTANCES says which there are.",
+        PLAIN,
+        InfluxQL(f"SELECT mean(/^(bid|ask)_quantity_/) FROM depth WHERE {IN_RANGE} AND {TICKS} {BY_TIME} fill(none)"),
+    )
+    panel.axis_label("asks below, bids above").scale_distribution(_by_orders_of_magnitude())
+    return _bids_above_asks(panel, "mean_(bid|ask)_quantity_(.+)bps")
+
+
+def _by_orders_of_magnitude() -> ScaleDistributionConfig:
+    """Return a scale on which a few coins at the top and thousands far away are both seen, and zero is zero."""
+    return ScaleDistributionConfig().type(ScaleDistribution.SYMLOG).log(10).linear_threshold(1)
+
+
+def _bids_above_asks(panel: TimeSeries, names: str) -> TimeSeries:
+    """Return the panel with its values named, bids above zero and asks below; `names` finds side and distance."""
+    panel.max_data_points(POINTS).no_value(HOURS).fill_opacity(12)
+    for regex, pattern in ((names, "$1s within $2 bps"), (r"(\d)_(\d+) bps", "$1.$2 bps")):
         options = {"regex": regex, "renamePattern": pattern}
         panel.with_transformation(DataTransformerConfig("renameByRegex", options=options))
     panel.override_by_regexp("/^bid/", [_shades(BID)])

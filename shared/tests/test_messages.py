@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from fairprice.errors import InvalidError, InvalidLine, InvalidMessage, UnknownLine
 from fairprice.messages import (
     CONFIGURED_VALUE,
+    DEPTH_VALUE,
     PRICE_VALUES,
     Audit,
     Book,
+    Depth,
     Gap,
     Model,
     Price,
@@ -50,7 +52,10 @@ STATUS = Status(
     model_time=1_723_100_120_000_000,
 )
 AUDIT = Audit("binance", "BTCUSDT", 1_723_100_040_000_000, "crawler-1", 11, 19, 8, 1, 2000, 0)
-EVENTS = {"book": BOOK, "gap": GAP, "price": PRICE, "status": STATUS, "audit": AUDIT}
+DEPTH = Depth(
+    "binance", "BTCUSDT", 19, 1_723_100_040_000_000, "crawler-1", {"bid_quantity_5bps": 12.5, "ask_value_0_5bps": None}
+)
+EVENTS = {"book": BOOK, "gap": GAP, "price": PRICE, "status": STATUS, "audit": AUDIT, "depth": DEPTH}
 
 ids = st.integers(0, 2**63 - 1)
 names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=64) | st.just("币安人生USDT")
@@ -62,6 +67,7 @@ reals = st.floats(-1e100, 1e100)
 sizes = st.none() | st.floats(0, 1e100)
 models = st.builds(Model, ids, reals, reals, reals, sizes, sizes, ids, ids, ids, ids)
 configured = st.from_regex(CONFIGURED_VALUE, fullmatch=True).filter(lambda name: name.isascii() and len(name) <= 64)
+depth_values = st.from_regex(DEPTH_VALUE, fullmatch=True).filter(str.isascii)
 
 events = st.one_of(
     st.builds(
@@ -70,6 +76,7 @@ events = st.one_of(
     ),
     st.builds(Gap, names, names, ids, ids, ids, ids, names),
     st.builds(Audit, names, names, ids, names, ids, ids, ids, ids, ids, ids),
+    st.builds(Depth, names, names, ids, ids, names, st.dictionaries(depth_values, floats, max_size=3)),
     st.builds(Status, names, names, ids, names, names, st.booleans(), st.none() | st.text(max_size=200),
               st.none() | ids),
     st.builds(
@@ -167,6 +174,12 @@ def test_a_gap_on_the_wire_has_the_fields_of_the_contract():
 def test_a_status_on_the_wire_has_the_fields_of_the_contract():
     assert fields(STATUS) == {"type": "status"} | asdict(STATUS)
     assert fields(AUDIT) == {"type": "audit"} | asdict(AUDIT)
+
+
+def test_a_depth_on_the_wire_is_flat_and_others_fields_are_ignored():
+    flat = {name: value for name, value in asdict(DEPTH).items() if name != "values"}
+    assert fields(DEPTH) == {"type": "depth"} | flat | DEPTH.values
+    assert decode_line(orjson.dumps(fields(DEPTH) | {"bid_quantity_far": 1, "new": "x"})) == DEPTH
 
 
 def test_a_price_on_the_wire_is_flat_and_its_values_are_numbers():
@@ -290,7 +303,8 @@ def test_a_line_without_a_type_is_invalid():
 
 
 def may_be_absent(field):
-    return field in PRICE_VALUES or field in {"model", "model_time"} or CONFIGURED_VALUE.fullmatch(field)
+    is_named_by_settings = CONFIGURED_VALUE.fullmatch(field) or DEPTH_VALUE.fullmatch(field)
+    return field in PRICE_VALUES or field in {"model", "model_time"} or is_named_by_settings
 
 
 @pytest.mark.parametrize(
@@ -488,7 +502,7 @@ def test_what_older_versions_wrote_is_read_for_ever(sample):
     found = list(decode(sample.read_bytes()))
     assert [event for event in found if isinstance(event, InvalidLine)] == []
     assert {type(event) for event in found} <= (
-        {Price} if sample.stem.startswith("prices") else {Book, Gap, Status, Audit}
+        {Price} if sample.stem.startswith("prices") else {Book, Gap, Status, Audit, Depth}
     )
     assert len(found) == len(list(lines(sample.read_bytes()))) > 0
 

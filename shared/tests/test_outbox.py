@@ -25,6 +25,7 @@ from fairprice.messages import (
     MAX_LINES,
     Audit,
     Book,
+    Depth,
     Gap,
     Status,
     decode,
@@ -489,7 +490,8 @@ async def test_what_is_confirmed_is_told_by_name_identity_and_time():
     status = Status("binance-usdm", "BTCUSDT", 300, "a", "BREAK", is_halted=True, problem=None)
     audit = Audit("binance", "BTCUSDT", 60, "a", 5, 7, tops=3, wrong=0, levels=0, levels_wrong=0)
     task = asyncio.create_task(outbox.run())
-    for event in (*books(7), gap, status, audit):
+    depth = Depth("binance", "BTCUSDT", 7, 1000, "a", {})
+    for event in (*books(7), gap, status, audit, depth):
         outbox.put(event)
     await turns()
     broker.attempts[0].confirm()
@@ -501,12 +503,14 @@ async def test_what_is_confirmed_is_told_by_name_identity_and_time():
         Sent(Gap, "binance", "ETHUSDT", 10, 20, 200),
         Sent(Status, "binance-usdm", "BTCUSDT", 0, 0, 300),
         Sent(Audit, "binance", "BTCUSDT", 5, 7, 60),
+        Sent(Depth, "binance", "BTCUSDT", 7, 7, 1000),
     ]
     names = [
         "binance.BTCUSDT:7",
         "binance.ETHUSDT:gap:10-20",
         "binance-usdm.BTCUSDT:status:300",
         "binance.BTCUSDT:audit:60",
+        "binance.BTCUSDT:depth:7",
     ]
     assert [each.identity for each in told] == names
 

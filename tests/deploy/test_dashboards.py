@@ -22,10 +22,10 @@ from waiting import eventually
 from converter import pricing
 from converter.pricing import Pricer
 from fairprice.estimates import DEFAULT
-from fairprice.messages import CONFIGURED_VALUE, PRICE_VALUES, Audit, Book, Gap, Model
+from fairprice.messages import CONFIGURED_VALUE, DEPTH_VALUE, PRICE_VALUES, Audit, Book, Depth, Gap, Model
 from fairprice.runtime.metrics import METRICS
 from gateway.states import STATUSES
-from storer.measurements import audit_point, fair_price_point, gap_point, model_point, order_book_point
+from storer.measurements import audit_point, depth_point, fair_price_point, gap_point, model_point, order_book_point
 from storer.stores.influxdb import open_influxdb
 
 ROOT = dashboards.ROOT
@@ -66,12 +66,15 @@ FIELDS = {
     },
     "gap": {"from_update_id", "to_update_id", "duration_ms", "reason", "open_ids"},
     "audit": {"from_update_id", "to_update_id", "tops", "wrong", "levels", "levels_wrong"},
+    "depth": {"update_id"},
     "model": {
         *("beta_500ms", "beta_1s", "beta_5s", "half_width_1s", "half_width_10s"),
         *(f"observations_{span}" for span in ("500ms", "1s", "5s", "10s")),
     },
     "fair_price_1m": {"open", "high", "low", "close", "spread", "count"},
 }
+
+DEPTH = Depth("binance", "BTCUSDT", 1, 0, "one", {"bid_quantity_5bps": 2.5, "ask_quantity_0_5bps": 1.5})
 
 every_board = pytest.mark.parametrize("name", BOARDS)
 every_panel = pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
@@ -208,6 +211,8 @@ def test_the_fields_are_those_that_the_storer_writes():
     audit = audit_point(Audit("binance", "BTCUSDT", 0, "one", 1, 2, tops=1, wrong=1, levels=1, levels_wrong=1))
     assert set(audit.fields) == FIELDS["audit"]
     assert set(model_point(book, book.model).fields) == FIELDS["model"]
+    depth = depth_point(DEPTH)
+    assert all(DEPTH_VALUE.fullmatch(name) for name in set(depth.fields) - FIELDS["depth"])
 
 
 def market(minutes: int):
@@ -268,7 +273,8 @@ async def store(org, token):
     minute = last.event_time - last.event_time % 60_000_000
     audit = Audit("binance", "BTCUSDT", minute - 60_000_000, "one", 1, 2, tops=9, wrong=1, levels=9, levels_wrong=1)
     influxdb = open_influxdb(org.address, SecretStr(token))
-    assert await influxdb.write([*books, *models, *map(fair_price_point, prices), *gaps, audit_point(audit)]) == []
+    others = [audit_point(audit), depth_point(replace(DEPTH, event_time=last.event_time))]
+    assert await influxdb.write([*books, *models, *map(fair_price_point, prices), *gaps, *others]) == []
     await influxdb.close()
 
 

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.port import Message
-from fairprice.messages import Audit, Book, Gap, Price, Status, encode, join
+from fairprice.messages import Audit, Book, Depth, Gap, Price, Status, encode, join
 from fairprice.runtime.backoff import delays
 from fairprice.topology import Exchange
 from gateway.app import run
@@ -86,6 +86,11 @@ class Make:
         return Audit(venue, symbol, START + minute * 60_000_000, "crawler-1", 1, 99, 9, wrong, 0, 0)
 
     @staticmethod
+    def depth(step=0, symbol="BTCUSDT", *, venue=SPOT, quantity=5.0):
+        values = {"bid_quantity_10bps": quantity, "ask_quantity_10bps": 2.5, "bid_quantity_500bps": None}
+        return Depth(venue, symbol, 20 * step + 19, START + step * 100_000, "crawler-1", values)
+
+    @staticmethod
     def status(word="TRADING", symbol="BTCUSDT", *, venue=SPOT, crawler="crawler-1", problem=None):
         return Status(venue, symbol, START, crawler, word, word != "TRADING", problem)
 
@@ -107,7 +112,7 @@ class Running:
     task: asyncio.Task
 
     async def publish(self, *events, version="v1"):
-        for exchange, kinds in (("books", (Book, Gap, Status, Audit)), ("prices", (Price,))):
+        for exchange, kinds in (("books", (Book, Gap, Status, Audit, Depth)), ("prices", (Price,))):
             mine = [event for event in events if isinstance(event, kinds)]
             if mine:
                 await self.broker.publish(exchange, message(exchange, mine, version))

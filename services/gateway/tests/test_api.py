@@ -36,7 +36,7 @@ async def test_one_price_is_found_in_upper_and_lower_case_and_with_its_venue(gat
         assert price["update_id"] == make.price(2).update_id
 
 
-@pytest.mark.parametrize("path", ["prices", "history", "book", "coverage"])
+@pytest.mark.parametrize("path", ["prices", "history", "book", "depth", "coverage"])
 async def test_an_unknown_symbol_is_answered_with_the_known_ones(gateway, make, path):
     await gateway.publish(make.price(1), make.price(1, "ETHUSDT"))
     answer, problem = await gateway.get(f"/api/{path}/DOGE")
@@ -46,10 +46,10 @@ async def test_an_unknown_symbol_is_answered_with_the_known_ones(gateway, make, 
     assert "binance/BTCUSDT, binance/ETHUSDT" in problem["error"]
 
 
-@pytest.mark.parametrize("path", ["prices", "history", "book", "coverage"])
+@pytest.mark.parametrize("path", ["prices", "history", "book", "depth", "coverage"])
 async def test_a_name_that_several_venues_have_is_answered_with_the_choices(gateway, make, path):
     for venue in ("binance-usdm", "binance"):
-        await gateway.publish(make.price(1, venue=venue), make.book(1, venue=venue))
+        await gateway.publish(make.price(1, venue=venue), make.book(1, venue=venue), make.depth(1, venue=venue))
     answer, problem = await gateway.get(f"/api/{path}/btcusdt")
     assert answer.status == 409
     assert problem["error"] == "several venues have 'btcusdt', name one: binance/BTCUSDT, binance-usdm/BTCUSDT"
@@ -161,6 +161,15 @@ async def test_the_book_is_the_newest_event_on_the_wire(gateway, make):
     await gateway.publish(make.book(1), make.book(2))
     _, book = await gateway.get("/api/book/BTCUSDT")
     assert book == orjson.loads(encode(make.book(2)))
+
+
+async def test_the_depth_is_the_newest_event_on_the_wire(gateway, make):
+    await gateway.publish(make.price(1))
+    answer, name = await gateway.get("/api/depth/BTCUSDT")
+    assert (answer.status, name) == (200, {"venue": "binance", "symbol": "BTCUSDT"})
+    await gateway.publish(make.depth(1), make.depth(2, quantity=7.5))
+    _, depth = await gateway.get("/api/depth/BTCUSDT")
+    assert depth == orjson.loads(encode(make.depth(2, quantity=7.5)))
 
 
 async def test_an_expected_symbol_is_listed_before_its_first_price(serving):

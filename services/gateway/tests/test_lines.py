@@ -5,7 +5,7 @@ import pytest
 from fairprice.errors import InvalidLine
 from fairprice.messages import MAX_NAME, encode, join
 from gateway.key import Key
-from gateway.lines import are_books, newest_books, read_fields, read_name, read_position
+from gateway.lines import apart, are_books, newest_books, read_fields, read_name, read_position
 
 BTC, ETH = Key("binance", "BTCUSDT"), Key("binance", "ETHUSDT")
 
@@ -15,6 +15,13 @@ def test_a_message_of_nothing_but_books_is_told_apart(make):
     assert are_books(join(map(encode, (make.book(1), make.book(2)))))
     assert not are_books(join(map(encode, (make.book(1), make.gap(2)))))
     assert not are_books(b"")
+
+
+def test_books_are_told_apart_from_what_else_a_message_holds(make):
+    books, others = [encode(make.book(step)) for step in (1, 2)], [encode(make.gap(2)), b'{"type": "book"}']
+    mixed = join([books[0], b"", others[0], books[1], others[1]])
+    assert apart(mixed) == (join(books), join(others))
+    assert apart(b"") == (b"", b"")
 
 
 def test_the_last_book_of_each_symbol_is_found_from_the_end(make):

@@ -52,7 +52,7 @@ def test_a_late_price_of_a_converter_that_stood_still_is_neither_live_nor_the_en
 
 
 def test_a_recording_that_starts_again_starts_history_gaps_and_book_again(market, make):
-    market.take_books(lines(make.book(5_000), make.gap(5_000)), 1, at())
+    market.take_books(lines(make.book(5_000), make.depth(5_000), make.gap(5_000)), 1, at())
     assert seen(market).book_line()
     market.take(lines(make.price(5_000)), at())
     news = [market.take(lines(make.price(step)), at(step / 10)) for step in range(60)]
@@ -60,7 +60,7 @@ def test_a_recording_that_starts_again_starts_history_gaps_and_book_again(market
     assert first == 50  # tenths of a second
     assert all(news[first:])
     assert seen(market).history.since(1)["time"] == [make.price(step).event_time for step in range(first, 60)]
-    assert seen(market).book_line() == b""
+    assert (seen(market).book_line(), seen(market).depth) == (b"", None)
     market.take_books(lines(make.book(60)), 1, at(6))
     assert seen(market).book_line() == encode(make.book(60))
     assert list(seen(market).gaps) == []
@@ -105,6 +105,18 @@ def test_a_gap_among_books_is_news_once(market, make):
     assert market.take_books(body, 1, at()) == []
     assert seen(market).gaps.open == 1
     assert seen(market).book_line() == encode(make.book(30))
+
+
+def test_a_message_of_books_with_something_else_is_read_to_its_end(market, make):
+    market.take_books(lines(make.book(1), make.depth(1), make.book(2), make.gap(2)), 1, at())
+    assert seen(market).book_line() == encode(make.book(2))
+    assert seen(market).depth == make.depth(1)
+    assert seen(market).gaps.open == 1
+
+
+def test_a_depth_that_comes_late_is_passed_over(market, make):
+    market.take_books(lines(make.depth(5), make.depth(4)), 1, at())
+    assert seen(market).depth == make.depth(5)
 
 
 def test_a_line_of_a_later_version_among_books_is_passed_over(market, make):

@@ -172,6 +172,15 @@ async def test_hours_are_drawn_by_their_verdicts_and_not_verified_never_as_good(
             await expect(page.locator("#coverage-note")).to_have_text("1 verified, since 02:00")
 
 
+async def test_the_depth_of_the_whole_book_has_a_row_a_distance_that_is_known(serving, make, browser):
+    async with serving(clock=SystemClock()) as gateway:
+        await gateway.publish(make.price(1), make.depth(1))
+        async with opened(browser, gateway.url) as page:
+            await expect(page.locator("#whole tr")).to_have_text(["10 bps5.00002.5000"])
+            await expect(page.locator("#whole-beyond")).to_contain_text("500 bps")
+            await expect(page.locator("#whole-note")).to_contain_text("at ")
+
+
 async def test_a_gap_that_another_crawler_fills_is_not_drawn_any_more(serving, make, browser):
     async with serving(clock=SystemClock()) as gateway:
         steps = (*range(100), *range(120, 300))

@@ -12,6 +12,9 @@ from typing import Annotated
 
 from fairprice.estimates import ESTIMATES
 
+DEPTH_VALUE = re.compile(r"(bid|ask)_(quantity|value)_[0-9]{1,20}(_[0-9]{1,20})?bps")
+"""Names of what a depth event holds: base quantity and quote value within so many basis points of the mid."""
+
 Name = Annotated[str, "name"]
 """1 to 64 characters without blanks."""
 Integer = Annotated[int, "integer"]
@@ -163,4 +166,19 @@ class Audit:
     levels_wrong: Integer
 
 
-Event = Book | Gap | Price | Status | Audit
+@dataclass
+class Depth:
+    """How much the whole known book holds right after the first diff of an interval of the exchange's time.
+
+    `values` holds base quantity and quote value under the names of `DEPTH_VALUE`; None beyond what is known.
+    """
+
+    venue: Name
+    symbol: Name
+    update_id: Integer
+    event_time: Integer
+    crawler: Name
+    values: Mapping[str, float | None]
+
+
+Event = Book | Gap | Price | Status | Audit | Depth

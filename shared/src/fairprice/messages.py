@@ -14,10 +14,12 @@ import orjson
 from fairprice.errors import InvalidLine, InvalidMessage, UnknownLine
 from fairprice.events import (
     CONFIGURED_VALUE,
+    DEPTH_VALUE,
     PRICE_VALUES,
     PRICED,
     Audit,
     Book,
+    Depth,
     Event,
     Gap,
     Level,
@@ -52,9 +54,9 @@ MAX_BYTES = 256 * 1024
 """What a message holds at most; a larger event goes alone."""
 
 __all__ = [
-    "BOOKS_TYPE", "CONFIGURED_VALUE", "CONTENT_TYPE", "MAX_BYTES", "MAX_LINES", "MAX_NAME", "PRICED", "PRICES_TYPE",
-    "PRICE_VALUES", "Audit", "Book", "Event", "Gap", "Level", "Model", "Price", "Status", "are_levels", "check_type",
-    "decode", "decode_but_levels", "decode_line", "encode", "join", "lines",
+    "BOOKS_TYPE", "CONFIGURED_VALUE", "CONTENT_TYPE", "DEPTH_VALUE", "MAX_BYTES", "MAX_LINES", "MAX_NAME", "PRICED",
+    "PRICES_TYPE", "PRICE_VALUES", "Audit", "Book", "Depth", "Event", "Gap", "Level", "Model", "Price", "Status",
+    "are_levels", "check_type", "decode", "decode_but_levels", "decode_line", "encode", "join", "lines",
 ]  # fmt: skip
 """All that a service, or a reader of the messages, needs; events and fields have modules of their own."""
 
@@ -71,6 +73,8 @@ def encode(event: Event) -> bytes:
     """Return the event as one line of JSON, without the line's end."""
     if isinstance(event, Price):
         return orjson.dumps(_flat_price(event))
+    if isinstance(event, Depth):
+        return orjson.dumps(_flat_depth(event))
     return _HEADS[type(event)] + orjson.dumps(event)[1:]
 
 
@@ -141,6 +145,18 @@ def _flat_price(price: Price) -> dict[str, object]:
         "status": price.status,
         "price": price.price,
         **price.values,
+    }
+
+
+def _flat_depth(depth: Depth) -> dict[str, object]:
+    return {
+        "type": "depth",
+        "venue": depth.venue,
+        "symbol": depth.symbol,
+        "update_id": depth.update_id,
+        "event_time": depth.event_time,
+        "crawler": depth.crawler,
+        **depth.values,
     }
 
 
@@ -246,12 +262,24 @@ def _decode_audit(fields: dict[str, Any]) -> Audit:
     )
 
 
+def _decode_depth(fields: dict[str, Any]) -> Depth:
+    return Depth(
+        name_of(fields, "venue"),
+        name_of(fields, "symbol"),
+        integer_of(fields, "update_id"),
+        integer_of(fields, "event_time"),
+        name_of(fields, "crawler"),
+        {name: number_of(fields, name) for name in fields if DEPTH_VALUE.fullmatch(name)},
+    )
+
+
 _DECODERS: dict[str, Callable[[dict[str, Any]], Event]] = {
     "book": _decode_book,
     "gap": _decode_gap,
     "price": _decode_price,
     "status": _decode_status,
     "audit": _decode_audit,
+    "depth": _decode_depth,
 }
 
 

@@ -20,11 +20,13 @@ from fairprice.fields import MAX_NAME, MAX_REAL, MAX_TEXT
 from fairprice.messages import (
     BOOKS_TYPE,
     CONFIGURED_VALUE,
+    DEPTH_VALUE,
     PRICE_VALUES,
     PRICED,
     PRICES_TYPE,
     Audit,
     Book,
+    Depth,
     Event,
     Gap,
     Model,
@@ -35,7 +37,7 @@ from fairprice.messages import (
 Schema = dict[str, Any]
 
 EVENTS: Mapping[str, Mapping[str, type[Event]]] = {
-    BOOKS_TYPE: {"book": Book, "gap": Gap, "status": Status, "audit": Audit},
+    BOOKS_TYPE: {"book": Book, "gap": Gap, "status": Status, "audit": Audit, "depth": Depth},
     PRICES_TYPE: {"price": Price},
 }
 """The events in messages of each type, by the `type` of their lines."""
@@ -126,6 +128,10 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "levels": "levels that were compared with a fresh snapshot of the same id",
         "levels_wrong": "so many of them differed",
     },
+    "depth": {
+        **_ANYWHERE,
+        "update_id": "the book of which this is the depth",
+    },
     "price": {
         **_ANYWHERE,
         "priced_time": "the converter's clock; null in a replay",
@@ -154,6 +160,12 @@ CONFIGURED_MEANING = (
     "`impact_ask_10000` the average price at which 10,000 of the quote currency buy; a decimal point is written `_`"
 )
 
+DEPTH_MEANING = (
+    "as settings say: `bid_quantity_10bps` is the base quantity of all bids of the exchange within 10 basis points of "
+    "the mid, `bid_value_10bps` the quote amount that they are worth; null: the book is not known as far as that; a "
+    "decimal point is written `_`"
+)
+
 
 def schema(message_type: str) -> Schema:
     """Return the JSON Schema of one line of messages of this type."""
@@ -175,6 +187,8 @@ def table(kind: str) -> str:
         rows.append(f"| `{name}` | {written} | {MEANINGS[kind][name]} |")
     if kind == "price":
         rows.append(f"| `depth_...`, `impact_...` | number or null, may be absent | {CONFIGURED_MEANING} |")
+    if kind == "depth":
+        rows.append(f"| `bid_...`, `ask_...` | number or null | {DEPTH_MEANING} |")
     return "\n".join(["| field | type | meaning |", "|---|---|---|", *rows])
 
 
@@ -200,14 +214,20 @@ def _object_schema(kind: str) -> Schema:
         if name not in _MAY_BE_ABSENT:
             required.append(name)
     found: Schema = {"type": "object", "properties": properties, "required": required}
-    return found | (_price_rules() if _class_of(kind) is Price else {})
+    event = _class_of(kind)
+    if event is Price:
+        return found | _named_by_settings(CONFIGURED_VALUE, CONFIGURED_MEANING) | _price_rules()
+    return found | (_named_by_settings(DEPTH_VALUE, DEPTH_MEANING) if event is Depth else {})
+
+
+def _named_by_settings(names: re.Pattern[str], meaning: str) -> Schema:
+    value = {"oneOf": [{"$ref": "#/$defs/number"}, {"type": "null"}], "description": meaning}
+    return {"patternProperties": {f"^({names.pattern})$": value}}
 
 
 def _price_rules() -> Schema:
-    """Return what a field of a price demands of others, and the fields that settings add."""
-    configured = {"oneOf": [{"$ref": "#/$defs/number"}, {"type": "null"}], "description": CONFIGURED_MEANING}
+    """Return what a field of a price demands of others."""
     return {
-        "patternProperties": {f"^({CONFIGURED_VALUE.pattern})$": configured},
         "if": {"properties": {"status": {"enum": sorted(PRICED)}}},
         "then": {"properties": {"price": {"type": "number"}}},
         "else": {"properties": {"price": {"type": "null"}}},

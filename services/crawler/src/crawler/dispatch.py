@@ -9,7 +9,7 @@ from crawler.report import Report
 from crawler.snapshots import NoneLeft
 from crawler.stream_events import Disconnected, StreamEvent, Suspected, Unreadable
 from crawler.tap import Outgoing
-from fairprice.messages import Book, Gap
+from fairprice.messages import Book, Depth, Gap
 from fairprice.runtime.clock import Clock
 
 
@@ -83,6 +83,8 @@ class Dispatch:
             match output:
                 case Book() | Gap():
                     self._report.count(output)
+                    self._outgoing.put(output)
+                case Depth():
                     self._outgoing.put(output)
                 case SnapshotRequest():
                     self._ask(output)

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from crawler.book.depth import Depths
 from crawler.book.feed import Feed
 from crawler.book.refresh import COMPARE_SECONDS
 from crawler.checkpoint import Checkpoint
@@ -60,7 +61,14 @@ class Feeds:
             feed.follow(is_trading=self._board[symbol].is_trading)
 
     def _make(self, symbol: str) -> Feed:
-        feed = partial(Feed, self._venue.name, symbol, self._crawler, levels=self._settings.book_levels)
+        feed = partial(
+            Feed,
+            self._venue.name,
+            symbol,
+            self._crawler,
+            levels=self._settings.book_levels,
+            depths=self._depths(),
+        )
         if self._replay:
             return feed(
                 verify=self._venue.verify,
@@ -77,6 +85,10 @@ class Feeds:
             compare_seconds=None if self._venue.snapshots_in_stream else pause,
             shallow_first=self._are_shallow_first,
         )
+
+    def _depths(self) -> Depths | None:
+        distances = self._settings.depth_distances
+        return Depths(distances, self._settings.depth_interval) if distances else None
 
     @property
     def _are_shallow_first(self) -> bool:

@@ -1,6 +1,7 @@
 """The crawler's settings."""
 
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from crawler.selection import ALL, Selection, Shard
 from crawler.venues.port import Venue
 from crawler.venues.table import VENUES
-from fairprice.runtime.settings import Duration, ServiceSettings, Symbols
+from fairprice.runtime.settings import Decimals, Duration, ServiceSettings, Symbols
 
 
 def _shard(value: object) -> object:
@@ -36,6 +37,15 @@ class CrawlerSettings(ServiceSettings):
     exchange_stream_url: str = Field("", description="where diffs come from; empty: the venue's own host")
     address_share: float = Field(
         1.0, gt=0, le=1, description="part of the address's request weight and connection attempts to use"
+    )
+    depth_distances: Decimals = Field(
+        tuple(map(Decimal, (1, 2, 5, 10, 25, 50, 100, 250, 500))),
+        description="how far from the mid the whole known book is added up, basis points; empty: not at all",
+    )
+    depth_interval: Duration = Field(
+        5.0,
+        gt=0,
+        description="exchange time between two such sums of a symbol; each costs the crawler as much as a few books",
     )
     snapshot_levels: int = Field(
         1000, ge=100, le=5000, description="levels a side in a snapshot; more weigh more, a venue may have fewer"

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from fairprice.coverage import MARKS
 from fairprice.estimates import ESTIMATES
+from fairprice.messages import encode
 from fairprice.runtime.clock import Clock
 from gateway.answers import json_answer, secured
 from gateway.instrument import Instrument
@@ -24,6 +25,7 @@ PATHS = (
             f"/api/prices/{name}",
             f"/api/history/{name}?minutes=5",
             f"/api/book/{name}",
+            f"/api/depth/{name}",
             f"/api/coverage/{name}",
         )
     ),
@@ -43,7 +45,13 @@ class Api:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
-        of_one = {"prices": self.price, "history": self.history, "book": self.book, "coverage": self.coverage}
+        of_one = {
+            "prices": self.price,
+            "history": self.history,
+            "book": self.book,
+            "depth": self.depth,
+            "coverage": self.coverage,
+        }
         return [
             web.get("/api", secured(self.about)),
             web.get("/api/prices", secured(self.prices)),
@@ -91,6 +99,12 @@ class Api:
         if not line:
             raise web.HTTPNotFound(text=f"no order book of {instrument.key} has arrived yet")
         return json_answer(orjson.Fragment(line))
+
+    async def depth(self, request: web.Request) -> web.Response:
+        """Answer with the newest depth of the whole known book, as the event on the wire; before it the name alone."""
+        instrument = self._instrument(request)
+        depth = instrument.depth
+        return json_answer(orjson.Fragment(encode(depth)) if depth else instrument.key._asdict())
 
     async def coverage(self, request: web.Request) -> web.Response:
         """Answer with what this gateway can say of each of the last hours, and since when it has looked."""

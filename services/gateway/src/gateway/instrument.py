@@ -7,7 +7,7 @@ import orjson
 import structlog
 
 from fairprice.errors import InvalidLine
-from fairprice.messages import Audit, Book, Gap, Status, decode_line
+from fairprice.messages import Audit, Book, Depth, Gap, Status, decode_line
 from fairprice.runtime.clock import Clock
 from gateway.gaps import Gaps
 from gateway.history import History
@@ -62,6 +62,7 @@ class Instrument:
     def __init__(self, key: Key, limits: Limits) -> None:
         self.key = key
         self.quote: Quote | None = None
+        self.depth: Depth | None = None
         self.gaps = Gaps(limits.max_gaps)
         self.heard_at: float | None = None
         self.history = History(limits.history_minutes)
@@ -111,6 +112,12 @@ class Instrument:
         """Remember what a crawler says."""
         self.heard_at = now
         self._statuses.take(status, now)
+
+    def take_depth(self, depth: Depth, now: float) -> None:
+        """Make it the newest depth, unless it comes late."""
+        self.heard_at = now
+        if self.depth is None or depth.event_time >= self.depth.event_time:
+            self.depth = depth
 
     def take_book(self, line: bytes, now: float) -> None:
         """Make it the newest book, with no look inside but at its position."""
@@ -188,6 +195,7 @@ class Instrument:
         self.proof = Proof()
         self.gaps.start_over(first.event_time)
         self._book, self._book_line = None, b""
+        self.depth = None
         self._pairing = Pairing()
 
 

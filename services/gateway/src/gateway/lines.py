@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 
 from fairprice.errors import InvalidLine
-from fairprice.messages import MAX_NAME
+from fairprice.messages import MAX_NAME, join, lines
 from gateway.key import Key
 
-_BOOK = b'"type":"book"'
+_BOOK = b'{"type":"book",'
 _VENUE = re.compile(rb'"venue"\s*:\s*"([^"\\]{1,64})"')
 _SYMBOL = re.compile(rb'"symbol"\s*:\s*"([^"\\]{1,64})"')
 _EVENT_TIME = re.compile(rb'"event_time"\s*:\s*(\d{1,19})\b')
@@ -20,6 +20,15 @@ _UPDATE_ID = re.compile(rb'"update_id"\s*:\s*(\d{1,19})\b')
 def are_books(body: bytes) -> bool:
     """Return whether every line holds a book, as our own encoder writes them."""
     return body.count(_BOOK) == body.count(b"\n") + 1
+
+
+def apart(body: bytes) -> tuple[bytes, bytes]:
+    """Return the lines that hold books, as our own encoder writes them, and the others."""
+    books: list[bytes] = []
+    others: list[bytes] = []
+    for line in lines(body):
+        (books if line.startswith(_BOOK) else others).append(line)
+    return join(books), join(others)
 
 
 def newest_books(body: bytes, symbols: int) -> Iterator[tuple[Key, bytes]]:

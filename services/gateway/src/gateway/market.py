@@ -12,10 +12,10 @@ from typing import Any
 import structlog
 
 from fairprice.errors import InvalidLine
-from fairprice.messages import Audit, Gap, Status, decode_line, lines
+from fairprice.messages import Audit, Depth, Gap, Status, decode_line, lines
 from gateway.instrument import Instrument, Limits, Moment
 from gateway.key import Key, usual
-from gateway.lines import are_books, newest_books, read_fields, read_name
+from gateway.lines import apart, are_books, newest_books, read_fields, read_name
 from gateway.quote import read_quote
 from gateway.states import State
 
@@ -70,14 +70,13 @@ class Market:
     def take_books(self, body: bytes, symbols: int, received: Moment) -> list[News]:
         """Take a message with books of so many symbols; return the lines of gaps that are news.
 
-        Only the last line of each symbol is looked at, unless the message holds something else than books.
+        Of the books only the last one of each symbol is looked at.
         """
-        if not are_books(body):
-            return self.take(body, received)
-        for key, line in newest_books(body, symbols):
+        books, others = (body, b"") if are_books(body) else apart(body)
+        for key, line in newest_books(books, symbols):
             if instrument := self._instrument(key):
                 instrument.take_book(line, received.monotonic)
-        return []
+        return self.take(others, received)
 
     def forget(self, now: float) -> list[Key]:
         """Forget symbols that were not expected and have been silent for `limits.forgotten_after`; return which."""
@@ -128,7 +127,7 @@ class Market:
             case "book":
                 if instrument := self._instrument(read_name(fields, line)):
                     instrument.take_book(line, received.monotonic)
-            case "gap" | "status" | "audit":
+            case "gap" | "status" | "audit" | "depth":
                 return self._take_event(decode_line(line), received.monotonic)
             case unknown:
                 log.debug("line of an unknown type not shown", type=unknown)
@@ -136,7 +135,7 @@ class Market:
 
     def _take_event(self, event: object, now: float) -> Key | None:
         """Take an event that is not of every moment; return the symbol of one that is news."""
-        if not isinstance(event, Gap | Status | Audit):
+        if not isinstance(event, Gap | Status | Audit | Depth):
             return None
         instrument = self._instrument(Key(event.venue, event.symbol))
         if instrument is None:
@@ -148,6 +147,8 @@ class Market:
                 instrument.take_status(event, now)
             case Audit():
                 instrument.take_audit(event, now)
+            case Depth():
+                instrument.take_depth(event, now)
         return None
 
     def _instrument(self, key: Key) -> Instrument | None:

@@ -8,13 +8,15 @@ from itertools import chain, repeat
 from fairprice.errors import InvalidLine
 from fairprice.gaps import claimed
 from fairprice.head import head_of
-from fairprice.messages import Audit, Book, Gap, Level, Model, Price, decode_line
+from fairprice.messages import Audit, Book, Depth, Gap, Level, Model, Price, decode_line
+from fairprice.sampling import is_sampled
 
 FAIR_PRICE = "fair_price"
 ORDER_BOOK = "order_book"
 GAP = "gap"
 AUDIT = "audit"
 MODEL = "model"
+DEPTH = "depth"
 
 MINUTE = 60_000_000
 """Microseconds between two models that are stored."""
@@ -79,20 +81,12 @@ def book_queue_points(line: bytes, *, levels: int, interval: int) -> Iterator[Po
             yield gap_point(gap)
         case Audit() as audit:
             yield audit_point(audit)
+        case Depth() as depth:
+            yield depth_point(depth)
         case Price():
             raise InvalidLine(line, "a price event has no place in a queue of books")
         case _:
             pass  # what a crawler knows of a symbol
-
-
-def is_sampled(event_time: int, previous_event_time: int | None, interval: int) -> bool:
-    """Return whether a book is the first one of its interval; all times in microseconds, interval 0 samples every book.
-
-    Needs nothing but the book itself, so replicas and replays choose the same books.
-    """
-    if interval == 0 or previous_event_time is None:
-        return True
-    return event_time // interval != previous_event_time // interval
 
 
 def fair_price_point(price: Price) -> Point:
@@ -151,6 +145,12 @@ def audit_point(audit: Audit) -> Point:
         **{name: float(count) for name, count in counts.items() if count},
     }
     return Point(AUDIT, audit.event_time, audit.venue, audit.symbol, fields)
+
+
+def depth_point(depth: Depth) -> Point:
+    """Return the point of a depth; a value beyond what this crawler knows is absent, another may know it."""
+    values = {name: value for name, value in depth.values.items() if value is not None}
+    return Point(DEPTH, depth.event_time, depth.venue, depth.symbol, {**values, "update_id": depth.update_id})
 
 
 def _padded(rows: list[Level], levels: int) -> list[Sequence[DecimalText]]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from fairprice.broker.port import Broker, Message
 from fairprice.broker.retry import BackOff, Unconfirmed, publish_until_confirmed
-from fairprice.messages import MAX_BYTES, MAX_LINES, Audit, Event, Gap, Status, encode, join
+from fairprice.messages import MAX_BYTES, MAX_LINES, Audit, Depth, Event, Gap, Status, encode, join
 from fairprice.runtime.clock import Clock
 
 MIB = 1024 * 1024
@@ -39,6 +39,8 @@ class Sent(NamedTuple):
         """A name that is made from the exchange's data, or for a status from its time."""
         if self.kind is Audit:
             return f"{self.venue}.{self.symbol}:audit:{self.event_time}"
+        if self.kind is Depth:
+            return f"{self.venue}.{self.symbol}:depth:{self.update_id}"
         if self.kind is Gap:
             return f"{self.venue}.{self.symbol}:gap:{self.first_update_id}-{self.update_id}"
         if self.kind is Status:
@@ -176,6 +178,8 @@ def _sent(event: Event) -> Sent:
         return Sent(Audit, event.venue, event.symbol, event.from_update_id, event.to_update_id, event.event_time)
     if isinstance(event, Status):
         return Sent(Status, event.venue, event.symbol, 0, 0, event.event_time)
+    if isinstance(event, Depth):
+        return Sent(Depth, event.venue, event.symbol, event.update_id, event.update_id, event.event_time)
     return Sent(type(event), event.venue, event.symbol, event.first_update_id, event.update_id, event.event_time)
 
 

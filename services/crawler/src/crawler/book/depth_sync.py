@@ -22,6 +22,7 @@ from math import inf
 
 from crawler.book.buffer import Buffer
 from crawler.book.chain import Chain, ChainTime
+from crawler.book.depth import Depths
 from crawler.book.id_reset import IdReset
 from crawler.book.market_data import Diff, Snapshot
 from crawler.book.order_book import OrderBook
@@ -43,7 +44,8 @@ class DepthSync:
     exchange's time and `buffer_diffs`: a snapshot is never older. A book is compared with a fresh snapshot each
     `compare_seconds` of the exchange's time (None: never), at a phase that differs from symbol to symbol. Without
     `refreshes` a book keeps the reach that it has: snapshots are asked for to synchronise only. With `shallow_first` a
-    book begins with a shallow snapshot and is refreshed by a deep one: of many symbols all are in sync sooner.
+    book begins with a shallow snapshot and is refreshed by a deep one: of many symbols all are in sync sooner. `depths`
+    adds up the whole book now and then.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class DepthSync:
         refreshes: bool = True,
         compare_seconds: float | None = COMPARE_SECONDS,
         shallow_first: bool = False,
+        depths: Depths | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.resyncs: Counter[str] = Counter()
@@ -82,6 +85,7 @@ class DepthSync:
         self._shallow_first = shallow_first
         self._id_reset = IdReset()
         self._chain = Chain()
+        self._depths = depths
         self._refresh = Refresh(
             symbol,
             levels=levels,
@@ -136,6 +140,8 @@ class DepthSync:
         if snapshot.update_id < self.first_at_hand - 1:
             return self._refuse("too_old")
         self._book = OrderBook(snapshot.bids, snapshot.asks, levels=self._levels)
+        if self._depths:
+            self._depths.begin(snapshot.bids, snapshot.asks)
         self._update_id = snapshot.update_id
         self._reach = reach_of(snapshot, None)
         self._is_first = True
@@ -249,6 +255,10 @@ class DepthSync:
         self._update_id = diff.update_id
         if self._verify and not self._verify(book, diff):
             return self.lose("proof")
+        depth = None
+        if self._depths:
+            self._depths.follow(diff)
+            depth = self._depths.sample(times, bids, asks, self._reach)
         steps: list[Step] = [
             Applied(
                 diff,
@@ -260,6 +270,7 @@ class DepthSync:
                 len(asks) < len(book.asks),
                 self._reach,
                 self._is_first,
+                depth,
             )
         ]
         if self._is_first:
@@ -292,4 +303,6 @@ class DepthSync:
         if fresh is None:
             return []
         self._book, self._reach, steps = fresh
+        if self._depths:
+            self._depths.begin([*fresh.book.bids], [*fresh.book.asks])
         return steps

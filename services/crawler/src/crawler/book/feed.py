@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from crawler.book.audit import TopAudit, Verdict
+from crawler.book.depth import Depths
 from crawler.book.depth_sync import DepthSync
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
 from crawler.book.minutes import Minutes
@@ -19,7 +20,7 @@ from crawler.book.publication import Confirmed, Publication
 from crawler.book.refresh import COMPARE_SECONDS
 from crawler.book.steps import Applied, Compared, Fact, SnapshotRequest, Step
 from fairprice.errors import InvalidMarketData
-from fairprice.messages import Audit, Book, Gap
+from fairprice.messages import Audit, Book, Depth, Gap
 
 MAX_HELD = 100
 """Books held back at most, whatever their times."""
@@ -27,14 +28,14 @@ MAX_HELD = 100
 UNAUDITED_SECONDS = 60.0
 """Time with books and nothing to compare them with after which that is reported."""
 
-Output = Book | Gap | SnapshotRequest | Fact
+Output = Book | Gap | Depth | SnapshotRequest | Fact
 
 
 class Feed:
     """The book of one symbol at one venue; `crawler` names this instance in the books.
 
-    `levels` are published of each side. `verify`, `buffer_seconds`, `buffer_diffs`, `refreshes`, `compare_seconds` and
-    `shallow_first` are those of `DepthSync`; `confirmed`, `since` and `is_alone` those of `Publication`.
+    `levels` are published of each side. `verify`, `buffer_seconds`, `buffer_diffs`, `refreshes`, `compare_seconds`,
+    `shallow_first` and `depths` are those of `DepthSync`; `confirmed`, `since` and `is_alone` those of `Publication`.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Feed:
         shallow_first: bool = False,
         hold_seconds: float = 1.0,
         is_alone: bool = False,
+        depths: Depths | None = None,
     ) -> None:
         self.symbol = symbol
         self.sync = DepthSync(
@@ -65,6 +67,7 @@ class Feed:
             refreshes=refreshes,
             compare_seconds=compare_seconds,
             shallow_first=shallow_first,
+            depths=depths,
         )
         self.audit = TopAudit()
         self.is_unaudited = False
@@ -212,6 +215,9 @@ class Feed:
         events = self._publication.publish(applied, is_proven=is_proven)
         if events and isinstance(book := events[-1], Book):
             self._minutes.add_top(book.event_time, book.first_update_id, book.update_id, is_proven=is_proven)
+            if applied.depth:
+                depth = Depth(book.venue, book.symbol, book.update_id, book.event_time, book.crawler, applied.depth)
+                return [*outputs, *events, depth]
         return outputs + events
 
     def _contradict(self, applied: Applied) -> list[Output]:

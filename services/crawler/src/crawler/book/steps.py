@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from crawler.book.chain import ChainTime
+from crawler.book.depth import Values
 from crawler.book.market_data import Diff
 from crawler.book.reach import Reach
 from fairprice.messages import Level
@@ -43,7 +44,7 @@ class Applied(NamedTuple):
     """A diff that continued the book, and the book's best levels right after it, best first.
 
     `bids_cut` and `asks_cut` say that the book holds more levels than these. `is_first` marks the first diff on a
-    snapshot that a synchronisation began with.
+    snapshot that a synchronisation began with. `depth` is that of the whole book, where it is to be published.
     """
 
     diff: Diff
@@ -55,6 +56,7 @@ class Applied(NamedTuple):
     asks_cut: bool
     reach: Reach
     is_first: bool
+    depth: Values | None = None
 
 
 Step = Applied | SnapshotRequest | Fact | Compared

@@ -3,13 +3,14 @@
 import { Chart } from "./chart.js";
 import { STREAM, listen } from "./connection.js";
 import { learnVerdicts, showCoverage } from "./coverage.js";
+import { showDepth } from "./depth.js";
 import { NONE, age as ageText, bps, clock, decimalsOf, decimalsOfNumber, moment, number, signed, words } from "./format.js";
 import { chosen, keyOf, severalVenues, showSymbols, summarise } from "./symbols.js";
 import { clearBook, learnEstimators, showBook, showGaps, showNumbers, showProblems, spreadText } from "./tables.js";
 import { isTrusted, learn, skew, verdict } from "./trust.js";
 
 const POLL = 2000; // milliseconds between looks at the other symbols
-const LOOK = 10_000; // milliseconds between looks at the verdicts on the hours
+const LOOK = 5_000; // milliseconds between looks at the verdicts on the hours and the depth of the whole book
 const FLASH = 450;
 const MOST_GAPS = 100;
 
@@ -24,7 +25,7 @@ let shown = blank({ venue: "", symbol: "" });
 let drawing = false;
 
 function blank({ venue, symbol }) {
-  return { venue, symbol, key: keyOf({ venue, symbol }), connection: "opening", price: null, book: null, feed: null, gaps: [], receivedAt: null, good: null, isNew: false, known: new Set(), end: () => {} };
+  return { venue, symbol, key: keyOf({ venue, symbol }), connection: "opening", price: null, book: null, feed: null, gaps: [], newGaps: [], receivedAt: null, good: null, isNew: false, known: new Set(), end: () => {} };
 }
 
 function write(id, text) {
@@ -50,11 +51,12 @@ function show(wish) {
   chart.clear();
   clearBook();
   showCoverage(null);
+  showDepth(null);
   shown.end = listen({ symbols: mine.key.replace("/", ":"), moments: 1 }, {
     onOpen: () => {
       mine.connection = "open";
       loadHistory(mine);
-      loadCoverage();
+      look();
       redraw();
     },
     onLost: () => {
@@ -100,6 +102,7 @@ const take = {
   },
   gap(mine, gap) {
     mine.gaps = [...mine.gaps, gap].slice(-MOST_GAPS);
+    mine.newGaps.push(gap);
     chart.addGap(gap);
   },
 };
@@ -125,17 +128,22 @@ async function fetchJson(path) {
 async function loadHistory(mine) {
   if (!mine.symbol) return;
   const minutes = chart.minutes;
+  mine.newGaps = []; // what comes while the answer is on its way is not in it
   const history = await fetchJson(`api/history/${path(mine)}?minutes=${minutes}`).catch(() => null);
   if (!history || mine !== shown || minutes !== chart.minutes) return;
-  mine.gaps = history.gaps;
-  chart.load(history);
+  const isKnown = (gap) => history.gaps.some((each) => each.from_update_id === gap.from_update_id && each.to_update_id === gap.to_update_id);
+  mine.gaps = [...history.gaps, ...mine.newGaps.filter((gap) => !isKnown(gap))].slice(-MOST_GAPS);
+  chart.load({ ...history, gaps: mine.gaps });
 }
 
-async function loadCoverage() {
+// What changes slowly is asked for now and then.
+async function look() {
   const mine = shown;
   if (!mine.symbol || mine.connection !== "open") return;
-  const answer = await fetchJson(`api/coverage/${path(mine)}`).catch(() => null);
-  if (mine === shown) showCoverage(answer);
+  const [coverage, depth] = await Promise.all(["coverage", "depth"].map((name) => fetchJson(`api/${name}/${path(mine)}`).catch(() => null)));
+  if (mine !== shown) return;
+  showCoverage(coverage);
+  showDepth(depth);
 }
 
 const path = ({ key }) => key.split("/").map(encodeURIComponent).join("/");
@@ -335,7 +343,7 @@ clearBook();
 chooseRange(chart.minutes);
 poll();
 setInterval(poll, POLL);
-setInterval(loadCoverage, LOOK);
+setInterval(look, LOOK);
 // The age ticks, and a price grows stale, without anything coming in; drawn at once, as a tab in the background gets no
 // frames but has a title.
 setInterval(draw, 100);

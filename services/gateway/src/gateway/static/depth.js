@@ -1,0 +1,36 @@
+// The depth of the whole book, each side within distances of the mid: what lies beyond the levels of a book event, too.
+
+import { NONE, clock, quantity } from "./format.js";
+
+const DISTANCE = /^bid_quantity_(\d+(?:_\d+)?)bps$/;
+
+// `answer` is that of /api/depth, null where there is none.
+export function showDepth(answer) {
+  const rows = Object.keys(answer ?? {})
+    .map((name) => name.match(DISTANCE)?.[1])
+    .filter(Boolean)
+    .map((suffix) => ({ bps: Number(suffix.replace("_", ".")), bid: answer[`bid_quantity_${suffix}bps`], ask: answer[`ask_quantity_${suffix}bps`] }))
+    .sort((one, other) => one.bps - other.bps);
+  const known = rows.filter(({ bid, ask }) => isNumber(bid) || isNumber(ask));
+  const most = Math.max(...known.flatMap(({ bid, ask }) => [bid ?? 0, ask ?? 0]), Number.MIN_VALUE);
+  document.getElementById("whole").replaceChildren(...known.map((row) => line(row, most)));
+  const beyond = document.getElementById("whole-beyond");
+  const unknown = rows.filter((row) => !known.includes(row)).map(({ bps }) => bps);
+  beyond.hidden = !unknown.length;
+  beyond.textContent = unknown.length ? `${unknown.join(", ")} bps: beyond what the exchange's snapshot told` : "";
+  document.getElementById("whole-note").textContent = rows.length ? `at ${clock(answer.event_time)}` : "not told yet";
+}
+
+const isNumber = (value) => typeof value === "number";
+
+function line({ bps, bid, ask }, most) {
+  const row = document.createElement("tr");
+  row.insertCell().textContent = `${bps} bps`;
+  for (const [side, value] of [["bid", bid], ["ask", ask]]) {
+    const cell = row.insertCell();
+    cell.className = side;
+    cell.textContent = isNumber(value) ? quantity(value) : NONE;
+    cell.style.setProperty("--part", `${(100 * (value ?? 0)) / most}%`);
+  }
+  return row;
+}
