@@ -297,6 +297,19 @@ async def test_a_store_is_measured_against_the_mid_of_the_row_later(tmp_path):
     assert "a store holds no tickers" in told.lines[1]
 
 
+async def test_a_picture_is_drawn_where_it_can_be_written(tmp_path):
+    where = await stored(tmp_path / "rows.db", points(1100, drift=0.5))
+    path = tmp_path / "picture.png"
+
+    drawn = await run("--from-store", "--since", "all", "--horizon", 0.5, "--png", path, **where)
+    refused = await run("--from-store", "--since", "all", "--horizon", 0.5, "--png", tmp_path / "no" / "p.png", **where)
+
+    assert drawn.exit_code == 0
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert refused.exit_code == 2
+    assert refused.error == f"cannot write {tmp_path / 'no' / 'p.png'}: No such file or directory"
+
+
 async def test_rows_whose_ids_do_not_join_are_not_paired(tmp_path):
     where = await stored(tmp_path / "rows.db", points(1500, drift=0.5, hole=700))
 

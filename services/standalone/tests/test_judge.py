@@ -11,6 +11,7 @@ from standalone.evaluate.bootstrap import Draws
 from standalone.evaluate.instants import STEP, Instants
 from standalone.evaluate.judge import Judge
 from standalone.evaluate.score import SECOND, TooFew
+from standalone.evaluate.significance import diebold_mariano
 from standalone.evaluate.verdict import Verdict, suspicions, verdict
 
 HALF, WHOLE = SECOND // 2, SECOND
@@ -112,6 +113,8 @@ def test_figures_are_those_of_plain_sums():
     assert isclose(score.squared.value, sum(e * e for e in errors) / sum(s * s for s in still), rel_tol=1e-6)
     assert isclose(score.absolute.value, sum(map(abs, errors)) / sum(map(abs, still)), rel_tol=1e-6)
     assert score.as_it_is is score.own_mid is None
+    gains = [s * s - e * e for e, s in zip(errors, still, strict=True)]
+    assert isclose(score.dm, diebold_mariano(places, gains, 10), rel_tol=1e-6)
 
 
 def late_books(count=3000, behind=5):

@@ -22,6 +22,7 @@ from standalone.evaluate.bootstrap import LEAST_BLOCKS, Randomness
 from standalone.evaluate.capture import Capture
 from standalone.evaluate.instants import STEP, Sampler
 from standalone.evaluate.judge import Judge
+from standalone.evaluate.plot import plot
 from standalone.evaluate.report import Report, as_json, lines
 from standalone.evaluate.score import SECOND
 from standalone.evaluate.stored import sampled
@@ -95,6 +96,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         + ")",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object for programs")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="also draw the intervals into a picture")
     options = parser.parse_args(arguments)
     if options.capture and "since" in options:
         parser.error("--since is of a store: name the recordings that are meant")
@@ -129,6 +131,8 @@ async def evaluate(
         _judged, samplers, options.horizon, stop.is_set, has_tickers=bool(options.capture)
     )
     exit_code = _exit_code(reports, unreadable)
+    if options.png:
+        _draw(reports, options.png)
     if options.json:
         found = {"unreadable": unreadable, "exit_code": exit_code, "symbols": [as_json(each) for each in reports]}
         write(orjson.dumps(found).decode())
@@ -199,6 +203,13 @@ def _exit_code(reports: Sequence[Report], unreadable: int) -> int:
         )
     is_wrong = unreadable or any(report.is_too_short or report.suspicions for report in reports)
     return lifecycle.EXIT_INCOMPLETE if is_wrong else lifecycle.EXIT_OK
+
+
+def _draw(reports: Sequence[Report], path: Path) -> None:
+    try:
+        path.write_bytes(plot(reports).png())
+    except OSError as error:
+        raise StartupError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _lines(reports: Sequence[Report], unreadable: int) -> Iterator[str]:
