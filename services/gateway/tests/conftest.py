@@ -91,8 +91,8 @@ class Make:
         return Depth(venue, symbol, 20 * step + 19, START + step * 100_000, "crawler-1", values)
 
     @staticmethod
-    def status(word="TRADING", symbol="BTCUSDT", *, venue=SPOT, crawler="crawler-1", problem=None):
-        return Status(venue, symbol, START, crawler, word, word != "TRADING", problem)
+    def status(word="TRADING", symbol="BTCUSDT", *, venue=SPOT, crawler="crawler-1", problem=None, model_time=None):
+        return Status(venue, symbol, START, crawler, word, word != "TRADING", problem, model_time)
 
 
 def message(exchange, events, version):

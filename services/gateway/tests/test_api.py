@@ -16,6 +16,24 @@ from gateway.settings import GatewaySettings
 from gateway.states import State
 
 
+async def test_the_feed_tells_when_there_will_be_forecasts_by_the_crawler_that_has_them_first(gateway, make):
+    await gateway.publish(make.price(1))
+    _, price = await gateway.get("/api/prices/BTCUSDT")
+    assert price["feed"]["model_time"] is None
+    await gateway.publish(
+        make.status(model_time=90), make.status(crawler="b", model_time=70), make.status(crawler="c", model_time=None)
+    )
+    _, price = await gateway.get("/api/prices/BTCUSDT")
+    assert price["feed"]["model_time"] == 70
+    async with gateway.listen("?symbols=BTCUSDT") as socket:
+        await gateway.publish(make.status(), make.status(crawler="b"))
+        await gateway.beat()
+        frames = []
+        while not any(frame["type"] == "feed" and frame["model_time"] is None for frame in frames):
+            frames.append(orjson.loads(await socket.receive_str()))
+        assert [frame["model_time"] for frame in frames if frame["type"] == "feed"] == [70, None]
+
+
 async def test_prices_carry_the_event_and_the_state_of_the_feed(gateway, make):
     await gateway.publish(make.price(1), make.price(2, "ETHUSDT"), make.gap(0))
     await gateway.clock.advance(1.5)

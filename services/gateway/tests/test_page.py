@@ -114,6 +114,36 @@ async def until(read, holds):
     return value
 
 
+LEARNT = {
+    "forecast_mid": 61_839.15, "band_1s_low": 61_830.5, "band_1s_high": 61_847.8, "band_10s_low": 61_801.25,
+    "band_10s_high": 61_877.05,
+}  # fmt: skip
+
+
+async def test_what_takes_two_minutes_to_learn_counts_down_and_is_shown_when_it_is_known(serving, make, browser):
+    unknown = dict.fromkeys(LEARNT)
+    async with serving(clock=SystemClock()) as gateway:
+        until_then = make.status(model_time=make.price(0).event_time + 80_000_000)
+        await gateway.publish(until_then, make.book(0), make.price(0, **unknown))
+        async with opened(browser, gateway.url) as page:
+            await expect(page.locator("#learning")).to_have_text("learning: 1 min 20 s left")
+            assert await page.locator("#expected tr").count() == 0
+            assert "forecast mid" not in await text(page, "#estimates")
+            await gateway.publish(make.book(350), make.price(350, **unknown))
+            await expect(page.locator("#learning")).to_have_text("learning: 45 s left")
+            await gateway.publish(make.status(), make.book(351), make.price(351, **unknown))
+            await expect(page.locator("#learning")).to_have_text("learning: it takes two minutes without a gap")
+            await gateway.publish(make.book(800), make.price(800, bid=61_837.64, **LEARNT))
+            await expect(page.locator("#learning")).to_be_hidden()
+            assert await text(page, "#expected tr:nth-child(1)") == "in 1 s\t61,830.50\t61,847.80"
+            assert await text(page, "#expected tr:nth-child(2)") == "in 10 s\t61,801.25\t61,877.05"
+            await expect(page.locator("#expected-note")).to_contain_text("nobody can trade on it")
+            assert "forecast mid" in await text(page, "#estimates")
+            band = await page.evaluate("document.getElementById('chart').data.find(({ name }) => name === 'band')")
+            assert [band["y"][position] for position in (0, 1, 2, 3)] == [61_837.65, 61_847.8, 61_877.05, 61_801.25]
+            assert band["x"][2] - band["x"][0] == 10_000
+
+
 async def test_the_price_moves_and_everything_beside_it_is_filled(serving, make, browser):
     async with serving(clock=SystemClock()) as gateway, feeding(gateway, make), opened(browser, gateway.url) as page:
         await expect(page.locator("#feed-words")).to_have_text("in sync")

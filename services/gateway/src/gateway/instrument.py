@@ -168,7 +168,8 @@ class Instrument:
         """Return the state, and what it rests on; ages in seconds.
 
         `lag_seconds` is the time from the exchange's event to its receipt here by two clocks: below zero the
-        exchange's is ahead of this machine's.
+        exchange's is ahead of this machine's. `model_time` is the exchange's, in microseconds: from then on there are
+        forecasts and bands, if nothing is missed.
         """
         status = self._statuses.newest(now)
         return {
@@ -180,6 +181,7 @@ class Instrument:
             "last_good_age_seconds": now - self._good_received if self._good else None,
             "exchange_status": status.exchange_status if status else None,
             "problem": self._statuses.problem(now),
+            "model_time": self._statuses.model_time(now),
             "gaps": self.gaps.open,
             "last_gap": self.gaps.newest_open,
         }

@@ -47,5 +47,9 @@ class Statuses:
         problems = [f"{each.crawler}: {each.problem}" if named else each.problem for each in counted if each.problem]
         return "; ".join(problems) or None
 
+    def model_time(self, now: float) -> int | None:
+        """Return the exchange's time from which on the first crawler's books bring a model; None: nobody knows."""
+        return min((each.model_time for each in self._counted(now) if each.model_time is not None), default=None)
+
     def _counted(self, now: float) -> list[Status]:
         return [heard.status for heard in self._heard.values() if now - heard.at < self._kept]

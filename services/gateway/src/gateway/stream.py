@@ -129,7 +129,7 @@ class Stream:
     def _send_feed(self, instrument: Instrument) -> None:
         now = self._clock.monotonic()
         feed = instrument.feed(now)
-        shown = tuple(feed[name] for name in ("state", "gaps", "exchange_status", "problem"))
+        shown = tuple(feed[name] for name in ("state", "gaps", "exchange_status", "problem", "model_time"))
         if self._feeds.get(instrument.key) != shown:
             self._feeds[instrument.key] = shown
             self._audience.send(instrument.key, feed_frame(instrument, now))

@@ -3,6 +3,7 @@
 const MOST_POINTS = 2000;
 const SHORTEST_SLOT = 100; // milliseconds
 const MOST_GAPS = 100;
+const AHEAD = 10_000; // milliseconds that the widest band looks ahead
 const PAUSE = 250; // milliseconds between two looks for what has changed beside the price
 const SMALLEST_GAP = 250; // milliseconds, or a short gap could not be seen
 
@@ -125,6 +126,7 @@ export class Chart {
     return [
       { ...line, name: "bid", y: bid, line: { width: 1, color: colour.bidLine, shape: "hv" }, hovertemplate: `%{y:${format}}` },
       { ...line, name: "ask", y: ask, line: { width: 1, color: colour.askLine, shape: "hv" }, fill: "tonexty", fillcolor: colour.band, hovertemplate: `%{y:${format}}` },
+      ...cone(this.newest, colour),
       { ...line, name: "fair", y: price, line: { width: 1.8, color: colour.accent, shape: "hv" }, hovertemplate: `<b>%{y:,.${this.decimals + 1}f}</b>` },
     ];
   }
@@ -146,7 +148,7 @@ export class Chart {
       hoverlabel: { bgcolor: colour.panel, bordercolor: colour.line, font: { color: colour.text, size: 12 } },
       // On a touch screen a drag scrolls the page.
       dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
-      xaxis: { ...axis, type: "date", range: [start, end], showgrid: false, hoverformat: "%H:%M:%S.%1f UTC", tickformat: this.minutes > 1 ? "%H:%M" : "%H:%M:%S", nticks: this.element.clientWidth < 500 ? 3 : 7, tickangle: 0 },
+      xaxis: { ...axis, type: "date", range: [start, isNumber(this.newest?.band_10s_low) ? end + AHEAD : end], showgrid: false, hoverformat: "%H:%M:%S.%1f UTC", tickformat: this.minutes > 1 ? "%H:%M" : "%H:%M:%S", nticks: this.element.clientWidth < 500 ? 3 : 7, tickangle: 0 },
       yaxis: { ...axis, side: "right", tickformat: `,.${this.decimals}f`, nticks: 7 },
       shapes: [...this.gapShapes(start, end, colour), ...(last === null ? [] : [level(last, colour)])],
       annotations: last === null ? [] : [tag(last, this.decimals, colour)],
@@ -162,6 +164,21 @@ export class Chart {
       }));
   }
 }
+
+// The bands of the newest price, from its mid on, as a shape that opens to the right: nothing where nothing is learnt yet.
+function cone(price, colour) {
+  if (!isNumber(price?.band_1s_low) || !isNumber(price.band_10s_low)) return [];
+  const ends = [[0, price.mid, price.mid], [1000, price.band_1s_low, price.band_1s_high], [AHEAD, price.band_10s_low, price.band_10s_high]];
+  const there = ends.map(([ahead, , high]) => [price.event_time / 1000 + ahead, high]);
+  const back = ends.map(([ahead, low]) => [price.event_time / 1000 + ahead, low]).reverse();
+  const corners = [...there, ...back];
+  return [{
+    type: "scatter", mode: "lines", name: "band", x: corners.map(([time]) => time), y: corners.map(([, value]) => value),
+    fill: "toself", fillcolor: colour.band, line: { width: 1, dash: "dot", color: colour.accent }, hoverinfo: "skip",
+  }];
+}
+
+const isNumber = (value) => typeof value === "number";
 
 function level(price, colour) {
   return { type: "line", xref: "paper", x0: 0, x1: 1, y0: price, y1: price, line: { width: 1, dash: "dot", color: colour.accent } };

@@ -47,6 +47,11 @@ export function age(seconds) {
   return `${Math.floor(seconds / 3600)} h`;
 }
 
+export function minutes(seconds) {
+  const whole = Math.ceil(seconds);
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}
+
 export function clock(microseconds) {
   return new Date(microseconds / 1000).toISOString().slice(11, 19);
 }

@@ -6,7 +6,7 @@ import { learnVerdicts, showCoverage } from "./coverage.js";
 import { showDepth } from "./depth.js";
 import { NONE, age as ageText, bps, clock, decimalsOf, decimalsOfNumber, moment, number, signed, words } from "./format.js";
 import { chosen, keyOf, severalVenues, showSymbols, summarise } from "./symbols.js";
-import { clearBook, learnEstimators, showBook, showGaps, showNumbers, showProblems, spreadText } from "./tables.js";
+import { clearBook, clearExpected, learnEstimators, showBook, showExpected, showGaps, showNumbers, showProblems, spreadText } from "./tables.js";
 import { isTrusted, learn, skew, verdict } from "./trust.js";
 
 const POLL = 2000; // milliseconds between looks at the other symbols
@@ -280,6 +280,7 @@ function drawValues(price) {
   write("ladder-spread", `spread ${spreadText(price, digits.price)}`);
   drawImbalance(price.imbalance);
   showNumbers(price, digits.price, shown.known);
+  showExpected(price, digits.price, shown.feed?.model_time);
   mark("estimates", price);
   write("estimator", price.estimator);
   write("update-id", number(price.update_id, 0));
@@ -291,6 +292,7 @@ function clearValues() {
   for (const id of ["bid", "ask", "bid-size", "ask-size", "spread", "spread-bps", "ladder-price", "estimator", "update-id", "latency"]) write(id, NONE);
   for (const id of ["event-time", "ladder-spread"]) write(id, "");
   for (const id of ["estimates", "bands", "impacts"]) byId(id).replaceChildren();
+  clearExpected();
   mark("estimates", null);
   drawImbalance(null);
 }

@@ -1,10 +1,14 @@
 // The order book's ladder, the tables of estimates, depth and impact, and the list of problems.
 
-import { NONE, age, bps, clock, number, quantity, signed, words } from "./format.js";
+import { NONE, age, bps, clock, minutes, number, quantity, signed, words } from "./format.js";
 
 const LEVELS = 10;
 const MOST_GAPS = 4;
 const BAND = /^depth_bid_(\d+(?:_\d+)?)bps$/;
+const BANDS = [
+  { name: "in 1 s", low: "band_1s_low", high: "band_1s_high" },
+  { name: "in 10 s", low: "band_10s_low", high: "band_10s_high" },
+];
 const IMPACT = /^impact_bid_(\d+(?:_\d+)?)$/;
 
 let estimators = {}; // their meanings, from the gateway
@@ -61,7 +65,8 @@ function levels(side) {
 // `known` are the fields that have had a value since the symbol was chosen: others have no row.
 export function showNumbers(price, decimals, known) {
   const toMid = (value) => (value === null || value === undefined || !price.mid ? null : (value / price.mid - 1) * 1e4);
-  const names = Object.keys(estimators).filter((name) => name in price);
+  for (const name of Object.keys(estimators)) if (typeof price[name] === "number") known.add(name);
+  const names = Object.keys(estimators).filter((name) => known.has(name));
   fill(byId("estimates"), names.map((name) => [
     words(name), number(price[name], decimals + 1), name === "mid" ? "" : signed(toMid(price[name]), 4),
   ]));
@@ -74,6 +79,23 @@ export function showNumbers(price, decimals, known) {
   }));
   showSides("bands", bands, price, known, quantity);
   showSides("impacts", impacts, price, known, (value) => number(value, decimals));
+}
+
+// What takes two minutes to learn has no row before; a line says how long it takes. `modelTime` is the exchange's.
+export function showExpected(price, decimals, modelTime) {
+  const bands = BANDS.filter(({ low }) => typeof price[low] === "number");
+  fill(byId("expected"), bands.map(({ name, low, high }) => [name, number(price[low], decimals), number(price[high], decimals)]));
+  byId("expected-note").hidden = !bands.length;
+  const left = modelTime ? (modelTime - price.event_time) / 1e6 : 0;
+  const line = byId("learning");
+  line.hidden = bands.length > 0;
+  const text = left > 0 ? `learning: ${minutes(left)} left` : "learning: it takes two minutes without a gap";
+  if (line.textContent !== text) line.textContent = text;
+}
+
+export function clearExpected() {
+  byId("expected").replaceChildren();
+  byId("expected-note").hidden = byId("learning").hidden = true;
 }
 
 export function showGaps(gaps, seen) {
