@@ -4,9 +4,11 @@ import sys
 
 import orjson
 import pytest
+import structlog
 
 from crawler import state
 from crawler.book.publication import Confirmed
+from crawler.checkpoint import Checkpoint
 from crawler.state import StateFile
 from fairprice.errors import StartupError
 
@@ -92,6 +94,17 @@ def test_what_was_saved_is_loaded(file):
     assert orjson.loads(file.path.read_bytes())["BTCUSDT"] == {
         "update_id": 2**40, "event_time": 1_789_000_000_000_000,
     }  # fmt: skip
+
+
+def test_a_crawler_that_knows_of_no_earlier_run_says_so(file, folder):
+    """Its state may have been lost: then a hole follows that nobody records."""
+    with structlog.testing.capture_logs() as logged:
+        Checkpoint(file, {})
+        file.save(CONFIRMED)
+        assert Checkpoint(file, {}).of("BTCUSDT") == CONFIRMED["BTCUSDT"]
+        Checkpoint(None, {})
+    [line] = logged
+    assert (line["event"].split(";")[0], line["folder"]) == ("no earlier run is known", str(folder))
 
 
 def test_without_a_file_nothing_is_known(file):

@@ -19,6 +19,8 @@ class Checkpoint:
     def __init__(self, file: StateFile | None, confirmed: Mapping[str, Confirmed]) -> None:
         self._file = file
         self._confirmed = file.load() if file else dict(confirmed)
+        if file and not self._confirmed:
+            log.info("no earlier run is known; what was missed since one is not recorded", folder=str(file.path.parent))
         self._saving = asyncio.Lock()
         self._is_saved = True
 
