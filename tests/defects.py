@@ -10,10 +10,12 @@ BUFFER = "services/crawler/src/crawler/book/buffer.py"
 BOOK = "services/crawler/src/crawler/book/order_book.py"
 PUBLICATION = "services/crawler/src/crawler/book/publication.py"
 GAPS = "shared/src/fairprice/gaps.py"
+COPIES = "services/converter/src/converter/copies.py"
 
 SYNC_TESTS = "services/crawler/tests/book/test_depth_sync.py::"
 BOOK_TESTS = "services/crawler/tests/book/test_order_book.py::"
 GAP_TESTS = "shared/tests/test_gaps.py::"
+COPIES_TESTS = "services/converter/tests/test_copies.py::"
 FAULTS = "tests/faults/test_books_survive_faults.py::"
 
 
@@ -171,5 +173,19 @@ DEFECTS = (
         "return claimed(from_update_id, to_update_id)\n    missing",
         "return 0\n    missing",
         (GAP_TESTS + "test_a_gap_that_runs_backwards_is_never_filled",),
+    ),
+    Defect(
+        "a snapshot of ids that have begun anew is believed",
+        SYNC,
+        "if self._id_reset.is_left_behind(snapshot.update_id, self.newest_id):",
+        "if False:",
+        (SYNC_TESTS + "test_no_snapshot_of_the_old_ids_refreshes_a_book_of_the_new_ones",),
+    ),
+    Defect(
+        "a row forgets the ids of the one that it replaces",
+        COPIES,
+        "first = min(first, before[0])",
+        "first = max(first, before[0])",
+        (COPIES_TESTS + "test_a_row_that_takes_the_place_of_one_that_ends_sooner_begins_where_that_one_does",),
     ),
 )
