@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from standalone.evaluate import fit
 from standalone.evaluate.command import evaluate, parse
 from tests.recordings import Recording, parameters
 
@@ -162,6 +163,33 @@ def test_on_the_real_recordings_the_curve_mid_beats_the_mid_and_controls_do_not(
     assert curve_mid["verdict"] == "beats"
     assert found["mid", horizon]["as_it_is"]["low"] > 1, f"the book's mid of {recording} is old"
     assert all(curve_mid["controls"][name]["value"] > 1 for name in ("shuffled", "halves_swapped"))
+
+
+@pytest.fixture(scope="module")
+def micro(both, tmp_path_factory):
+    """Return what comes out of a micro-price that was fitted to the first half of the recording."""
+    recording, *_ = both
+    file, told = tmp_path_factory.mktemp("micro") / "model.json", []
+    fitting = fit.parse(["--capture", str(recording.path), "--seconds", "172", "--output", str(file)])
+    assert asyncio.run(fit.fit(fitting, {}, asyncio.Event(), told.append)) == 0
+    options = parse(["--capture", str(recording.path), "--micro-price", str(file), "--json"])
+    assert asyncio.run(evaluate(options, {}, asyncio.Event(), told.append)) == 0
+    (symbol,) = json.loads(told[-1])["symbols"]
+    return [each for each in symbol["estimators"] if each["estimator"].startswith("micro")]
+
+
+def test_the_document_says_what_the_micro_price_is_worth(both, micro):
+    recording, *_ = both
+    name = {"spot": "spot", "usdm": "futures"}[recording.market]
+    lines = (ROOT / "docs/fair-price.md").read_text().splitlines()
+    expected = [
+        f"| {name} | {each['horizon_s']:g} s | `{each['estimator']}` | {shown(each['squared'])} "
+        f"| {each['squared']['low']:.3f} to {each['squared']['high']:.3f} | {shown(each['mincer_zarnowitz'], 2)} "
+        f"| {each['verdict'].replace('_', ' ')} |"
+        for each in micro
+    ]
+
+    assert [line for line in lines if line.startswith(f"| {name} |")] == expected
 
 
 def shown(interval: dict[str, float] | None, decimals: int = 3) -> str:

@@ -6,12 +6,14 @@ import json
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import made_instants
 import made_market
 import pytest
 
 from converter.pricing import Pricer
 from converter.settings import ConverterSettings
 from fairprice.errors import FatalError
+from standalone.evaluate import fit
 from standalone.evaluate.capture import Capture
 from standalone.evaluate.command import evaluate, parse
 from storer.measurements import Point
@@ -46,10 +48,10 @@ class Done:
         return one
 
 
-async def run(*arguments, stop=None, **environ):
+async def run(*arguments, stop=None, command=evaluate, parsed=parse, **environ):
     lines = []
     try:
-        code = await evaluate(parse([*map(str, arguments)]), environ, stop or asyncio.Event(), lines.append)
+        code = await command(parsed([*map(str, arguments)]), environ, stop or asyncio.Event(), lines.append)
     except FatalError as error:
         return Done(2, lines, str(error))
     return Done(code, lines)
@@ -250,27 +252,15 @@ def test_a_wrong_command_line_is_refused(arguments, capsys):
 START = 1_700_000_000_000_000
 
 
-def points(count, *, drift, symbol="BTCUSDT", hole=None):
+def points(count, *, drift, symbol="BTCUSDT", hole=None, tick=0.01):
     """Return rows of a market whose mid follows the lean of `curve_mid`; at `hole` ids are missing."""
-    market = made_instants(count, drift)
-    for place, (mid, lean) in enumerate(market):
-        first = 10 * place + (5 if place == hole else 1)
-        fields = {
-            "first_update_id": first,
-            "update_id": 10 * place + 10,
-            "mid": mid,
-            "curve_mid": mid + lean,
-            "status": "ok",
-        }
+    market = made_instants.instants(count, drift=drift)
+    for place, (mid, estimate) in enumerate(zip(market.mid, market.values["lean"], strict=True)):
+        ids = {"first_update_id": 10 * place + (5 if place == hole else 1), "update_id": 10 * place + 10}
+        prices = {"mid": mid, "curve_mid": estimate, "bid": round(mid / tick) * tick, "spread": tick}
+        sizes = (8.5, 1.5) if estimate > mid else (1.5, 8.5)
+        fields = ids | prices | dict(zip(("bid_size", "ask_size"), sizes, strict=True)) | {"status": "ok"}
         yield Point("fair_price", START + place * 100_000, "binance", symbol, fields)
-
-
-def made_instants(count, drift):
-    from made_instants import instants
-
-    market = instants(count, drift=drift)
-    leans = [estimate - mid for estimate, mid in zip(market.values["lean"], market.mid, strict=True)]
-    return list(zip(market.mid, leans, strict=True))
 
 
 async def stored(path, *rows):
@@ -344,3 +334,68 @@ async def test_a_store_without_rows_or_without_a_file_is_told(tmp_path):
     assert old.error == "nothing is stored in that time; --since 7d or --since all looks further back"
     assert "there is no such file" in none.error
     assert "InfluxDB at http://127.0.0.1:1 cannot be reached" in silent.error
+
+
+async def fitted(*arguments, **environ):
+    return await run(*arguments, command=fit.fit, parsed=fit.parse, **environ)
+
+
+async def test_a_micro_price_is_judged_by_what_came_after_its_fit(tmp_path):
+    where = await stored(tmp_path / "rows.db", points(2600, drift=0.5))
+    model = tmp_path / "model.json"
+
+    told = await fitted("--from-store", "--since", "all", "--seconds", 120, "--output", model, **where)
+    options = ("--from-store", "--since", "all", "--horizon", 0.5, "--micro-price", model)
+    done, words = [await run(*options, *more, **where) for more in (["--json"], [])]
+
+    assert (told.exit_code, done.exit_code, words.exit_code) == (0, 0, 0)
+    assert told.text.startswith(
+        "micro_price of BTCUSDT of binance: fitted to 120 s up to 2023-11-14 22:15:20 UTC, tick 0.01, "
+    )
+    ahead, limit = (done.found(name, 0.5) for name in ("micro_price_h", "micro_price"))
+    assert ahead["pairs"] == limit["pairs"] == 2599 - 5 - 1201
+    assert ahead["verdict"] == "beats"
+    assert ahead["mincer_zarnowitz"]["low"] < 1 < ahead["mincer_zarnowitz"]["high"]
+    assert limit["squared"] != ahead["squared"]
+    assert f"{told.text}; judged 0 to 140 s later, and it grows old within minutes" in words.lines
+
+
+async def test_a_model_of_another_symbol_or_tick_is_refused_and_one_of_later_data_judges_nothing(tmp_path):
+    here, there = tmp_path / "here.db", tmp_path / "there.db"
+    where = await stored(here, points(1100, drift=0.5), points(1100, drift=0.5, symbol="ETHUSDT", tick=0.5))
+    other = await stored(there, points(1100, drift=0.5, tick=0.5))
+    model = tmp_path / "model.json"
+    every = ("--from-store", "--since", "all")
+    several = await fitted(*every, "--output", model, **where)
+    one = await fitted(*every, "--symbol", "BTCUSDT", "--output", model, **where)
+
+    wrong_tick = await run(*every, "--micro-price", model, **other)
+    wrong_symbol = await run(*every, "--micro-price", model, "--symbol", "ETHUSDT", **where)
+    late = await run(*every, "--micro-price", model, "--symbol", "BTCUSDT", "--horizon", 0.5, **where)
+
+    assert (several.exit_code, one.exit_code) == (2, 0)
+    assert several.error == "a model is of one symbol; choose one with --symbol: binance:BTCUSDT, binance:ETHUSDT"
+    assert wrong_tick.error == (
+        "the micro-price is of a tick of 0.01, and BTCUSDT of binance has one of 0.5: fit it anew"
+    )
+    assert wrong_symbol.error == "the micro-price is of BTCUSDT of binance; there is ETHUSDT of binance"
+    assert late.exit_code == 0
+    assert any(line.endswith("; all of this is older, so it is not judged") for line in late.lines)
+    assert any(line.startswith("micro_price_h at 0.5 s: too few pairs to say anything: 0 ") for line in late.lines)
+
+
+async def test_what_cannot_be_fitted_is_told_in_a_sentence(short, tmp_path):
+    where = await stored(tmp_path / "rows.db", points(20, drift=0.5))
+    options = ("--from-store", "--since", "all", "--output", tmp_path / "model.json")
+
+    few, none = [await fitted(*options, *more, **where) for more in ([], ["--seconds", 0])]
+    lines = short.read_text()
+    path = tmp_path / "r"
+    path.write_text(lines + "nonsense\n")
+    unread = await fitted("--capture", path, "--output", tmp_path / "model.json")
+
+    assert few.error == "no micro-price can be fitted to BTCUSDT of binance: no state was seen often enough"
+    assert none.exit_code == 2
+    assert unread.exit_code == 1
+    assert unread.lines[-1] == "warning: 1 lines or parts of files cannot be read"
+    assert json.loads((tmp_path / "model.json").read_text())["tick"] == "0.01"

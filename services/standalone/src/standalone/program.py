@@ -4,10 +4,11 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from random import Random
+from typing import Any
 
 import orjson
 import structlog
@@ -21,9 +22,14 @@ from fairprice.runtime.clock import SystemClock
 from simulator import Exchange, Playback, PortInUse, RecordingError, SimulatorServer
 from standalone.app import Pipeline, Summary
 from standalone.evaluate import command as evaluation
+from standalone.evaluate import fit as fitting
 from standalone.settings import Options, Recorded, Settings, load
 from storer.stores.coverage import covered_until
 from storer.stores.sqlite import open_sqlite
+
+Command = Callable[
+    [argparse.Namespace, Mapping[str, str], asyncio.Event, Callable[[str], None]], Coroutine[Any, Any, int]
+]
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +37,9 @@ log = structlog.get_logger(__name__)
 def main() -> int:
     """Run the pipeline, or a command, and return the exit code: 0 done and right, 1 something is wrong, 2 not done."""
     if sys.argv[1:2] == ["evaluate"]:
-        return lifecycle.run(partial(_evaluate, evaluation.parse(sys.argv[2:]), os.environ), unfinished="it only reads")
+        return _only_reading(evaluation.evaluate, evaluation.parse(sys.argv[2:]))
+    if sys.argv[1:2] == ["fit"]:
+        return _only_reading(fitting.fit, fitting.parse(sys.argv[2:]))
     options = Options.parse(sys.argv[1:])
     return lifecycle.run(partial(_main, options, os.environ), unfinished="what was not stored is lost")
 
@@ -63,8 +71,11 @@ async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Even
         return _finish(options, summary)  # before the store is closed, which a frozen disk may keep from ending
 
 
-async def _evaluate(options: argparse.Namespace, environ: Mapping[str, str], stop: asyncio.Event) -> int:
-    return await evaluation.evaluate(options, environ, stop, partial(print, flush=True))
+def _only_reading(command: Command, options: argparse.Namespace) -> int:
+    async def main(stop: asyncio.Event) -> int:
+        return await command(options, os.environ, stop, partial(print, flush=True))
+
+    return lifecycle.run(main, unfinished="it only reads")
 
 
 def _playback(options: Options) -> Playback | None:

@@ -2,34 +2,28 @@
 
 import argparse
 import asyncio
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
 import orjson
 
-from converter.pricing import Pricer
-from converter.settings import ConverterSettings
-from crawler.settings import CrawlerSettings
-from fairprice.errors import StartupError, StoreUnavailable
+from fairprice.errors import StartupError
 from fairprice.estimates import ESTIMATES
 from fairprice.events import PRICE_VALUES
 from fairprice.runtime import lifecycle
-from fairprice.runtime.clock import SystemClock
+from standalone.evaluate import source
 from standalone.evaluate.bands import bands, ends
 from standalone.evaluate.bootstrap import LEAST_BLOCKS, Randomness
-from standalone.evaluate.capture import Capture
-from standalone.evaluate.instants import STEP, Sampler
+from standalone.evaluate.instants import STEP, Instants
 from standalone.evaluate.judge import Judge
+from standalone.evaluate.micro_price import AHEAD, LIMIT, MicroPrice, say_again
+from standalone.evaluate.model_file import decimal, describe, read_model
 from standalone.evaluate.plot import plot
 from standalone.evaluate.report import Report, as_json, lines
 from standalone.evaluate.score import SECOND
-from standalone.evaluate.stored import sampled
-from storer.audit.command import chosen, minutes, period
-from storer.settings import StorerSettings
-from storer.stores.port import Key
-from storer.stores.reading import opened_reader
+from standalone.evaluate.source import Source
+from standalone.evaluate.states import NEEDED, tick_of
 
 DESCRIPTION = (
     "Measures which estimator tells more than the mid about the mid a moment later, and whether that can be shown. "
@@ -40,9 +34,6 @@ DESCRIPTION = (
 HORIZONS = (0.5, 1.0, 5.0)
 LONGEST = 60.0
 """Seconds."""
-
-HOUR = 60
-"""Minutes."""
 
 SEED = 1
 """Of what is drawn by lot, so that the same data give the same figures."""
@@ -57,34 +48,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         description=DESCRIPTION,
         epilog="docs/fair-price.md tells how it is measured, and what came out so far.",
     )
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--capture",
-        type=Path,
-        nargs="+",
-        metavar="FILE",
-        help="recordings in their order, or those of a folder, against the real-time mid of their tickers",
-    )
-    source.add_argument(
-        "--from-store",
-        action="store_true",
-        help="the store of FAIRPRICE_STORE_URL, against the mid of the row a horizon later",
-    )
-    parser.add_argument(
-        "--since",
-        type=minutes,
-        default=argparse.SUPPRESS,
-        metavar="TIME",
-        help="of a store: 30m, 1h (as without), 7d, or all",
-    )
-    parser.add_argument(
-        "--symbol",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="SYMBOL",
-        help="BTCUSDT, or of a store VENUE:BTCUSDT; as without: all",
-    )
+    source.add_options(parser)
     parser.add_argument(
         "--horizon",
         type=_horizon,
@@ -97,11 +61,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object for programs")
     parser.add_argument("--png", type=Path, metavar="FILE", help="also draw the intervals into a picture")
-    options = parser.parse_args(arguments)
-    if options.capture and "since" in options:
-        parser.error("--since is of a store: name the recordings that are meant")
-    options.since = getattr(options, "since", HOUR)
-    return options
+    parser.add_argument(
+        "--micro-price", type=Path, metavar="FILE", help="judge the micro-price of `standalone fit` as well"
+    )
+    return source.parsed(parser, arguments)
 
 
 async def evaluate(
@@ -111,82 +74,68 @@ async def evaluate(
 
     Raises `StartupError` and `SettingsError`.
     """
-    settings = lifecycle.start(ConverterSettings, environ, "standalone", quiet=True)
-    unreadable = 0
-    if options.capture:
-        pricer = Pricer(
-            settings.estimator,
-            settings.depth_bps,
-            settings.impact_notionals,
-            settings.curve_bps,
-            settings.forecast_horizon,
-        )
-        levels = CrawlerSettings.load(environ).book_levels
-        capture = Capture(options.capture, pricer, (*ESTIMATES, *BAND_ENDS), levels=levels)
-        await asyncio.to_thread(capture.read, stop.is_set)
-        samplers, unreadable = _chosen(capture, options.symbol), capture.unreadable
-    else:
-        samplers = await _stored(options, environ, stop)
-    reports = await asyncio.to_thread(
-        _judged, samplers, options.horizon, stop.is_set, has_tickers=bool(options.capture)
-    )
-    exit_code = _exit_code(reports, unreadable)
+    model = read_model(options.micro_price) if options.micro_price else None
+    found = await source.read(options, environ, stop, (*ESTIMATES, *BAND_ENDS, *(NEEDED if model else ())))
+    if model:
+        _check(model, found)
+    reports = await asyncio.to_thread(_judged, found, model, options.horizon, stop.is_set)
+    exit_code = _exit_code(reports, found.unreadable)
     if options.png:
         _draw(reports, options.png)
     if options.json:
-        found = {"unreadable": unreadable, "exit_code": exit_code, "symbols": [as_json(each) for each in reports]}
-        write(orjson.dumps(found).decode())
+        told = {"unreadable": found.unreadable, "exit_code": exit_code, "symbols": [as_json(each) for each in reports]}
+        write(orjson.dumps(told).decode())
     else:
-        for line in _lines(reports, unreadable):
+        for line in _lines(reports, found.unreadable):
             write(line)
     return exit_code
 
 
-def _chosen(capture: Capture, symbols: Sequence[str]) -> dict[Key, Sampler]:
-    """Return the samplers of these symbols, or of all; raises `StartupError` for one that is not there."""
-    names = [re.sub("[/-]", "", symbol).upper() for symbol in symbols] or sorted(capture.samplers)
-    if missing := [name for name in names if name not in capture.samplers]:
-        there = ", ".join(sorted(capture.samplers))
-        raise StartupError(f"the recordings hold no {', '.join(missing)}; they hold {there}")
-    return {(capture.venue, name): capture.samplers[name] for name in dict.fromkeys(names)}
-
-
-async def _stored(options: argparse.Namespace, environ: Mapping[str, str], stop: asyncio.Event) -> dict[Key, Sampler]:
-    start, end = period(options.since, SystemClock().wall())
-    samplers: dict[Key, Sampler] = {}
-
-    async def read() -> None:
-        async with opened_reader(StorerSettings.load(environ)) as (reader, _):
-            for key in await chosen(reader, options, start, end):
-                samplers[key] = await sampled(reader, key, start, end, (*ESTIMATES, *BAND_ENDS))
-
-    try:
-        if not await lifecycle.drain(read(), stop, 0):
-            raise StartupError("stopped before the end")
-    except StoreUnavailable as error:
-        raise StartupError(str(error)) from error
-    return samplers
+def _check(model: MicroPrice, found: Source) -> None:
+    """Raise `StartupError` where the model is not of what was read."""
+    sampler = found.samplers.get((model.venue, model.symbol))
+    if sampler is None:
+        there = ", ".join(f"{symbol} of {venue}" for venue, symbol in found.samplers)
+        raise StartupError(f"the micro-price is of {model.symbol} of {model.venue}; there is {there}")
+    tick = tick_of(sampler.instants)
+    if tick is not None and tick != model.tick:
+        raise StartupError(
+            f"the micro-price is of a tick of {decimal(model.tick)}, and {model.symbol} of {model.venue} has one of "
+            f"{decimal(tick)}: fit it anew"
+        )
 
 
 def _judged(
-    samplers: Mapping[Key, Sampler], horizons: Sequence[int], is_stopped: Callable[[], bool], *, has_tickers: bool
+    found: Source, model: MicroPrice | None, horizons: Iterable[int], is_stopped: Callable[[], bool]
 ) -> list[Report]:
     """Return what is found of each symbol; raises `StartupError` when it was stopped before."""
     reports = []
-    for (venue, symbol), sampler in samplers.items():
-        instants = sampler.instants
-        judge = Judge(instants, _lots, has_tickers=has_tickers)
+    for (venue, symbol), sampler in found.samplers.items():
+        instants, names, notes = sampler.instants, [*ESTIMATES], []
+        if model and (model.venue, model.symbol) == (venue, symbol):
+            say_again(instants, model, horizons)
+            names += [LIMIT, AHEAD]
+            notes = [f"{describe(model)}; {_age(model, instants)}"]
+        judge = Judge(instants, _lots, has_tickers=found.has_tickers)
         scores = []
         for horizon in sorted(set(horizons)):
-            for name in ESTIMATES:
+            for name in names:
                 if is_stopped():
                     raise StartupError("stopped before the end")
                 scores.append(judge.score(name, horizon))
-        covered = [found for horizon in bands(PRICE_VALUES) if (found := judge.coverage(horizon))]
+        covered = [band for horizon in bands(PRICE_VALUES) if (band := judge.coverage(horizon))]
         times = (instants.times[0], instants.times[-1]) if instants.times else (0, 0)
         counts = len(instants), sampler.books, sampler.tickers, sampler.breaks
-        reports.append(Report(venue, symbol, has_tickers, *times, *counts, scores, covered))
+        reports.append(Report(venue, symbol, found.has_tickers, *times, *counts, scores, covered, notes))
     return reports
+
+
+def _age(model: MicroPrice, instants: Instants) -> str:
+    """Say how old a model is where it is judged."""
+    begin, end = ((time - model.last_time) / SECOND for time in (instants.times[0], instants.times[-1]))
+    if end <= 0:
+        return "all of this is older, so it is not judged"
+    return f"judged {max(begin, 0):,.0f} to {end:,.0f} s later, and it grows old within minutes"
 
 
 def _lots(name: str) -> Randomness:

@@ -51,6 +51,8 @@ class Report:
     breaks: int
     scores: Sequence[Score | TooFew]
     bands: Sequence[Coverage]
+    notes: Sequence[str] = ()
+    """What is to be known of the estimators."""
 
     @property
     def seconds(self) -> float:
@@ -89,6 +91,7 @@ def lines(report: Report) -> Iterator[str]:
     yield from (*LEGEND, *(TICKERS_LEGEND if report.has_tickers else ()), *CONTROLS_LEGEND)
     if any(score.estimator == FORECAST for score in report.scores):
         yield FORECAST_LEGEND[report.has_tickers]
+    yield from report.notes
     yield ""
     yield from (sentence(score) for score in report.scores if score.estimator != BASELINE)
     yield from map(band_sentence, report.bands)
@@ -109,6 +112,7 @@ def as_json(report: Report) -> dict[str, object]:
         "breaks": report.breaks,
         "estimators": [_score(score) for score in report.scores],
         "bands": [_band(band) for band in report.bands],
+        "notes": report.notes,
         "suspicions": report.suspicions,
     }
 
