@@ -168,4 +168,4 @@ def _count(blocks: Weighed) -> int:
 
 
 def _band(centre: float, half_width: float | None) -> Band | None:
-    return None if half_width is None else Band(centre - half_width, centre + half_width)
+    return None if half_width is None else (centre - half_width, centre + half_width)

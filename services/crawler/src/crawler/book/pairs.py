@@ -20,11 +20,8 @@ NO_MOVE = -(2**17)
 """The step of the size 0; that of the least positive float is higher."""
 
 
-class Band(NamedTuple):
-    """Where the mid was said to lie when the span is over, its ends included."""
-
-    low: float
-    high: float
+Band = tuple[float, float]
+"""The lowest and the highest mid that it holds; a plain tuple is made in a third of the time."""
 
 
 class Sums(NamedTuple):

@@ -103,7 +103,7 @@ class Publication:
 
     def _book(self, applied: Applied, first: int, *, is_proven: bool) -> Book:
         floor, ceiling = _bounds(applied, is_proven=is_proven)
-        model = self._learn(applied, floor, ceiling)
+        model = self._learn(applied, is_proven=is_proven)
         return Book(
             self._venue,
             self._symbol,
@@ -120,12 +120,13 @@ class Publication:
             model,
         )
 
-    def _learn(self, applied: Applied, floor: str | None, ceiling: str | None) -> Model | None:
+    def _learn(self, applied: Applied, *, is_proven: bool) -> Model | None:
         """Return the model that holds for this book; one whose top nobody knows is as good as missing."""
         bids, asks, time = applied.bids, applied.asks, applied.times.event_time
+        floor, ceiling = applied.reach.floor, applied.reach.ceiling
         if bids and asks:
-            (bid, bid_size), (ask, ask_size) = map(float, bids[0]), map(float, asks[0])
-            if (floor is None or bid >= float(floor)) and (ceiling is None or ask <= float(ceiling)):
+            bid, bid_size, ask, ask_size = float(bids[0][0]), float(bids[0][1]), float(asks[0][0]), float(asks[0][1])
+            if is_proven or ((floor is None or bid >= float(floor)) and (ceiling is None or ask <= float(ceiling))):
                 return self.model.follow(time, (bid + ask) / 2, (bid_size - ask_size) / (bid_size + ask_size))
         elif (bids or floor is None) and (asks or ceiling is None):
             return self.model.follow(time, None, 0.0)
