@@ -9,6 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 PYTEST := $(BIN)/python -m pytest -q
 LOCAL := not rabbitmq and not influxdb and not compose
 PARALLEL := -n auto --dist worksteal
+BY_SERVER := -n 2 --dist loadgroup --no-loadscope-reorder
 
 # What soak takes from the tests of processes and servers.
 SHARED_BY_TESTS := tests:tests/e2e:shared/tests:services/storer/tests
@@ -89,13 +90,13 @@ test-servers: install-dev ## the tests on real servers, on PATH, by address or i
 	@$(WITH_SERVERS) $(SIDE_BY_SIDE) $(SERVER_TESTS)
 
 test-rabbitmq: install-dev ## of these those on RabbitMQ alone
-	@$(PYTEST) -m 'rabbitmq and not influxdb and not compose'
+	@$(PYTEST) $(BY_SERVER) -m 'rabbitmq and not influxdb and not compose'
 
 test-influxdb: install-dev ## of these those on InfluxDB alone
 	@$(PYTEST) -m 'influxdb and not rabbitmq and not compose'
 
 test-chain: install-dev ## of these those of the whole chain of services
-	@$(PYTEST) -m 'rabbitmq and influxdb and not compose and not rounds'
+	@$(PYTEST) $(BY_SERVER) -m 'rabbitmq and influxdb and not compose and not rounds'
 
 test-containers: install-dev ## docker-compose.yml as a running stack; needs a Docker engine and some minutes
 	@FAIRPRICE_TEST_COMPOSE=1 $(PYTEST) -m compose

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from ports import free_port
-from waiting import patience
+from waiting import PATIENCE, patience
 
 DEBIAN = "/usr/lib/rabbitmq/bin"
 """What Debian has on PATH changes the user; here are the programs themselves."""
@@ -99,7 +99,7 @@ def reached(server, tmp_path_factory):
         node.destroy()
 
 
-async def until(condition, seconds=10):
+async def until(condition, seconds=PATIENCE):
     """Wait for what nobody announces."""
     async with patience(seconds):
         while not condition():  # noqa: ASYNC110

@@ -29,7 +29,7 @@ from fairprice.topology import (
     USES,
 )
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.rabbitmq
 
 TIMES = 25
 MESSAGES = 100
