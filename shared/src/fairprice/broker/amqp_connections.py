@@ -107,6 +107,7 @@ class Connections:
         self._outage: _Outage | None = None
         self._why_not = "not connected to the broker yet"
         self._has_declared = False
+        self._unbound: set[str] = set()
         self.missing: tuple[str, ...] = ()
         self.unsafe: tuple[str, ...] = ()
         self.losses = 0
@@ -187,7 +188,7 @@ class Connections:
 
     async def _watch(self, session: Session) -> NoReturn:
         """Look after exchanges and queues from time to time, and at once when something was not there."""
-        topology = Topology(session.consuming, self._exchanges, self._use)
+        topology = Topology(session.consuming, self._exchanges, self._use, self._unbound)
         while not session.lost:
             self._awake.clear()
             async with bounded("looking at exchanges and queues", REPLY_TIMEOUT):

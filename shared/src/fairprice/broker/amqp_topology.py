@@ -75,18 +75,25 @@ def queue_arguments(exchange: Exchange) -> FieldTable:
 
 
 class Topology:
-    """The exchanges and queues that a service uses, on one connection; without a `use`, all of them."""
+    """The exchanges and queues that a service uses, on one connection; without a `use`, all of them.
 
-    def __init__(self, connection: AbstractConnection, exchanges: Iterable[Exchange], use: Use | None) -> None:
+    `unbound` outlives the connection: what was to be bound and is not yet, since the connection was lost meanwhile.
+    """
+
+    def __init__(
+        self, connection: AbstractConnection, exchanges: Iterable[Exchange], use: Use | None, unbound: set[str]
+    ) -> None:
         self._exchanges = tuple(exchanges)
         self._use = use
+        self._unbound = unbound
         self._asking = _Asking(connection)
         self._is_unsafe: bool | None = None
 
     async def restore(self) -> Restored:
         """Look at what is used; if some of it had to be declared, at all the rest too: the broker is ours to furnish.
 
-        A missing binding between an exchange and a queue that both exist cannot be seen over AMQP.
+        A missing binding between an exchange and a queue that both exist cannot be seen over AMQP, so what has to be
+        bound is remembered until it is.
         """
         declared: list[str] = []
         missing: list[str] = []
@@ -115,26 +122,32 @@ class Topology:
     async def _is_complete(self, exchange: Exchange) -> bool:
         """Whether all is there that is used of an exchange and its queues."""
         for thing in _things(exchange):
-            if self._is_used(thing) and await self._asking.refusal(thing.look):
+            if thing.name in self._unbound or (self._is_used(thing) and await self._asking.refusal(thing.look)):
                 return False
         return True
 
     async def _furnish(self, exchange: Exchange, declared: list[str], missing: list[str]) -> None:
         """Declare what is missing and bind it at once: what is published before that does not reach a new queue."""
-        is_new = False
-        for thing in _things(exchange):
+        things = tuple(_things(exchange))
+        for position, thing in enumerate(things):
             refusal = await self._asking.refusal(thing.look)
             if isinstance(refusal, ChannelNotFoundEntity):
+                before = self._unbound.copy()
+                self._unbound |= {each.name for each in things[position:] if each.bind}
                 refusal = await self._asking.refusal(thing.declare)
                 if refusal is None:
-                    is_new = True
                     declared.append(thing.name)
+                else:
+                    self._unbound &= before
             if refusal and self._is_used(thing):
                 missing.append(
                     f"{thing.name} is missing, restart RabbitMQ to import its definitions; declaring failed ({refusal})"
                 )
-            if thing.bind and is_new and not refusal and (refusal := await self._asking.refusal(thing.bind)):
-                missing.append(f"{thing.name} cannot be bound to exchange {exchange.name} ({refusal})")
+            if thing.bind and thing.name in self._unbound and not refusal:
+                if refusal := await self._asking.refusal(thing.bind):
+                    missing.append(f"{thing.name} cannot be bound to exchange {exchange.name} ({refusal})")
+                else:
+                    self._unbound.remove(thing.name)
 
     def _is_used(self, thing: _Thing) -> bool:
         if self._use is None:

@@ -1,0 +1,80 @@
+"""What RabbitMQ lacks is declared and bound, whatever interrupts it."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
+
+from fairprice.broker.amqp_topology import Topology
+from fairprice.topology import EXCHANGES, PRICES, PRICES_STORER, Exchange
+
+ALL = {(exchange.name, queue) for exchange in EXCHANGES for queue in exchange.queues}
+ONE = (Exchange(PRICES, (PRICES_STORER,)),)
+
+
+@dataclass
+class Server:
+    """A broker as far as `Topology` asks it; `hurdles` are raised, one after the other, instead of binding a queue."""
+
+    hurdles: list[Exception] = field(default_factory=list)
+    there: set[str] = field(default_factory=set)
+    bound: set[tuple[str, str]] = field(default_factory=set)
+    is_closed = False
+
+    async def channel(self, **_options):
+        return self
+
+    async def declare_exchange(self, name, *_kind, passive=False, **_options):
+        self._declare(f"exchange {name}", passive)
+
+    async def declare_queue(self, name, *, passive=False, **_options):
+        self._declare(f"queue {name}", passive)
+
+    async def get_queue(self, name, *, ensure):
+        assert not ensure
+        return Queue(self, name)
+
+    def _declare(self, thing, passive):
+        if passive and thing not in self.there:
+            raise ChannelNotFoundEntity(thing)
+        self.there.add(thing)
+
+
+@dataclass
+class Queue:
+    server: Server
+    name: str
+
+    async def bind(self, exchange, routing_key):
+        assert routing_key == ""
+        if self.server.hurdles:
+            raise self.server.hurdles.pop(0)
+        self.server.bound.add((exchange, self.name))
+
+
+async def test_what_is_missing_is_declared_and_bound_and_nothing_else_is_touched():
+    server, unbound = Server(), set()
+    restored = await Topology(server, EXCHANGES, None, unbound).restore()
+    assert len(restored.declared) == len(EXCHANGES) + len(ALL)
+    assert (server.bound, unbound, restored.missing) == (ALL, set(), ())
+    server.bound.clear()
+    assert (await Topology(server, EXCHANGES, None, unbound).restore()).declared == ()
+    assert server.bound == set()
+
+
+async def test_a_queue_that_was_declared_when_the_connection_was_lost_is_bound_on_the_next_one():
+    server, unbound = Server([ConnectionError("INTERNAL_ERROR")]), set()
+    with pytest.raises(ConnectionError):
+        await Topology(server, ONE, None, unbound).restore()
+    await Topology(server, ONE, None, unbound).restore()
+    assert (server.bound, unbound) == ({(PRICES, PRICES_STORER)}, set())
+
+
+async def test_a_queue_whose_binding_is_refused_is_told_until_it_is_bound():
+    server, unbound = Server([ChannelAccessRefused("no"), ChannelAccessRefused("no")]), set()
+    topology = Topology(server, ONE, None, unbound)
+    for _ in range(2):
+        [told] = (await topology.restore()).missing
+        assert "cannot be bound" in told
+    assert (await topology.restore()).missing == ()
+    assert (server.bound, unbound) == ({(PRICES, PRICES_STORER)}, set())
