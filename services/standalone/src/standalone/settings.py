@@ -151,8 +151,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="standalone",
         description="Fairprice in one process: a market, the order books, the fair prices, a database and a page.",
         epilog="Settings come from FAIRPRICE_* variables; README.md lists them. "
-        "`standalone evaluate --help` tells of the command that measures which estimator beats the mid, `standalone fit "
-        "--help` of the one that fits a micro-price for it.",
+        "`standalone evaluate --help` tells of the command that measures which estimator beats the mid, "
+        "`standalone fit --help` of the one that fits a micro-price for it.",
     )
     parser.add_argument("--version", action="version", version=version.describe("standalone"))
     parser.add_argument(
