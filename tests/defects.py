@@ -10,10 +10,14 @@ BUFFER = "services/crawler/src/crawler/book/buffer.py"
 BOOK = "services/crawler/src/crawler/book/order_book.py"
 PUBLICATION = "services/crawler/src/crawler/book/publication.py"
 GAPS = "shared/src/fairprice/gaps.py"
+MODEL = "services/crawler/src/crawler/book/model.py"
+PAIRS = "services/crawler/src/crawler/book/pairs.py"
 COPIES = "services/converter/src/converter/copies.py"
 
 SYNC_TESTS = "services/crawler/tests/book/test_depth_sync.py::"
 BOOK_TESTS = "services/crawler/tests/book/test_order_book.py::"
+PUBLICATION_TESTS = "services/crawler/tests/book/test_publication.py::"
+MODEL_TESTS = "services/crawler/tests/book/test_model.py::"
 GAP_TESTS = "shared/tests/test_gaps.py::"
 COPIES_TESTS = "services/converter/tests/test_copies.py::"
 FAULTS = "tests/faults/test_books_survive_faults.py::"
@@ -187,5 +191,33 @@ DEFECTS = (
         "first = min(first, before[0])",
         "first = max(first, before[0])",
         (COPIES_TESTS + "test_a_row_that_takes_the_place_of_one_that_ends_sooner_begins_where_that_one_does",),
+    ),
+    Defect(
+        "a model learns across a gap",
+        PUBLICATION,
+        "if events:\n            self.model.restart()",
+        "if False:\n            self.model.restart()",
+        (PUBLICATION_TESTS + "test_behind_a_gap_it_takes_two_minutes_again",),
+    ),
+    Defect(
+        "a model knows of a time before its two minutes",
+        MODEL,
+        "block.inner if age == BLOCKS else block.all",
+        "block.all",
+        (MODEL_TESTS + "test_who_joins_later_has_the_same_model_to_the_last_bit",),
+    ),
+    Defect(
+        "an outcome is the mid of the book behind it",
+        PAIRS,
+        "now if seen == latest else before",
+        "now",
+        (MODEL_TESTS + "test_a_model_is_what_its_definition_says",),
+    ),
+    Defect(
+        "a copy without a model hides one that has it",
+        COPIES,
+        "row[1] == last and book.model and not row[2]",
+        "False",
+        (COPIES_TESTS + "test_a_copy_that_brings_a_model_where_the_row_has_none_is_none",),
     ),
 )
