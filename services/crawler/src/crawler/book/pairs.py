@@ -4,6 +4,7 @@ The outcome of an observation is the mid that holds `span` later: that of the la
 It is known as soon as a book comes which is. A pair of the two belongs to the block in which the outcome lies.
 """
 
+from array import array
 from collections import deque
 from collections.abc import Iterator
 from math import frexp, ldexp
@@ -33,11 +34,11 @@ class Sums(NamedTuple):
     pairs: int
     products: float
     squares: float
-    sizes: list[int]
+    sizes: "array[int]"
 
     def plus(self, other: "Sums") -> "Sums":
         """Return the sums of both."""
-        sizes = sorted(self.sizes + other.sizes)
+        sizes = array("i", sorted(self.sizes + other.sizes))
         return Sums(self.pairs + other.pairs, self.products + other.products, self.squares + other.squares, sizes)
 
 
@@ -47,6 +48,16 @@ class Block(NamedTuple):
     number: int
     all: Sums
     inner: Sums
+
+
+class _Collected:
+    """The pairs of a block under way, as plain numbers: there are hundreds of each symbol."""
+
+    __slots__ = ("imbalances", "moves")
+
+    def __init__(self) -> None:
+        self.imbalances = array("d")
+        self.moves = array("d")
 
 
 class Pairs:
@@ -85,7 +96,9 @@ class Pairs:
                 continue
             if seen + self.span >= self._end:
                 self._next_block((seen + self.span) // BLOCK)
-            (self._inner if seen >= self._begin else self._crossing).append((imbalance, outcome - mid))
+            pairs = self._inner if seen >= self._begin else self._crossing
+            pairs.imbalances.append(imbalance)
+            pairs.moves.append(outcome - mid)
             if band:
                 if band[0] <= outcome <= band[1]:
                     self.inside += 1
@@ -99,7 +112,7 @@ class Pairs:
         return iter(self._blocks)
 
     def _next_block(self, number: int) -> None:
-        if self._inner or self._crossing:
+        if self._inner.moves or self._crossing.moves:
             inner = _sums(self._inner, sizes=self._has_sizes)
             crossing = _sums(self._crossing, sizes=self._has_sizes)
             self._blocks.append(Block(self._begin // BLOCK, crossing.plus(inner), inner))
@@ -107,8 +120,7 @@ class Pairs:
 
     def _begin_block(self, number: int) -> None:
         self._begin, self._end = number * BLOCK, (number + 1) * BLOCK
-        self._inner: list[tuple[float, float]] = []
-        self._crossing: list[tuple[float, float]] = []
+        self._inner, self._crossing = _Collected(), _Collected()
 
 
 def step_of(size: float) -> int:
@@ -127,10 +139,11 @@ def end_of(step: int) -> float:
     return ldexp((part + STEPS + 1) / STEPS, exponent - 1)
 
 
-def _sums(pairs: list[tuple[float, float]], *, sizes: bool) -> Sums:
+def _sums(pairs: _Collected, *, sizes: bool) -> Sums:
     """Add up in the order of the pairs, as Python's own `sum` would not in every version."""
     products = squares = 0.0
-    for imbalance, move in pairs:
+    for imbalance, move in zip(pairs.imbalances, pairs.moves, strict=True):
         products += imbalance * move
         squares += imbalance * imbalance
-    return Sums(len(pairs), products, squares, sorted([step_of(abs(move)) for _, move in pairs]) if sizes else [])
+    steps = sorted([step_of(abs(move)) for move in pairs.moves]) if sizes else []
+    return Sums(len(pairs.moves), products, squares, array("i", steps))
