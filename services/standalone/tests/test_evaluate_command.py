@@ -13,6 +13,7 @@ import pytest
 from converter.pricing import Pricer
 from converter.settings import ConverterSettings
 from fairprice.errors import FatalError
+from fairprice.runtime import lifecycle
 from standalone.evaluate import fit
 from standalone.evaluate.capture import Capture
 from standalone.evaluate.command import evaluate, parse
@@ -55,6 +56,12 @@ async def run(*arguments, stop=None, command=evaluate, parsed=parse, **environ):
     except FatalError as error:
         return Done(2, lines, str(error))
     return Done(code, lines)
+
+
+@pytest.fixture(autouse=True)
+def _no_log(monkeypatch):
+    """Leave the log of the tests' process as it is: what is set up once stays, and other tests would hear nothing."""
+    monkeypatch.setattr(lifecycle, "begin_log", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
