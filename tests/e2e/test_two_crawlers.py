@@ -35,8 +35,14 @@ BEAT = 0.05
 AWAY = (20, 300)
 """Rows of the other crawler that a blow lasts."""
 
-LATE = 60_000_000
-"""Microseconds that a row may be stored later than one of a later event."""
+LOOK = 0.5
+"""Seconds between two comparisons with the truth, which is quick to tell of books that are new."""
+
+LATE = 15_000_000
+"""Microseconds that a row may be stored later than one of a later event, usually."""
+
+LATEST = 120_000_000
+"""The same, ever."""
 
 SETTLED = 120
 """Seconds; gaps are looked at every thirty, and rows are audited when they are so old."""
@@ -83,11 +89,11 @@ class Twin:
         away()
         self._connect()
 
-    def until_in_sync(self):
+    def until_in_sync(self, truth):
         """Wait until the broker has its books of everything that the exchange has sent up to now."""
         ids = self._pipeline.exchange.status()["update_ids"]
-        self._service.until_ready()
-        eventually(lambda: self._has_published(ids), why=lambda: f"{self.name} stays behind {ids}")
+        truth.compare_until(lambda: self._service.problems() == {}, lambda: f"{self.name}: {self._service.problems()}")
+        truth.compare_until(lambda: self._has_published(ids), lambda: f"{self.name} stays behind {ids}")
 
     def _has_published(self, ids):
         """Tell from the file in which it notes each second how far the broker has its books."""
@@ -157,10 +163,21 @@ class Truth:
         self._tops = {}
         """Best bid with its size and best ask with its size by symbol and id."""
 
+    def compare_until(self, condition, why):
+        """Wait until it is so, and compare meanwhile."""
+        eventually(lambda: self.compare_books() or condition(), why=why, pause=LOOK)
+
+    def compare_until_more(self, number):
+        """Wait until so many more prices are stored than now, and compare meanwhile."""
+        wanted = self._pipeline.stored() + number
+        self.compare_until(
+            lambda: self._pipeline.stored() >= wanted, lambda: f"{self._pipeline.stored()}, not {wanted}"
+        )
+
     def compare_books(self, *, at_end=False):
         """Fail unless every level of the books that were stored since is the exchange's."""
         rows = defaultdict(dict)
-        for row in self._pipeline.rows("order_book", max(0, self._newest - LATE)):
+        for row in self._pipeline.rows("order_book", max(0, self._newest - (LATEST if at_end else LATE))):
             is_written = at_end or row.keys() >= WHOLE  # a row that is being written shows some of its fields
             if is_written and (row["symbol"], row["update_id"]) not in self._tops:
                 rows[row["symbol"]][row["update_id"]] = row
@@ -189,20 +206,20 @@ def test_whatever_befalls_one_of_two_crawlers_nobody_notices(pipeline, times, ca
     gateway = pipeline.start("gateway")
     with ExitStack() as stack:
         twins = {name: Twin(pipeline, name, stack) for name in "ab"}
+        truth = Truth(pipeline)
         for twin in twins.values():
-            twin.until_in_sync()
+            twin.until_in_sync(truth)
         gateway.until_ready()
         blows = [*product("ab", ("kill", "freeze", "cut"))] * times
         random.shuffle(blows)
-        truth, recoveries, began = Truth(pipeline), [], time.monotonic()
+        recoveries, began = [], time.monotonic()
         with Page(gateway).watched() as page:
             for name, blow in blows:
-                getattr(twins[name], blow)(lambda: pipeline.wait_for_more(random.randint(*AWAY)))
+                getattr(twins[name], blow)(lambda: truth.compare_until_more(random.randint(*AWAY)))
                 ended = time.monotonic()
                 for twin in twins.values():
-                    twin.until_in_sync()
+                    twin.until_in_sync(truth)
                 recoveries.append(time.monotonic() - ended)
-                truth.compare_books()
         seconds = time.monotonic() - began
         for twin in twins.values():
             twin.stop()
