@@ -254,6 +254,31 @@ async def test_both_connections_merge_into_one_stream_of_events(exchange):
         assert desk.streams.open == 2
 
 
+async def test_the_first_ticker_of_a_connection_is_told_unless_another_one_has_brought_what_is_before_it(exchange):
+    desk = Desk(exchange)
+    async with running(desk):
+        first, second = exchange.open_sockets
+        first.say("tick A 4")
+        first.say("tick A 5")
+        second.say("tick A 8")  # the first one is behind, and 6 and 7 may be on their way
+        second.say("tick A 9")
+        first.say("tick A 6")
+        first.say("tick A 10")
+        assert [(event.update_id, event.is_first) for event in desk.of(Ticker)] == [
+            (4, True), (5, False), (8, True), (9, False), (10, False),
+        ]  # fmt: skip
+
+
+async def test_a_connection_that_begins_with_what_is_there_misses_nothing(exchange):
+    desk = Desk(exchange)
+    async with running(desk):
+        first, second = exchange.open_sockets
+        first.say("tick A 4")
+        second.say("tick A 4")
+        second.say("tick A 5")
+        assert [(event.update_id, event.is_first) for event in desk.of(Ticker)] == [(4, True), (5, False)]
+
+
 async def test_a_repeat_is_recognised_before_it_is_decoded(exchange):
     desk = Desk(exchange)
     async with running(desk):

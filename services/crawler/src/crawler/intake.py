@@ -49,7 +49,7 @@ class Intake:
             head = self._peek(frame)
             if type(head) is Ticker and self._tickers.is_newer(head.symbol, head.update_id):
                 link.carries = True
-                self._sink(head)
+                self._sink(head if head.symbol in link.ticking else _first(link, head))
             elif isinstance(head, Ticker):
                 self._take_ticker(link, head)
             else:
@@ -113,6 +113,12 @@ class Intake:
         link.carries = True
         if self._tickers.is_repeat(ticker.symbol, ticker.update_id, self._clock.monotonic()):
             self.repeats += 1
+            link.ticking.add(ticker.symbol)  # what this link brings next is next to what is there
             return
         self._tickers.take(ticker.symbol, ticker.update_id)
-        self._push(ticker)
+        self._push(ticker if ticker.symbol in link.ticking else _first(link, ticker))
+
+
+def _first(link: Link, ticker: Ticker) -> Ticker:
+    link.ticking.add(ticker.symbol)
+    return ticker._replace(is_first=True)

@@ -41,7 +41,7 @@ class Link:
 
     It is complete when all that it asked for was granted, and carries symbols from its first event or from then on.
     `due` is set when it should be replaced, `settled` when it is complete or over. For `patience` seconds it may be
-    behind another one. `update_ids` are the last ones that it brought.
+    behind another one. `update_ids` are the last ones that it brought, `ticking` the symbols of its tickers.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class Link:
         self.symbols = symbols
         self.patience = patience
         self.update_ids: dict[str, int] = {}
+        self.ticking: set[str] = set()
         self.is_complete = False
         self.carries = False
         self.receive_frame = partial(owner.receive, self)

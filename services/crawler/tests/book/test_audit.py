@@ -14,8 +14,8 @@ def top(bid="100.0", bid_size="1.0", ask="101.0", ask_size="2.0"):
     return Top([bid, bid_size] if bid else None, [ask, ask_size] if ask else None)
 
 
-def ticker(update_id, **levels):
-    return Ticker("BTCUSDT", update_id, b"", lambda _frame: top(**levels))
+def ticker(update_id, *, is_first=False, **levels):
+    return Ticker("BTCUSDT", update_id, b"", lambda _frame: top(**levels), is_first)
 
 
 def audit_of(*tickers, **options):
@@ -47,6 +47,16 @@ def test_a_top_that_differs_is_undecided_until_a_ticker_beyond_its_id_has_come()
     audit.receive(ticker(26))
     assert audit.judge(25, top()) is CONTRADICTION
     assert judged(audit) == (1, 1)
+
+
+def test_before_the_first_ticker_of_a_connection_the_last_one_may_be_missing():
+    """A connection that is opened beside one that is behind brings newer tickers than that one has brought so far."""
+    audit = audit_of(ticker(10), ticker(30, is_first=True), ticker(40, bid_size="4.0"))
+    assert audit.judge(20, top(bid_size="7.0")) is NOTHING
+    assert audit.judge(25, top()) is MATCH
+    assert audit.judge(30, top(bid_size="7.0")) is CONTRADICTION
+    assert audit.judge(35, top(bid_size="7.0")) is CONTRADICTION
+    assert judged(audit) == (1, 2)
 
 
 def test_the_ticker_of_the_very_id_decides_at_once():

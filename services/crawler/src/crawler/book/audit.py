@@ -3,7 +3,8 @@
 After a diff that ends at id u, the top of the book equals the last ticker with an id of at most u. Tickers are matched
 by id, never by arrival, because the order of two streams is not promised. Where the last one that has come differs, one
 that is still on its way may be the right one: that is known as soon as a ticker beyond u has come. Frames are decoded
-only when one is needed. What the tickers say is the truth only as long as none is missing.
+only when one is needed. What the tickers say is the truth only as long as none is missing; where the next one is the
+first of its connection, some may be, and the one before was perhaps not the last.
 
 A best level that lies beyond the reach of the book may not be the best: there may be better ones, up to the reach, that
 nobody has told. A ticker that shows such a one contradicts nothing.
@@ -86,8 +87,11 @@ class TopAudit:
         if _may_be(ticker, top, reach):
             self.beyond_reach += 1
             return Verdict.BEYOND_REACH
-        if not self._tickers and self._before.update_id < update_id:
-            return Verdict.UNDECIDED
+        if self._before.update_id < update_id:
+            if not self._tickers:
+                return Verdict.UNDECIDED
+            if self._tickers[0].is_first:
+                return Verdict.NOTHING
         self.mismatches += 1
         return Verdict.CONTRADICTION
 

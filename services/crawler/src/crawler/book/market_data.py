@@ -44,12 +44,16 @@ class Top(NamedTuple):
 
 
 class Ticker(NamedTuple):
-    """The best bid and ask right after `update_id`, decoded by `read` only when somebody asks."""
+    """The best bid and ask right after `update_id`, decoded by `read` only when somebody asks.
+
+    Before the first one of a connection others may be missing: an older connection is behind and has not brought them.
+    """
 
     symbol: str
     update_id: int
     frame: bytes
     read: Callable[[bytes], Top]
+    is_first: bool = False
 
     def top(self) -> Top:
         """Return the best levels; raises `InvalidMarketData`."""
