@@ -55,13 +55,15 @@ class Program:
         return self.returncode
 
     def communicate(self) -> tuple[str | None, str | None]:
-        """Read what is piped, one output at most, and wait for its end."""
-        texts = [output and output.read() for output in (self.stdout, self.stderr)]
+        """Read what is piped, which has to be little where there are two pipes, and wait for its end."""
+        stdout, stderr = (
+            None if output is None or output.closed else output.read() for output in (self.stdout, self.stderr)
+        )
         self.wait()
         for output in (self.stdout, self.stderr):
             if output:
                 output.close()
-        return texts[0], texts[1]
+        return stdout, stderr
 
     def send_signal(self, number: int) -> None:
         """Send it a signal unless it has ended."""
@@ -88,29 +90,38 @@ def run(*arguments: object, environ: Mapping[str, str], strict: bool = False) ->
 
 
 def start(
-    *arguments: object, environ: Mapping[str, str], piped: str = "both", other: IO[bytes] | None = None
+    *arguments: object,
+    environ: Mapping[str, str],
+    piped: str = "both",
+    other: IO[bytes] | None = None,
+    strict: bool = False,
 ) -> "Program | subprocess.Popen[str]":
-    """Start `python -m` with these arguments; `stdout` or `stderr` alone is a pipe, or both are one, named `stdout`.
+    """Start `python -m` with these arguments; `strict` makes its warnings errors.
 
-    The `other` output of a pipe goes to this file, else nowhere.
+    A pipe is `stdout` alone or `stderr` alone, or `both` are one, named `stdout`, or two, `apart`. What is no pipe goes
+    to the `other` file, else nowhere.
     """
     texts = [str(argument) for argument in arguments]
+    names = {"both": ("stdout",), "apart": ("stdout", "stderr")}.get(piped, (piped,))
     if not CAN_FORK:
-        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        others = {"stdout": other or subprocess.DEVNULL, "stderr": other or subprocess.DEVNULL}
-        outputs = both if piped == "both" else others | {piped: subprocess.PIPE}
-        return subprocess.Popen([sys.executable, "-m", *texts], env=environ, text=True, **outputs)
-    reading, writing = os.pipe()
-    nowhere = os.dup(other.fileno()) if other else os.open(os.devnull, os.O_WRONLY)
-    try:
-        pid, told = _forked(
-            texts, environ, nowhere if piped == "stderr" else writing, nowhere if piped == "stdout" else writing
+        outputs = dict.fromkeys(("stdout", "stderr"), other or subprocess.DEVNULL) | dict.fromkeys(
+            names, subprocess.PIPE
         )
+        outputs |= {"stderr": subprocess.STDOUT} if piped == "both" else {}
+        command = [sys.executable, *(("-W", "error") if strict else ()), "-m", *texts]
+        return subprocess.Popen(command, env=environ, text=True, **outputs)
+    nowhere = os.dup(other.fileno()) if other else os.open(os.devnull, os.O_WRONLY)
+    pipes = {name: os.pipe() for name in names}
+    ends = {name: writing for name, (_, writing) in pipes.items()}
+    try:
+        stdout = ends.get("stdout", nowhere)
+        stderr = ends.get("stderr", stdout if piped == "both" else nowhere)
+        pid, told = _forked(texts, environ, stdout, stderr, strict=strict)
     finally:
-        os.close(writing)
-        os.close(nowhere)
-    output = os.fdopen(reading)
-    return Program(texts, pid, told, None if piped == "stderr" else output, output if piped == "stderr" else None)
+        for end in (nowhere, *ends.values()):
+            os.close(end)
+    files = {name: os.fdopen(reading) for name, (reading, _) in pipes.items()}
+    return Program(texts, pid, told, files.get("stdout"), files.get("stderr"))
 
 
 def _forked(arguments: list[str], environ: Mapping[str, str], *outputs: int, strict: bool = False) -> tuple[int, int]:
@@ -169,6 +180,7 @@ def serve(requests: socket.socket) -> None:
 
 
 def _load(program: str) -> None:
+    import_module("fairprice.runtime.lifecycle")
     with suppress(ModuleNotFoundError):  # one of a test's own
         import_module(f"{program}.program")
     gc.collect()

@@ -1,5 +1,6 @@
 import os
 import signal
+from pathlib import Path
 
 import preloaded
 import pytest
@@ -57,6 +58,13 @@ def test_one_output_can_be_read_alone(environ):
 
     assert program.communicate() == (None, "and this\n")
     assert program.returncode == 3
+
+
+def test_both_outputs_can_be_read_apart(environ):
+    program = preloaded.start("own", "tell", environ=environ, piped="apart")
+
+    assert program.communicate() == (f'[[], "so", "{Path.cwd()}", "__main__"]\n', "and this\n")
+    assert program.communicate() == (None, None), "it was read"
 
 
 def test_what_cannot_be_run_says_so(environ):

@@ -4,12 +4,13 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import preloaded
 import pytest
 import structlog
 from clocks import settle
@@ -61,14 +62,15 @@ def service(body, options="", *, preamble="lifecycle.DRAIN_TIMEOUT = lifecycle.H
     """Run a service; no force ends one that is slow because the machine is, unless the preamble says so."""
     body = textwrap.indent(textwrap.dedent(body), "    ")
     code = SERVICE.format(body=body, options=options, preamble=preamble)
-    child = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        yield child
-    finally:
-        child.kill()
-        child.communicate()
+    with TemporaryDirectory() as folder:
+        Path(folder, "own_service.py").write_text(code)
+        environ = os.environ | {"PYTHONPATH": folder}
+        child = preloaded.start("own_service", environ=environ, piped="apart", strict=True)
+        try:
+            yield child
+        finally:
+            child.kill()
+            child.communicate()
 
 
 def finish(child):

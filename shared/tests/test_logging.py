@@ -6,7 +6,10 @@ import pty
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import preloaded
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -48,12 +51,14 @@ except ZeroDivisionError:
 
 
 def program(body, level="info", log_format="auto"):
-    return [sys.executable, "-W", "error", "-c", SPEAKS.format(body=body, level=level, format=log_format)]
+    return SPEAKS.format(body=body, level=level, format=log_format)
 
 
 def said(body, **options):
-    done = subprocess.run(program(body, **options), capture_output=True, text=True, check=True)
-    assert done.stdout == ""
+    with TemporaryDirectory() as folder:
+        Path(folder, "own_program.py").write_text(program(body, **options))
+        done = preloaded.run("own_program", environ=os.environ | {"PYTHONPATH": folder}, strict=True)
+    assert (done.stdout, done.returncode) == ("", 0)
     return done.stderr
 
 
@@ -64,7 +69,8 @@ def lines(body, **options):
 def said_to_terminal(body, **options):
     primary, secondary = pty.openpty()
     try:
-        subprocess.run(program(body, **options), stderr=secondary, check=True)
+        command = [sys.executable, "-W", "error", "-c", program(body, **options)]
+        subprocess.run(command, stderr=secondary, check=True)
         return os.read(primary, 100_000).decode()
     finally:
         os.close(primary)
