@@ -77,7 +77,7 @@ class BinanceDecoder:
         symbol, read = known
         if read is None:
             return _new(DiffHead, (symbol, int(digits)))
-        return _new(Ticker, (symbol, int(digits), frame, read))
+        return _new(Ticker, (symbol, int(digits), frame, read, False))
 
     def decode(self, frame: bytes) -> Event | None:
         """See `Decoder.decode`."""
