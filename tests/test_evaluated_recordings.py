@@ -21,6 +21,8 @@ from tests.recordings import Recording, parameters
 
 ROOT = Path(__file__).parents[1]
 CLOSE = 0.005
+Level = tuple[float, float]
+Side = list[Level]
 LEVELS = 20
 
 
@@ -28,9 +30,12 @@ class Plain:
     """What a plain reader finds: times in milliseconds of receive time."""
 
     def __init__(self, recording: Recording) -> None:
-        self.tickers: list[tuple[float, float]] = []
+        self.tickers: list[tuple[float, float, int, Level, Level]] = []
+        """Time, mid, id, best bid and ask."""
         self.books: list[tuple[float, float, float | None, float]] = []
         """Time, mid, curve mid, weighted mid."""
+        self.ladders: list[tuple[int, Side, Side]] = []
+        """Of each book its id and the levels."""
         lines = gzip.decompress(recording.path.read_bytes()).splitlines()
         bodies = [(int(line[:19]) / 1e6, json.loads(line[20:])) for line in lines]
         snapshot = next(body for _, body in bodies if "lastUpdateId" in body)
@@ -39,10 +44,14 @@ class Plain:
         for time, body in bodies:
             event = body.get("data", {})
             if body.get("stream", "").endswith("@bookTicker"):
-                self.tickers.append((time, (float(event["b"]) + float(event["a"])) / 2))
+                bid, ask = ((float(event[price]), float(event[size])) for price, size in ("bB", "aA"))
+                self.tickers.append((time, (bid[0] + ask[0]) / 2, event["u"], bid, ask))
             elif event.get("e") == "depthUpdate" and event["u"] > snapshot["lastUpdateId"]:
                 self._apply(event)
-                self.books.append((time, *self._prices()))
+                bids = [(price, self._sides[0][price]) for price in nlargest(LEVELS, self._sides[0])]
+                asks = [(price, self._sides[1][price]) for price in nsmallest(LEVELS, self._sides[1])]
+                self.ladders.append((event["u"], bids, asks))
+                self.books.append((time, *self.prices(bids, asks)))
 
     def _apply(self, event: dict) -> None:
         for side, changes in zip(self._sides, (event["b"], event["a"]), strict=True):
@@ -51,9 +60,17 @@ class Plain:
                 if not float(size):
                     del side[float(price)]
 
-    def _prices(self) -> tuple[float, float | None, float]:
-        bids = [(price, self._sides[0][price]) for price in nlargest(LEVELS, self._sides[0])]
-        asks = [(price, self._sides[1][price]) for price in nsmallest(LEVELS, self._sides[1])]
+    def live(self, ticker: int, book: int) -> tuple[float, float | None, float]:
+        """Return the prices of a book with the top of a ticker, if that is newer."""
+        update_id, bids, asks = self.ladders[book]
+        _, _, newer, bid, ask = self.tickers[ticker]
+        if newer > update_id:
+            bids = [bid, *(level for level in bids if level[0] < bid[0])]
+            asks = [ask, *(level for level in asks if level[0] > ask[0])]
+        return self.prices(bids[:LEVELS], asks[:LEVELS])
+
+    def prices(self, bids: Side, asks: Side) -> tuple[float, float | None, float]:
+        """Return mid, curve mid and weighted mid of levels."""
         (bid, bid_size), (ask, ask_size) = bids[0], asks[0]
         weighted = (bid * ask_size + ask * bid_size) / (bid_size + ask_size)
         known = (  # the ticker tells the best prices wherever the snapshot ends
@@ -63,7 +80,7 @@ class Plain:
         return (bid + ask) / 2, curve(*known), weighted
 
 
-def curve(bids: list[tuple[float, float]], asks: list[tuple[float, float]], most: float = 1e-4) -> float | None:
+def curve(bids: Side, asks: Side, most: float = 1e-4) -> float | None:
     """Return the curve mid: pieces of both sides one after the other, as the documents tell it.
 
     None where it goes on to where no more levels are known.
@@ -92,16 +109,23 @@ def curve(bids: list[tuple[float, float]], asks: list[tuple[float, float]], most
 def ratios(plain: Plain, column: int, horizon: int) -> dict[str, float]:
     """Return the ratios of squared and absolute errors of a column of the books at a horizon in milliseconds."""
     ticker_times, book_times = ([time for time, *_ in each] for each in (plain.tickers, plain.books))
-    sums = dict.fromkeys(("still", "lean", "price", "own_still", "own", "abs_still", "abs_lean"), Fraction())
+    sums = dict.fromkeys(
+        ("still", "lean", "price", "own_still", "own", "abs_still", "abs_lean", "live", "live_still"), Fraction()
+    )
     first = max(ticker_times[0], book_times[0])
     last = min(ticker_times[-1], book_times[-1])
     for now in range(int(first // 100 + 1) * 100, int(last), 100):
         if now + horizon > last:
             break
-        book = plain.books[bisect_right(book_times, now) - 1]
+        place, ticker = bisect_right(book_times, now) - 1, bisect_right(ticker_times, now) - 1
+        book, mid = plain.books[place], plain.tickers[ticker][1]
+        later = plain.tickers[bisect_right(ticker_times, now + horizon) - 1][1]
+        live = plain.live(ticker, place)[column - 1]
+        if live is not None:
+            sums["live"] += Fraction(later - live) ** 2
+            sums["live_still"] += Fraction(later - mid) ** 2
         if book[column] is None:
             continue
-        mid, later = (plain.tickers[bisect_right(ticker_times, time) - 1][1] for time in (now, now + horizon))
         later_book = plain.books[bisect_right(book_times, now + horizon) - 1]
         lean = book[column] - book[1]
         for name, error in {
@@ -114,6 +138,7 @@ def ratios(plain: Plain, column: int, horizon: int) -> dict[str, float]:
     return {
         "squared": float(sums["lean"] / sums["still"]),
         "as_it_is": float(sums["price"] / sums["still"]),
+        "live": float(sums["live"] / sums["live_still"]),
         "own_mid": float(sums["own"] / sums["own_still"]),
         "absolute": float(sums["abs_lean"] / sums["abs_still"]),
     }
@@ -201,7 +226,7 @@ def test_the_document_says_what_comes_out(both):
     rows, text = documented(recording.market)
 
     assert rows.keys() == found.keys()
-    for key, (squared, interval, absolute, dm, slope, as_it_is, own_mid, verdict) in rows.items():
+    for key, (squared, interval, absolute, dm, slope, as_it_is, own_mid, live, verdict) in rows.items():
         one = found[key]
         ends = [f"{one['squared'][end]:.3f}" for end in ("low", "high")]
         assert squared == shown(one["squared"]), key
@@ -209,6 +234,7 @@ def test_the_document_says_what_comes_out(both):
         assert absolute == shown(one["absolute"]), key
         assert dm == ("" if one["diebold_mariano"] is None else f"{one['diebold_mariano']:.1f}"), key
         assert slope == shown(one["mincer_zarnowitz"], 2), key
-        assert (as_it_is, own_mid) == (shown(one["as_it_is"]), shown(one["own_mid"])), key
+        others = tuple(shown(one[name]) for name in ("as_it_is", "own_mid", "live"))
+        assert (as_it_is, own_mid, live) == others, key
         assert verdict == (one["verdict"] or "").replace("_", " "), key
     assert text.startswith("; ".join(bands) + ".")

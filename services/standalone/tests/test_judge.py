@@ -1,5 +1,6 @@
 """What is found of estimators where the truth is known."""
 
+from array import array
 from math import isclose
 
 import made_instants
@@ -132,6 +133,18 @@ def test_against_the_books_own_mid_an_old_price_looks_as_good_and_as_it_is_it_co
     assert score.squared.value < 1 < score.as_it_is.low
     assert score.own_mid.value != score.squared.value
     assert verdict(score) is Verdict.BEATS
+
+
+def test_a_price_made_anew_with_each_ticker_is_judged_as_it_is():
+    market = late_books()
+    market.values["live_lean"] = array("d", [mid + 1.0 for mid in market.mid])
+    market.values["live_lean_500ms"] = market.mid
+
+    live, other = (judge(market, has_tickers=True).score("lean", horizon).live for horizon in (HALF, WHOLE))
+
+    assert live == (1.0, 1.0, 1.0)
+    assert other.value > 1
+    assert judge(late_books(), has_tickers=True).score("lean", HALF).live is None
 
 
 @pytest.mark.parametrize(

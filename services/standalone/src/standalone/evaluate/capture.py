@@ -10,7 +10,8 @@ from crawler.recorder.reader import files_of
 from crawler.recorder.verification import Lost, Verification, venue_of
 from fairprice.errors import InvalidMarketData, StartupError
 from fairprice.messages import Book, Gap
-from standalone.evaluate.instants import Sampler, Values, made_for
+from standalone.evaluate.instants import LIVE, Sampler, Values, made_for
+from standalone.evaluate.live import LivePrices
 
 SECOND = 1_000_000
 
@@ -33,6 +34,7 @@ class Capture:
         self._pricer = pricer
         self._names = (*names, *AHEAD)
         self._newest: dict[str, int] = {}
+        self._live: dict[str, LivePrices] = {}
 
     @property
     def venue(self) -> str:
@@ -57,15 +59,18 @@ class Capture:
     def _witness(self, symbol: str, received_time: int, event: Book | Gap | Ticker | Lost) -> None:
         sampler = self.samplers.get(symbol)
         if sampler is None:
-            sampler = self.samplers[symbol] = Sampler(self._names, has_tickers=True)
+            live = self._live[symbol] = LivePrices(self._price)
+            names = (*self._names, *(LIVE + name for name in self._names))
+            sampler = self.samplers[symbol] = Sampler(names, has_tickers=True, live=live.values)
         match event:
             case Ticker():
                 self._take_ticker(sampler, received_time, event)
             case Book():
-                values = self._pricer.price(event, None).values
-                sampler.book(received_time, event.first_update_id, event.update_id, {**values, **_ahead(event, values)})
+                sampler.book(received_time, event.first_update_id, event.update_id, self._price(event))
+                self._live[symbol].take_book(event)
             case Lost():
                 sampler.lose(received_time)
+                self._live[symbol].forget()
                 self._newest.pop(symbol, None)
             case Gap():
                 pass  # the ids of the next book tell it
@@ -75,12 +80,18 @@ class Capture:
         if ticker.update_id <= self._newest.get(ticker.symbol, -1):
             return
         try:
-            mid = _mid(ticker.top())
+            top = ticker.top()
         except InvalidMarketData:
             sampler.lose(received_time)
+            self._live[ticker.symbol].forget()
             return
         self._newest[ticker.symbol] = ticker.update_id
-        sampler.ticker(received_time, mid)
+        sampler.ticker(received_time, _mid(top))
+        self._live[ticker.symbol].take_top(ticker.update_id, top)
+
+    def _price(self, book: Book) -> Values:
+        values = self._pricer.price(book, None).values
+        return {**values, **_ahead(book, values)}
 
 
 def _ahead(book: Book, values: Values) -> Values:

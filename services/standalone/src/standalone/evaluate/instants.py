@@ -8,7 +8,7 @@ nothing came, and where there is no mid.
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import nan
 
 STEP = 100_000
@@ -16,6 +16,9 @@ STEP = 100_000
 
 SILENCE = 10_000_000
 """Microseconds without any event of the symbol after which nobody knows whether it was quiet or not recorded."""
+
+LIVE = "live_"
+"""What the names of values begin with that were made of a book with the newest top put in."""
 
 Values = Mapping[str, float | None]
 
@@ -68,15 +71,17 @@ class Instants:
 class Sampler:
     """Makes instants of the events of one symbol, told in the order in which they came; all times in microseconds.
 
-    With `has_tickers` the newest mid is that of the tickers, else that of the newest book.
+    With `has_tickers` the newest mid is that of the tickers, else that of the newest book. `live` is asked at each
+    instant for what is known beside the book's values.
     """
 
-    def __init__(self, names: Iterable[str], *, has_tickers: bool) -> None:
+    def __init__(self, names: Iterable[str], *, has_tickers: bool, live: Callable[[], Values] = dict) -> None:
         self.instants = Instants(names)
         self.books = 0
         self.tickers = 0
         self.breaks = 0
         self._has_tickers = has_tickers
+        self._live = live
         self._time: int | None = None
         self._mid: float | None = None
         self._book: Values = {}
@@ -124,7 +129,7 @@ class Sampler:
         if self._mid is None or own is None:
             self._segment += 1
         else:
-            self.instants.add(instant, self._segment, self._mid, own, self._book)
+            self.instants.add(instant, self._segment, self._mid, own, {**self._book, **self._live()})
 
     def _break(self) -> None:
         self.breaks += 1

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from standalone.evaluate import controls
 from standalone.evaluate.bands import Coverage, coverage
 from standalone.evaluate.bootstrap import LEAST_BLOCKS, Blocks, Draws, Interval, Lots, Statistic, Sums, block_length
-from standalone.evaluate.instants import STEP, Instants
+from standalone.evaluate.instants import LIVE, STEP, Instants
 from standalone.evaluate.pairs import Column, Pairs, joined, leans, moves
 from standalone.evaluate.score import SECOND, Score, TooFew
 from standalone.evaluate.significance import diebold_mariano, mincer_zarnowitz
@@ -50,6 +50,7 @@ class Judge:
             diebold_mariano(pairs.places, [mid - own for mid, own in _squares(pairs)], 2 * steps),
             self._as_it_is(estimates, move, horizon),
             self._own_mid(lean, horizon),
+            self._live(estimator, move, horizon),
             {
                 "shuffled": self._interval(controls.shuffled(pairs, lot), horizon, _squares),
                 "late_1s": self._interval(late, horizon, _squares),
@@ -72,6 +73,11 @@ class Judge:
             return None
         own = moves(self._instants.own, self._instants.segments, horizon // STEP)
         return self._interval(joined(self._instants, lean, own), horizon, _squares)
+
+    def _live(self, estimator: str, move: Column, horizon: int) -> Interval | None:
+        if LIVE + estimator not in self._instants.values:
+            return None
+        return self._as_it_is(self._instants.estimates(LIVE + estimator, horizon), move, horizon)
 
     def _interval(
         self, pairs: Pairs, horizon: int, terms: Terms, statistic: Statistic | None = None

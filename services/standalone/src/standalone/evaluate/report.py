@@ -13,7 +13,7 @@ BASELINE = "mid"
 """The estimator that all others are compared with."""
 
 HEAD = ("horizon", "estimator", "squared", "95 %", "absolute", "DM", "slope", "pairs", "moves")
-TICKERS_HEAD = ("as it is", "own mid")
+TICKERS_HEAD = ("as it is", "own mid", "live")
 CONTROLS = ("shuffled", "late_1s", "halves_swapped")
 CONTROLS_HEAD = ("shuffled", "late 1 s", "halves swapped")
 
@@ -23,6 +23,7 @@ LEGEND = (
 )
 TICKERS_LEGEND = (
     "as it is: the book's price, old by the time the next diff comes. own mid: book against book, which flatters.",
+    "live: the price of the book with the newest ticker's top put in.",
 )
 FORECAST = "forecast_mid"
 FORECAST_LEGEND = {
@@ -133,7 +134,7 @@ def _row(score: Score | TooFew, has_tickers: bool) -> tuple[str, ...]:  # noqa: 
     name = f"{score.horizon / SECOND:g} s", score.estimator
     counts = f"{score.pairs:,}", f"{score.moves:,}"
     if isinstance(score, TooFew):
-        return (*name, *"-----", *counts, *"-" * (5 if has_tickers else 3))
+        return (*name, *"-----", *counts, *"-" * (6 if has_tickers else 3))
     return (
         *name,
         f"{score.squared.value:.3f}",
@@ -142,7 +143,7 @@ def _row(score: Score | TooFew, has_tickers: bool) -> tuple[str, ...]:  # noqa: 
         "-" if score.dm is None else f"{score.dm:.1f}",
         "-" if score.slope is None else f"{score.slope.value:.2f}",
         *counts,
-        *((_ratio(score.as_it_is), _ratio(score.own_mid)) if has_tickers else ()),
+        *((_ratio(score.as_it_is), _ratio(score.own_mid), _ratio(score.live)) if has_tickers else ()),
         *(_ratio(score.controls[name]) for name in CONTROLS),
     )
 
@@ -170,6 +171,7 @@ def _score(score: Score | TooFew) -> Mapping[str, object]:
         "mincer_zarnowitz": _interval(score.slope),
         "as_it_is": _interval(score.as_it_is),
         "own_mid": _interval(score.own_mid),
+        "live": _interval(score.live),
         "controls": {name: _interval(control) for name, control in score.controls.items()},
     }
 

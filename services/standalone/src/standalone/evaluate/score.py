@@ -16,7 +16,8 @@ class Score:
     `squared` and `absolute` are ratios of the sums of errors: below 1 the estimator is better. `dm` and `slope` are
     those of `significance`; `pairs` and `moves` are counts, a move being a change other than zero.
     `as_it_is` is `squared` of the estimate itself instead of its lean on the newest mid, `own_mid` that of book against
-    book, which flatters; both None where the newest mid is the book's. `controls` are `squared`, too, by their names.
+    book, which flatters, `live` that of the estimate made of the book with the newest top put in; all None where the
+    newest mid is the book's. `controls` are `squared`, too, by their names.
     """
 
     estimator: str
@@ -29,6 +30,7 @@ class Score:
     dm: float | None
     as_it_is: Interval | None
     own_mid: Interval | None
+    live: Interval | None
     controls: Mapping[str, Interval | None]
 
 
