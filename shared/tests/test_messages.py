@@ -18,8 +18,10 @@ from fairprice.messages import (
     Book,
     Depth,
     Gap,
+    Live,
     Model,
     Price,
+    Quote,
     Status,
     are_levels,
     check_type,
@@ -55,7 +57,17 @@ AUDIT = Audit("binance", "BTCUSDT", 1_723_100_040_000_000, "crawler-1", 11, 19, 
 DEPTH = Depth(
     "binance", "BTCUSDT", 19, 1_723_100_040_000_000, "crawler-1", {"bid_quantity_5bps": 12.5, "ask_value_0_5bps": None}
 )
-EVENTS = {"book": BOOK, "gap": GAP, "price": PRICE, "status": STATUS, "audit": AUDIT, "depth": DEPTH}
+QUOTE = Quote(
+    "binance", "BTCUSDT", 11, 15, 1_723_100_000_000_000, 17, 1_723_100_000_070_000, "crawler-1",
+    [["57210.01000000", "0.70000000"]], [["57210.02", "0.1"]], "57000.00", None, MODEL,
+)  # fmt: skip
+LIVE = Live(
+    "binance", "BTCUSDT", 11, 15, 1, 17, 2, 3, "weighted_mid", "ok", 57210.015, QUOTE.bids, QUOTE.asks, PRICE.values,
+)  # fmt: skip
+EVENTS = {
+    "book": BOOK, "gap": GAP, "price": PRICE, "status": STATUS, "audit": AUDIT, "depth": DEPTH, "quote": QUOTE,
+    "live": LIVE,
+}  # fmt: skip
 
 ids = st.integers(0, 2**63 - 1)
 names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=64) | st.just("币安人生USDT")
@@ -68,6 +80,13 @@ sizes = st.none() | st.floats(0, 1e100)
 models = st.builds(Model, ids, reals, reals, reals, sizes, sizes, ids, ids, ids, ids)
 configured = st.from_regex(CONFIGURED_VALUE, fullmatch=True).filter(lambda name: name.isascii() and len(name) <= 64)
 depth_values = st.from_regex(DEPTH_VALUE, fullmatch=True).filter(str.isascii)
+price_values = st.builds(
+    dict.__or__,
+    st.fixed_dictionaries(dict.fromkeys(PRICE_VALUES, floats)),
+    st.dictionaries(configured, floats, max_size=3),
+)
+trusted = st.sampled_from(["ok", "locked"])
+finite = st.floats(allow_nan=False, allow_infinity=False)
 
 events = st.one_of(
     st.builds(
@@ -80,10 +99,15 @@ events = st.one_of(
     st.builds(Status, names, names, ids, names, names, st.booleans(), st.none() | st.text(max_size=200),
               st.none() | ids),
     st.builds(
-        Price, names, names, ids, ids, ids, ids, st.none() | ids, names, st.sampled_from(["ok", "locked"]),
-        st.floats(allow_nan=False, allow_infinity=False),
-        st.builds(dict.__or__, st.fixed_dictionaries(dict.fromkeys(PRICE_VALUES, floats)),
-                  st.dictionaries(configured, floats, max_size=3)),
+        Price, names, names, ids, ids, ids, ids, st.none() | ids, names, trusted, finite, price_values,
+    ),
+    st.builds(
+        Quote, names, names, ids, ids, ids, ids, ids, names, levels, levels, st.none() | decimals,
+        st.none() | decimals, st.none() | models,
+    ),
+    st.builds(
+        Live, names, names, ids, ids, ids, ids, ids, st.none() | ids, names, trusted, finite, levels, levels,
+        price_values,
     ),
 )  # fmt: skip
 

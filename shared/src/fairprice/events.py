@@ -128,6 +128,53 @@ class Price:
 
 
 @dataclass
+class Quote:
+    """The levels of a published book with the best bid and ask that the exchange has told since.
+
+    `first_update_id`, `update_id` and `event_time` are the book's, `ticker_id` and `received_time` those of what was
+    told, its id beyond the book's. What is better than the new best is gone; what is worse is as the book had it.
+    Between `floor` and `ceiling` the book knew every level. For the live view only: no row comes of it.
+    """
+
+    venue: Name
+    symbol: Name
+    first_update_id: Integer
+    update_id: Integer
+    event_time: Integer
+    ticker_id: Integer
+    received_time: Integer
+    crawler: Name
+    bids: list[Level]
+    asks: list[Level]
+    floor: Decimal | None
+    ceiling: Decimal | None
+    model: Model | None = None
+
+
+@dataclass
+class Live:
+    """The price of a quote, with the levels that it was made of; the fields of `Price` mean what they mean there.
+
+    The ids up to `event_time` are the book's, `ticker_id` and `received_time` those of the best bid and ask in it.
+    """
+
+    venue: Name
+    symbol: Name
+    first_update_id: Integer
+    update_id: Integer
+    event_time: Integer
+    ticker_id: Integer
+    received_time: Integer
+    priced_time: Integer | None
+    estimator: Name
+    status: Name
+    price: float | None
+    bids: list[Level]
+    asks: list[Level]
+    values: Mapping[str, float | None]
+
+
+@dataclass
 class Status:
     """What a crawler knows of a symbol beside its book, published when it changes and once a minute.
 
@@ -181,4 +228,4 @@ class Depth:
     values: Mapping[str, float | None]
 
 
-Event = Book | Gap | Price | Status | Audit | Depth
+Event = Book | Gap | Price | Status | Audit | Depth | Quote | Live

@@ -23,8 +23,10 @@ from fairprice.events import (
     Event,
     Gap,
     Level,
+    Live,
     Model,
     Price,
+    Quote,
     Status,
 )
 from fairprice.fields import (
@@ -48,15 +50,18 @@ from fairprice.fields import (
 CONTENT_TYPE = "application/x-ndjson"
 BOOKS_TYPE = "books.v1"
 PRICES_TYPE = "prices.v1"
+QUOTES_TYPE = "quotes.v1"
+LIVE_TYPE = "live.v1"
 
 MAX_LINES = 100
 MAX_BYTES = 256 * 1024
 """What a message holds at most; a larger event goes alone."""
 
 __all__ = [
-    "BOOKS_TYPE", "CONFIGURED_VALUE", "CONTENT_TYPE", "DEPTH_VALUE", "MAX_BYTES", "MAX_LINES", "MAX_NAME", "PRICED",
-    "PRICES_TYPE", "PRICE_VALUES", "Audit", "Book", "Depth", "Event", "Gap", "Level", "Model", "Price", "Status",
-    "are_levels", "check_type", "decode", "decode_but_levels", "decode_line", "encode", "join", "lines",
+    "BOOKS_TYPE", "CONFIGURED_VALUE", "CONTENT_TYPE", "DEPTH_VALUE", "LIVE_TYPE", "MAX_BYTES", "MAX_LINES", "MAX_NAME",
+    "PRICED", "PRICES_TYPE", "PRICE_VALUES", "QUOTES_TYPE", "Audit", "Book", "Depth", "Event", "Gap", "Level", "Live",
+    "Model", "Price", "Quote", "Status", "are_levels", "check_type", "decode", "decode_but_levels", "decode_line",
+    "encode", "join", "lines",
 ]  # fmt: skip
 """All that a service, or a reader of the messages, needs; events and fields have modules of their own."""
 
@@ -65,6 +70,7 @@ _HEADS: dict[type[Event], bytes] = {
     Gap: b'{"type":"gap",',
     Status: b'{"type":"status",',
     Audit: b'{"type":"audit",',
+    Quote: b'{"type":"quote",',
 }
 """How a line begins of what is written field by field."""
 
@@ -75,6 +81,8 @@ def encode(event: Event) -> bytes:
         return orjson.dumps(_flat_price(event))
     if isinstance(event, Depth):
         return orjson.dumps(_flat_depth(event))
+    if isinstance(event, Live):
+        return orjson.dumps(_flat_live(event))
     return _HEADS[type(event)] + orjson.dumps(event)[1:]
 
 
@@ -104,7 +112,7 @@ def decode(body: bytes) -> Iterator[Event | InvalidLine]:
 def decode_line(line: bytes) -> Event:
     """Return the event that one line holds; raises `InvalidLine`, and of that `UnknownLine` for an unknown type."""
     event = decode_but_levels(line)
-    if isinstance(event, Book):
+    if isinstance(event, Book | Quote | Live):
         for field, rows in (("bids", event.bids), ("asks", event.asks)):
             if not are_levels(rows):
                 raise InvalidLine(line, no_levels(field, rows))
@@ -112,7 +120,7 @@ def decode_line(line: bytes) -> Event:
 
 
 def decode_but_levels(line: bytes) -> Event:
-    """Return the same, but `bids` and `asks` of a book may be anything: for a reader that looks at each of them.
+    """Return the same, but `bids` and `asks` may be anything: for a reader that looks at each of them.
 
     To check them here costs more than to read the whole line.
     """
@@ -157,6 +165,26 @@ def _flat_depth(depth: Depth) -> dict[str, object]:
         "event_time": depth.event_time,
         "crawler": depth.crawler,
         **depth.values,
+    }
+
+
+def _flat_live(live: Live) -> dict[str, object]:
+    return {
+        "type": "live",
+        "venue": live.venue,
+        "symbol": live.symbol,
+        "first_update_id": live.first_update_id,
+        "update_id": live.update_id,
+        "event_time": live.event_time,
+        "ticker_id": live.ticker_id,
+        "received_time": live.received_time,
+        "priced_time": live.priced_time,
+        "estimator": live.estimator,
+        "status": live.status,
+        "price": live.price,
+        "bids": live.bids,
+        "asks": live.asks,
+        **live.values,
     }
 
 
@@ -210,15 +238,26 @@ def _decode_gap(fields: dict[str, Any]) -> Gap:
     )
 
 
+def _decode_quote(fields: dict[str, Any]) -> Quote:
+    return Quote(
+        name_of(fields, "venue"),
+        name_of(fields, "symbol"),
+        integer_of(fields, "first_update_id"),
+        integer_of(fields, "update_id"),
+        integer_of(fields, "event_time"),
+        integer_of(fields, "ticker_id"),
+        integer_of(fields, "received_time"),
+        name_of(fields, "crawler"),
+        field_of(fields, "bids"),
+        field_of(fields, "asks"),
+        optional(decimal_of, fields, "floor"),
+        optional(decimal_of, fields, "ceiling"),
+        _model_of(fields.get("model")),
+    )
+
+
 def _decode_price(fields: dict[str, Any]) -> Price:
-    price = number_of(fields, "price")
-    status = name_of(fields, "status")
-    if (price is not None) != (status in PRICED):
-        raise Wrong(f"field 'price' is {price} although 'status' is {status!r}")
-    names = _value_names(tuple(fields))
-    values = dict(zip(names, map(fields.get, names), strict=True))
-    if not {*map(type, values.values())} <= {float, NoneType}:
-        values = {name: number_of(values, name) for name in names}
+    price, status = _priced(fields)
     return Price(
         name_of(fields, "venue"),
         name_of(fields, "symbol"),
@@ -230,8 +269,46 @@ def _decode_price(fields: dict[str, Any]) -> Price:
         name_of(fields, "estimator"),
         status,
         price,
-        values,
+        _values_of(fields),
     )
+
+
+def _decode_live(fields: dict[str, Any]) -> Live:
+    price, status = _priced(fields)
+    return Live(
+        name_of(fields, "venue"),
+        name_of(fields, "symbol"),
+        integer_of(fields, "first_update_id"),
+        integer_of(fields, "update_id"),
+        integer_of(fields, "event_time"),
+        integer_of(fields, "ticker_id"),
+        integer_of(fields, "received_time"),
+        optional(integer_of, fields, "priced_time"),
+        name_of(fields, "estimator"),
+        status,
+        price,
+        field_of(fields, "bids"),
+        field_of(fields, "asks"),
+        _values_of(fields),
+    )
+
+
+def _priced(fields: dict[str, Any]) -> tuple[float | None, str]:
+    """Return price and status, which have to fit each other."""
+    price = number_of(fields, "price")
+    status = name_of(fields, "status")
+    if (price is not None) != (status in PRICED):
+        raise Wrong(f"field 'price' is {price} although 'status' is {status!r}")
+    return price, status
+
+
+def _values_of(fields: dict[str, Any]) -> dict[str, float | None]:
+    """Return the values beside a price."""
+    names = _value_names(tuple(fields))
+    values = dict(zip(names, map(fields.get, names), strict=True))
+    if {*map(type, values.values())} <= {float, NoneType}:
+        return values
+    return {name: number_of(values, name) for name in names}
 
 
 def _decode_status(fields: dict[str, Any]) -> Status:
@@ -280,6 +357,8 @@ _DECODERS: dict[str, Callable[[dict[str, Any]], Event]] = {
     "status": _decode_status,
     "audit": _decode_audit,
     "depth": _decode_depth,
+    "quote": _decode_quote,
+    "live": _decode_live,
 }
 
 

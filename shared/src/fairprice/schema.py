@@ -21,16 +21,20 @@ from fairprice.messages import (
     BOOKS_TYPE,
     CONFIGURED_VALUE,
     DEPTH_VALUE,
+    LIVE_TYPE,
     PRICE_VALUES,
     PRICED,
     PRICES_TYPE,
+    QUOTES_TYPE,
     Audit,
     Book,
     Depth,
     Event,
     Gap,
+    Live,
     Model,
     Price,
+    Quote,
     Status,
 )
 
@@ -39,6 +43,8 @@ Schema = dict[str, Any]
 EVENTS: Mapping[str, Mapping[str, type[Event]]] = {
     BOOKS_TYPE: {"book": Book, "gap": Gap, "status": Status, "audit": Audit, "depth": Depth},
     PRICES_TYPE: {"price": Price},
+    QUOTES_TYPE: {"quote": Quote},
+    LIVE_TYPE: {"live": Live},
 }
 """The events in messages of each type, by the `type` of their lines."""
 
@@ -77,6 +83,39 @@ _ANYWHERE = {
     "event_time": "the exchange's clock; with venue and symbol the key of what is stored",
     "received_time": "the crawler's clock when the frame came",
     "crawler": "which instance saw it",
+}
+
+_PRICE: Mapping[str, str] = {
+    "priced_time": "the converter's clock; null in a replay",
+    "estimator": "which of the values is `price`",
+    "status": f"`price` is a number exactly when it is one of {', '.join(f'`{each}`' for each in sorted(PRICED))}",
+    "price": "the fair price; null: there is none, `status` says why",
+    "bid": "best bid",
+    "ask": "best ask",
+    "bid_size": "base quantity of the best bid",
+    "ask_size": "base quantity of the best ask",
+    "spread": "`ask` - `bid`",
+    "spread_bps": "the same in basis points of the mid",
+    "imbalance": "of the two sizes: -1 only asks, 1 only bids",
+    **{name: estimate.meaning for name, estimate in ESTIMATES.items()},
+    "curve_bps": "half spread, in basis points, up to which `curve_mid` followed the book; 0: it is the mid",
+    "band_1s_low": "in nine of ten cases the mid lies a second later between this and `band_1s_high`",
+    "band_1s_high": "the upper end of that band",
+    "band_10s_low": "in nine of ten cases the mid lies ten seconds later between this and `band_10s_high`",
+    "band_10s_high": "the upper end of that band",
+}
+
+_OF_THE_BOOK = {
+    "first_update_id": "first id of the book",
+    "update_id": "last id of the book whose deeper levels these are",
+    "event_time": "the exchange's clock at that book",
+    "ticker_id": "the exchange's id of the best bid and ask, beyond that of the book",
+    "received_time": "the crawler's clock when they came",
+}
+
+_LADDER = {
+    "bids": "best first, as `[price, quantity]`: the newest best bid, behind it the levels of the book that are worse",
+    "asks": "the same of the other side",
 }
 
 MEANINGS: Mapping[str, Mapping[str, str]] = {
@@ -132,26 +171,16 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         **_ANYWHERE,
         "update_id": "the book of which this is the depth",
     },
-    "price": {
+    "price": {**_ANYWHERE, **_PRICE},
+    "quote": {
         **_ANYWHERE,
-        "priced_time": "the converter's clock; null in a replay",
-        "estimator": "which of the values is `price`",
-        "status": f"`price` is a number exactly when it is one of {', '.join(f'`{each}`' for each in sorted(PRICED))}",
-        "price": "the fair price; null: there is none, `status` says why",
-        "bid": "best bid",
-        "ask": "best ask",
-        "bid_size": "base quantity of the best bid",
-        "ask_size": "base quantity of the best ask",
-        "spread": "`ask` - `bid`",
-        "spread_bps": "the same in basis points of the mid",
-        "imbalance": "of the two sizes: -1 only asks, 1 only bids",
-        **{name: estimate.meaning for name, estimate in ESTIMATES.items()},
-        "curve_bps": "half spread, in basis points, up to which `curve_mid` followed the book; 0: it is the mid",
-        "band_1s_low": "in nine of ten cases the mid lies a second later between this and `band_1s_high`",
-        "band_1s_high": "the upper end of that band",
-        "band_10s_low": "in nine of ten cases the mid lies ten seconds later between this and `band_10s_high`",
-        "band_10s_high": "the upper end of that band",
+        **_OF_THE_BOOK,
+        **_LADDER,
+        "floor": "down to this price the book knew every bid; null: there were no others",
+        "ceiling": "up to this price the book knew every ask; null: there were no others",
+        "model": "that of the book",
     },
+    "live": {**_ANYWHERE, **_PRICE, **_OF_THE_BOOK, **_LADDER},
 }
 """What each field says, by the `type` of the line."""
 
@@ -185,7 +214,7 @@ def table(kind: str) -> str:
     for name, (each, optional) in _kinds(kind).items():
         written = each + " or null" * optional + ", may be absent" * (name in _MAY_BE_ABSENT)
         rows.append(f"| `{name}` | {written} | {MEANINGS[kind][name]} |")
-    if kind == "price":
+    if kind in {"price", "live"}:
         rows.append(f"| `depth_...`, `impact_...` | number or null, may be absent | {CONFIGURED_MEANING} |")
     if kind == "depth":
         rows.append(f"| `bid_...`, `ask_...` | number or null | {DEPTH_MEANING} |")
@@ -215,7 +244,7 @@ def _object_schema(kind: str) -> Schema:
             required.append(name)
     found: Schema = {"type": "object", "properties": properties, "required": required}
     event = _class_of(kind)
-    if event is Price:
+    if event in {Price, Live}:
         return found | _named_by_settings(CONFIGURED_VALUE, CONFIGURED_MEANING) | _price_rules()
     return found | (_named_by_settings(DEPTH_VALUE, DEPTH_MEANING) if event is Depth else {})
 
@@ -244,7 +273,7 @@ def _kinds(kind: str) -> dict[str, tuple[str, bool]]:
     event = _class_of(kind)
     hints = get_type_hints(event, include_extras=True)
     kinds = {field.name: _kind(hints[field.name]) for field in fields(event) if field.name != "values"}
-    return kinds | (dict.fromkeys(PRICE_VALUES, ("number", True)) if event is Price else {})
+    return kinds | (dict.fromkeys(PRICE_VALUES, ("number", True)) if event in {Price, Live} else {})
 
 
 def _class_of(kind: str) -> type[Event | Model]:
