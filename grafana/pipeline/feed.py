@@ -5,7 +5,7 @@ from grafana_foundation_sdk.models.common import GraphDrawStyle
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
 from grafana.panels import GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, Placed, chosen, fixed, lines, placed, promql
-from grafana.pipeline.queries import EACH, PER_SECOND, RATE, STALE_SECONDS, a_minute, quantile_of
+from grafana.pipeline.queries import EACH, PER_SECOND, RATE, STALE_SECONDS, a_minute, a_second, quantile_of
 
 DIFFS = 'kind="diff"'
 
@@ -17,6 +17,7 @@ def panels() -> Placed:
     return (
         placed(_events(), 12, 9), placed(_latency(), 12, 9),
         placed(_gaps(), 8, 8), placed(_age(), 8, 8), placed(_untrusted(), 8, 8),
+        placed(_live(), 12, 8), placed(_live_latency(), 12, 8),
     )  # fmt: skip
 
 
@@ -102,4 +103,35 @@ def _untrusted() -> TimeSeries:
         PER_SECOND,
         promql(f"sum by (status) (rate({chosen('converter_prices_total')}{RATE}))", "{{status}}"),
         colours={"ok": GREEN, "locked": ORANGE},
+    ).min(0)
+
+
+def _live() -> TimeSeries:
+    return lines(
+        "Live view: quotes a second",
+        "Best bids and asks between the books, for whoever looks on; nothing of it is stored, and what finds no way at"
+        " once is dropped. All are 0 unless FAIRPRICE_QUOTE_INTERVAL is set.",
+        PER_SECOND,
+        promql(a_second("crawler_quotes"), "quotes made"),
+        promql(a_second("converter_live_prices"), "quotes priced"),
+        promql(f'sum(rate(fairprice_broker_casts_total{{outcome="dropped"}}{RATE})) or vector(0)', "dropped"),
+        promql(f"sum(rate(fairprice_converter_invalid_quotes_total{RATE})) or vector(0)", "invalid"),
+        colours={"quotes made": SKY, "quotes priced": ORANGE, "dropped": GREY, "invalid": VERMILION},
+        calcs=["lastNotNull"],
+    ).min(0)  # fmt: skip
+
+
+def _live_latency() -> TimeSeries:
+    buckets = f"rate(fairprice_converter_live_latency_seconds_bucket{RATE})"
+    return lines(
+        "Live view: from a best bid and ask to its price",
+        "Median and 99th percentile of the time from the arrival of a best bid and ask at the crawler until it was"
+        " priced, as fine as the buckets of the histogram. 0 while there are no quotes.",
+        "s",
+        *(
+            promql(f"(histogram_quantile({quantile}, sum by (le) ({buckets})) > 0) or vector(0)", name)
+            for quantile, name in ((0.5, "median"), (0.99, "slowest 1 %"))
+        ),
+        colours={"median": ORANGE, "slowest 1 %": VERMILION},
+        calcs=["lastNotNull"],
     ).min(0)

@@ -36,6 +36,11 @@ def a_minute(counter: str, labels: str = "") -> str:
     return f"(60 * sum(rate({chosen(f'{counter}_total', labels)}{RATE})) or vector(0))"
 
 
+def a_second(counter: str) -> str:
+    """Return how often a counter of Fairprice's counted in a second, 0 where there is none."""
+    return f"(sum(rate({chosen(f'{counter}_total')}{RATE})) or vector(0))"
+
+
 def each_minute(label: str, counter: str) -> str:
     """Return the same for each value of a label."""
     return f"60 * sum by ({label}) (rate({chosen(f'{counter}_total')}{RATE}))"

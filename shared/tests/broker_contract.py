@@ -28,9 +28,11 @@ from broker_steps import (
     settle_all,
     soon,
     take,
+    until_cast,
 )
 from waiting import patience
 
+from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.port import Broker, Message
 from fairprice.errors import BrokerUnavailable
 from fairprice.topology import (
@@ -39,8 +41,12 @@ from fairprice.topology import (
     BOOKS_STORER,
     DEAD_LETTERS,
     EXCHANGES,
+    LIVE,
+    LIVE_MESSAGES,
     PRICES,
     PRICES_STORER,
+    QUOTES,
+    QUOTES_CONVERTER,
     UNROUTED,
     Exchange,
 )
@@ -141,6 +147,45 @@ class BrokerContract:
         async with broker.subscribe(PRICES_STORER, 10) as subscription:
             while numbers(await take(subscription, 1)) != [100]:
                 pass  # the cancelled one may have arrived all the same
+
+    # ---- casting
+
+    async def test_a_cast_reaches_the_queue_and_the_taps_of_its_exchange_with_all_its_properties(self, broker):
+        sent = Message(b"x\n{}", "quotes.v1", "id-1", "crawler/1", 1_700_000_000_123_456, "batch", ("x.A", "y.B"))
+        async with broker.tap(QUOTES, 10) as tap, broker.subscribe(QUOTES_CONVERTER, 10) as subscription:
+            await until_cast(broker, QUOTES, sent)
+            (delivery,) = await take(subscription, 1)
+            await delivery.ack()
+            assert delivery.message == (await take(tap, 1))[0].message == sent
+        await is_empty(broker, BOOKS_CONVERTER)
+
+    async def test_casts_keep_their_order(self, broker):
+        async with broker.tap(LIVE, 100) as tap:
+            await until_cast(broker, LIVE, message(0))
+            for number in range(1, 50):
+                assert broker.cast(LIVE, message(number))
+            assert numbers(await take(tap, 50)) == list(range(50))
+
+    async def test_casts_that_nobody_takes_hold_up_nothing_and_the_oldest_are_forgotten(self, broker):
+        await until_cast(broker, QUOTES, message(0))
+        for number in range(1, 2 * LIVE_MESSAGES + 1):
+            broker.cast(QUOTES, message(number))
+            if number % 50 == 0:
+                await soon(broker.publish(PRICES, message(number)))
+        async with broker.subscribe(QUOTES_CONVERTER, 3 * LIVE_MESSAGES) as subscription:
+            await until_cast(broker, QUOTES, message(10**6))
+            seen: list[int] = []
+            while not seen or seen[-1] != 10**6:
+                seen += numbers(await soon(subscription.receive(LIVE_MESSAGES)))
+        assert len(seen) <= LIVE_MESSAGES + 1
+        assert seen == sorted(seen)
+
+    async def test_a_cast_to_an_exchange_that_is_not_there_is_dropped_and_the_rest_works(self, make_broker):
+        broker = await make_broker(exchanges=[each for each in EXCHANGES if not each.live])
+        for number in range(20):
+            assert not broker.cast("no-such-exchange", message(number)) or not isinstance(broker, MemoryBroker)
+        await publish(broker, 1)
+        assert await settle_all(broker, BOOKS_STORER, 1) == [1]
 
     # ---- receiving
 

@@ -60,6 +60,13 @@ async def publish(broker: Broker, *sent: int, exchange: str = BOOKS) -> None:
         await soon(broker.publish(exchange, message(number)))
 
 
+async def until_cast(broker: Broker, exchange: str, sent: Message) -> None:
+    """Cast it once there is a way: until the first one has made a connection, casts are dropped."""
+    async with patience():
+        while not broker.cast(exchange, sent):  # noqa: ASYNC110  nobody tells
+            await asyncio.sleep(0.01)
+
+
 async def fill(broker: Broker, exchange: str, capacity: int) -> tuple[int, asyncio.Task[None]]:
     """Publish until a publish has to wait; return how many did not, and the one that waits."""
     for number in range(1, capacity + SLACK + 2):

@@ -27,7 +27,7 @@ async def empty(url, exchanges, capacity):
     """Leave only bounded queues of these exchanges, without messages; everything else is the broker's to declare."""
     await remove_topology(url)
     async with channel_to(url) as channel:
-        for queue in {queue for exchange in exchanges for queue in exchange.queues}:
+        for queue in {queue for exchange in exchanges if not exchange.live for queue in exchange.queues}:
             policies = {"x-max-length": capacity, "x-overflow": "reject-publish", "x-delivery-limit": 1000}
             await channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum", **policies})
 

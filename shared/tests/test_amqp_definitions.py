@@ -15,7 +15,7 @@ from random import Random
 
 import aiormq
 import pytest
-from broker_steps import message, soon
+from broker_steps import message, soon, until_cast
 from rabbitmq_nodes import PROGRAMS, Node, programs_of, running, until
 from structlog.testing import capture_logs
 
@@ -30,8 +30,13 @@ from fairprice.topology import (
     BOOKS_STORER,
     DEAD_LETTERS,
     EXCHANGES,
+    LIVE,
+    LIVE_MESSAGES,
+    LIVE_MILLISECONDS,
     PRICES,
     PRICES_STORER,
+    QUOTES,
+    QUOTES_CONVERTER,
     UNROUTED,
     USES,
     Exchange,
@@ -41,6 +46,10 @@ from fairprice.topology import (
 FOLDER = Path(__file__).parents[2] / "rabbitmq"
 DEFINITIONS = json.loads((FOLDER / "definitions.json").read_text())
 QUEUES = [queue for exchange in EXCHANGES for queue in exchange.queues]
+
+LIVE_QUEUES = [queue for exchange in EXCHANGES if exchange.live for queue in exchange.queues]
+KEPT_QUEUES = [queue for queue in QUEUES if queue not in LIVE_QUEUES]
+"""All others: what is in them is never lost."""
 
 WORK = USES | {"consumer": Use()}
 """What each user may do of what the topology holds; `consumer` is for consumers of a reader's own."""
@@ -87,11 +96,22 @@ def test_what_no_queue_takes_goes_where_the_topology_says():
         assert alternates == ([exchange.alternate] if exchange.alternate else [])
 
 
-def test_every_queue_is_a_quorum_queue_and_has_no_other_argument():
-    assert all(each["arguments"] == {"x-queue-type": "quorum"} and each["durable"] for each in DEFINITIONS["queues"])
+def test_every_queue_is_a_quorum_queue_but_those_of_the_live_view_and_has_no_other_argument():
+    kinds = dict.fromkeys(KEPT_QUEUES, "quorum") | dict.fromkeys(LIVE_QUEUES, "classic")
+    assert all(each["durable"] for each in DEFINITIONS["queues"])
+    assert {name: each["arguments"] for name, each in by_name("queues").items()} == {
+        name: {"x-queue-type": kind} for name, kind in kinds.items()
+    }
 
 
-@pytest.mark.parametrize("queue", QUEUES)
+@pytest.mark.parametrize("queue", LIVE_QUEUES)
+def test_a_queue_of_the_live_view_forgets_what_is_old_and_refuses_nothing(queue):
+    assert limits_of(queue) == {
+        "message-ttl": LIVE_MILLISECONDS, "max-length": LIVE_MESSAGES, "overflow": "drop-head"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("queue", KEPT_QUEUES)
 def test_every_queue_is_bounded_refuses_when_full_and_lets_a_consumer_die_often(queue):
     limits = limits_of(queue)
     assert limits["overflow"] == "reject-publish"
@@ -100,17 +120,19 @@ def test_every_queue_is_bounded_refuses_when_full_and_lets_a_consumer_die_often(
 
 
 @pytest.mark.parametrize(
-    "exchange", [*EXCHANGES, Exchange(PRICES, ("own.consumer",))], ids=lambda exchange: exchange.queues[0]
+    "exchange",
+    [*(each for each in EXCHANGES if each.queues), Exchange(PRICES, ("own.consumer",))],
+    ids=lambda exchange: exchange.queues[0],
 )
 def test_queues_that_a_service_makes_itself_have_the_limits_of_the_definitions(exchange):
     arguments = queue_arguments(exchange)
-    assert arguments.pop("x-queue-type") == "quorum"
+    assert arguments.pop("x-queue-type") == ("classic" if exchange.live else "quorum")
     for queue in exchange.queues:
         limits = {f"x-{name}": value for name, value in limits_of(queue).items()}
         assert limits == arguments
 
 
-@pytest.mark.parametrize("queue", QUEUES)
+@pytest.mark.parametrize("queue", KEPT_QUEUES)
 def test_a_trial_of_a_queue_is_made_under_its_policy(queue):
     assert policy_of(f"{queue}.probe-0a1b2c3d") == policy_of(queue)
 
@@ -122,7 +144,7 @@ def test_a_service_has_the_rights_that_its_work_needs_and_no_others(user):
     granted = {
         kind: {name for name in NAMES if re.search(rights[kind], name)} for kind in ("configure", "write", "read")
     }
-    assert granted == {"configure": set(), "write": set(use.publishes), "read": {*use.consumes, *use.taps}}
+    assert granted == {"configure": set(), "write": {*use.publishes, *use.casts}, "read": {*use.consumes, *use.taps}}
 
 
 @pytest.mark.parametrize("queue", [BOOKS_CONVERTER, BOOKS_STORER, PRICES_STORER])
@@ -246,7 +268,12 @@ async def test_a_service_can_do_its_work_and_nothing_else(node, user):
 
     names = [exchange.name for exchange in EXCHANGES]
     async with running(broker_of(node, user)) as broker:
-        assert {name for name in names if await may(broker.publish(name, message(1)))} == set(WORK[user].publishes)
+        kept = [exchange.name for exchange in EXCHANGES if not exchange.live]
+        assert {name for name in kept if await may(broker.publish(name, message(1)))} == set(WORK[user].publishes)
+        for name in WORK[user].casts:
+            async with running(broker_of(node, "operator")) as operator, operator.tap(name, 10) as tapped:
+                await until_cast(broker, name, message(1))
+                assert await soon(tapped.receive(1))
         assert {queue for queue in QUEUES if await may(subscribe(queue))} == set(WORK[user].consumes)
         assert {name for name in names if await may(tap(name))} == set(WORK[user].taps)
 
@@ -341,3 +368,32 @@ async def test_a_deleted_queue_is_named_until_the_definitions_are_imported_again
         assert broker.problem() is None
     async with running(broker_of(node, "storer")):
         pass  # the passwords are those of before
+
+
+@pytest.mark.rabbitmq
+async def test_a_broker_without_a_live_view_is_told_once_and_is_no_problem(node):
+    """One whose definitions are those of an earlier version."""
+    with capture_logs() as logs:
+        async with channel_of(node, "operator") as operator:
+            await operator.queue_delete(QUOTES_CONVERTER)
+            for exchange in (QUOTES, LIVE):
+                await operator.exchange_delete(exchange)
+        for user in ("crawler", "converter", "gateway"):
+            async with running(broker := broker_of(node, user)):
+                assert broker.problem() is None
+                for exchange in WORK[user].publishes:
+                    await soon(broker.publish(exchange, message(1)))
+                assert not any(broker.cast(exchange, message(1)) for exchange in (QUOTES, LIVE))
+                for queue in {*WORK[user].consumes} - {BOOKS_CONVERTER}:
+                    with pytest.raises(BrokerUnavailable):
+                        async with broker.subscribe(queue, 1):
+                            pass
+                broker._connections.check_soon()
+                await asyncio.sleep(0.2)
+                assert broker.problem() is None
+                assert ("broker_missing_objects", (), 0) in list(broker.samples())
+                assert "broker_subscriptions" not in {name for name, labels, _ in broker.samples() if labels}
+    await asyncio.to_thread(node.ctl, "import_definitions", str(node.files / "10-definitions.json"))
+    await asyncio.to_thread(node.ctl, "import_definitions", str(node.files / "20-users.json"))
+    assert [line["log_level"] for line in logs] == ["warning"] * 3
+    assert all("live view" in line["event"] for line in logs)

@@ -129,6 +129,7 @@ async def test_each_service_alone_furnishes_the_whole_broker(url, service):
     async with running(broker_of(url, USES[service])), channel_to(url) as channel:
         for exchange in EXCHANGES:
             await channel.basic_publish(b"", exchange=exchange.name)
+            await channel.queue_declare(BOOKS_STORER, passive=True)  # what was published has arrived when this is told
             for queue in exchange.queues:
                 assert (await channel.basic_get(queue, no_ack=True)).delivery_tag
 

@@ -58,6 +58,7 @@ async def test_depths_count_what_is_not_settled_yet():
         await second.ack(multiple=True)
         assert broker.depths() == {
             BOOKS_CONVERTER: 3, BOOKS_STORER: 1, PRICES_STORER: 0, DEAD_LETTERS: 0, "unrouted": 0,
+            "quotes.converter": 0,
         }  # fmt: skip
         await soon(subscription.receive(1))
     assert broker.depths()[BOOKS_STORER] == 1

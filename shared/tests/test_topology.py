@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from fairprice import topology
-from fairprice.topology import BOOKS, DEAD_LETTERS, EXCHANGES, PRICES, UNROUTED, USES
+from fairprice.topology import BOOKS, DEAD_LETTERS, EXCHANGES, LIVE, PRICES, QUOTES, UNROUTED, USES
 
 BY_NAME = {exchange.name: exchange for exchange in EXCHANGES}
 
@@ -19,8 +19,16 @@ def test_every_queue_is_bound_once():
     assert set(bound.values()) == {1}
 
 
-def test_every_exchange_has_a_queue():
-    assert all(exchange.queues for exchange in EXCHANGES)
+def test_every_exchange_but_the_last_of_the_live_view_has_a_queue():
+    assert {exchange.name for exchange in EXCHANGES if not exchange.queues} == {LIVE}
+
+
+@pytest.mark.parametrize("name", [QUOTES, LIVE])
+def test_what_is_live_is_held_up_by_nothing_and_goes_nowhere_else(name):
+    exchange = BY_NAME[name]
+    assert exchange.live
+    assert not exchange.refuse
+    assert (exchange.alternate, exchange.dead_letters) == (None, None)
 
 
 def test_every_name_that_the_module_gives_is_declared():
@@ -42,7 +50,7 @@ def test_an_alternate_exists_and_has_none_of_its_own():
             assert BY_NAME[exchange.alternate].alternate is None
 
 
-@pytest.mark.parametrize("exchange", [exchange for exchange in EXCHANGES if exchange.name in (BOOKS, PRICES)])
+@pytest.mark.parametrize("exchange", [exchange for exchange in EXCHANGES if exchange.name in (BOOKS, PRICES, QUOTES)])
 def test_the_queues_of_a_stream_are_called_after_it(exchange):
     assert all(queue.startswith(f"{exchange.name}.") for queue in exchange.queues)
 
@@ -53,9 +61,11 @@ def test_dead_letters_have_a_queue():
 
 def test_what_services_use_is_declared_and_each_queue_of_a_stream_has_one_service():
     for use in USES.values():
-        assert {*use.publishes, *use.taps} <= BY_NAME.keys()
+        assert {*use.publishes, *use.casts, *use.taps} <= BY_NAME.keys()
+        assert all(BY_NAME[name].live for name in use.casts)
+        assert not any(BY_NAME[name].live for name in use.publishes)
     consumed = Counter(queue for use in USES.values() for queue in use.consumes)
-    assert consumed == Counter(queue for name in (BOOKS, PRICES) for queue in BY_NAME[name].queues)
+    assert consumed == Counter(queue for name in (BOOKS, PRICES, QUOTES) for queue in BY_NAME[name].queues)
 
 
 @pytest.mark.parametrize("name", [BOOKS, PRICES])

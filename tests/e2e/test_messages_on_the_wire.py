@@ -20,7 +20,7 @@ from crawler.settings import CrawlerSettings
 from fairprice.broker.memory import MemoryBroker
 from fairprice.messages import lines
 from fairprice.runtime.clock import SystemClock
-from fairprice.topology import BOOKS, PRICES
+from fairprice.topology import BOOKS, LIVE, PRICES, QUOTES
 from simulator import Exchange, Fault, SimulatorServer
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,8 @@ SCHEMA = ROOT / "docs" / "schema"
 NODE = "FAIRPRICE_TEST_NODE"
 VENUES = ("binance", "binance-usdm")
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
-ENOUGH = {"book": 200, "price": 200, "gap": 1, "status": 4}
+STREAMS = (BOOKS, PRICES, QUOTES, LIVE)
+ENOUGH = {"book": 200, "price": 200, "gap": 1, "status": 4, "quote": 50, "live": 50}
 
 
 async def published(broker, exchange, heard, is_enough):
@@ -47,7 +48,7 @@ async def run_a_while():
     broker, clock, stop, is_enough = MemoryBroker(), SystemClock(), asyncio.Event(), asyncio.Event()
     heard = []
     async with asyncio.TaskGroup() as listening:
-        taps = [listening.create_task(published(broker, each, heard, is_enough)) for each in (BOOKS, PRICES)]
+        taps = [listening.create_task(published(broker, each, heard, is_enough)) for each in STREAMS]
         async with asyncio.TaskGroup() as tasks:
             convert = partial(converter.app.run, ConverterSettings(), broker, clock=clock, random=Random(1), stop=stop)
             tasks.create_task(convert())
@@ -72,6 +73,7 @@ async def follow(venue, seed, broker, clock, stop):
             exchange_stream_url=server.stream_url,
             stream_connections=1,
             state_dir=None,
+            quote_interval=0.01,
         )
         await Crawler(settings, broker, name=f"crawler-of-{venue}", random=Random(1), clock=clock).run(stop)
 
@@ -84,7 +86,7 @@ def heard():
 def test_every_line_that_the_pipeline_publishes_fits_the_schema_of_its_message(heard):
     validators = {
         message_type: Draft202012Validator(json.loads((SCHEMA / f"{message_type}.json").read_bytes()))
-        for message_type in ("books.v1", "prices.v1")
+        for message_type in (f"{stream}.v1" for stream in STREAMS)
     }
     for message_type, _, line in heard:
         validators[message_type].validate(json.loads(line))

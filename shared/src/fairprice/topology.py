@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 BOOKS = "books"
 PRICES = "prices"
+QUOTES = "quotes"
+LIVE = "live"
 DEAD_LETTERS = "dead-letters"
 UNROUTED = "unrouted"
 
 BOOKS_CONVERTER = "books.converter"
 BOOKS_STORER = "books.storer"
 PRICES_STORER = "prices.storer"
+QUOTES_CONVERTER = "quotes.converter"
 
 QUEUE_BYTES = 1 << 30
 """What a queue of a stream holds before it refuses: some 700,000 books."""
@@ -29,13 +32,20 @@ RabbitMQ 4 takes 20 for a queue that says nothing. Never -1: RabbitMQ 3.10 takes
 LAST_RESORT_DELIVERY_LIMIT = 100_000
 """The same for queues behind which there is no other: what people look at again and again stays."""
 
+LIVE_MILLISECONDS = 1000
+"""What has waited for so long is of no use to a live view."""
+
+LIVE_MESSAGES = 2000
+"""What a queue of the live view holds before it forgets the oldest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """A durable fanout exchange, the durable queues bound to it, and where its unroutable messages go.
 
     `dead_letters` is the exchange for what was delivered from one of its queues too often. Full queues that `refuse`
-    hold up who publishes; others forget their oldest message, as those of a consumer of one's own should.
+    hold up who publishes; others forget their oldest message, as those of a consumer of one's own should. What is
+    `live` may be lost: it is cast, its queues are classic ones that forget within a second, and work goes on without.
     """
 
     name: str
@@ -43,13 +53,15 @@ class Exchange:
     alternate: str | None = None
     dead_letters: str | None = None
     refuse: bool = False
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a service does at the broker: the exchanges it publishes to and taps, the queues it consumes."""
+    """What a service does at the broker: the exchanges it publishes and casts to and taps, the queues it consumes."""
 
     publishes: tuple[str, ...] = ()
+    casts: tuple[str, ...] = ()
     consumes: tuple[str, ...] = ()
     taps: tuple[str, ...] = ()
 
@@ -57,14 +69,16 @@ class Use:
 EXCHANGES = (
     Exchange(BOOKS, (BOOKS_CONVERTER, BOOKS_STORER), alternate=UNROUTED, dead_letters=DEAD_LETTERS, refuse=True),
     Exchange(PRICES, (PRICES_STORER,), alternate=UNROUTED, dead_letters=DEAD_LETTERS, refuse=True),
+    Exchange(QUOTES, (QUOTES_CONVERTER,), live=True),
+    Exchange(LIVE, (), live=True),
     Exchange(DEAD_LETTERS, (DEAD_LETTERS,), refuse=True),
     Exchange(UNROUTED, (UNROUTED,), refuse=True),
 )
 
 USES = {
-    "crawler": Use(publishes=(BOOKS,)),
-    "converter": Use(publishes=(PRICES, DEAD_LETTERS), consumes=(BOOKS_CONVERTER,)),
+    "crawler": Use(publishes=(BOOKS,), casts=(QUOTES,)),
+    "converter": Use(publishes=(PRICES, DEAD_LETTERS), casts=(LIVE,), consumes=(BOOKS_CONVERTER, QUOTES_CONVERTER)),
     "storer": Use(publishes=(DEAD_LETTERS,), consumes=(BOOKS_STORER, PRICES_STORER)),
-    "gateway": Use(taps=(BOOKS, PRICES)),
+    "gateway": Use(taps=(BOOKS, PRICES, LIVE)),
 }
 """What each service does at the broker, by its name; its user there needs the rights for that and no others."""

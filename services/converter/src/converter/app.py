@@ -8,6 +8,7 @@ from functools import partial
 from random import Random
 
 from converter.copies import Copies
+from converter.live import Counts, Live
 from converter.pricing import Pricer
 from converter.settings import ConverterSettings
 from fairprice.broker.dead_letters import dead_letter
@@ -38,6 +39,7 @@ class Counters:
     invalid_lines: int = 0
     unknown_lines: int = 0
     latency: Histogram = field(default_factory=Histogram)
+    live: Counts = field(default_factory=Counts)
 
     def samples(self) -> Iterator[Sample]:
         """Yield the metrics."""
@@ -47,6 +49,7 @@ class Counters:
         yield "converter_invalid_lines_total", (), self.invalid_lines
         yield "converter_unknown_lines_total", (), self.unknown_lines
         yield "converter_latency_seconds", (), self.latency
+        yield from self.live.samples()
 
 
 async def run(
@@ -61,15 +64,30 @@ async def run(
 ) -> None:
     """Price every book of `books.converter` until `stop` is set and what was delivered by then is done.
 
-    Cancelling loses nothing either, since what is not done is not acknowledged. The prices of a replay carry no time
-    of their own.
+    Beside them quotes are priced for the live view, as many as there is time for. Cancelling loses nothing either,
+    since what is not done is not acknowledged. The prices of a replay carry no time of their own.
     """
-    converter = _Converter(settings, broker, clock, random, counters or Counters(), replay=replay)
+    counters = counters or Counters()
+    pricer = _pricer(settings)
+    converter = _Converter(pricer, broker, clock, random, counters, replay=replay)
+    live = Live(pricer, broker, counters.live, APP_ID, clock=clock, back_off=converter.back_off)
     async with asyncio.TaskGroup() as tasks:
         publishing = tasks.create_task(converter.outbox.run())
+        quoting = tasks.create_task(live.run(stop))
         subscribe = partial(broker.subscribe, BOOKS_CONVERTER, PREFETCH)
         await consume(subscribe, converter.work, converter.back_off, stop, clock, queue=BOOKS_CONVERTER)
+        quoting.cancel()
         publishing.cancel()
+
+
+def _pricer(settings: ConverterSettings) -> Pricer:
+    return Pricer(
+        settings.estimator,
+        settings.depth_bps,
+        settings.impact_notionals,
+        settings.curve_bps,
+        settings.forecast_horizon,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +102,7 @@ class _Invalid:
 class _Converter:
     def __init__(
         self,
-        settings: ConverterSettings,
+        pricer: Pricer,
         broker: Broker,
         clock: Clock,
         random: Random,
@@ -96,13 +114,7 @@ class _Converter:
         self.outbox = Outbox(
             broker, PRICES, PRICES_TYPE, APP_ID, confirmed=_ignore, clock=clock, back_off=self.back_off
         )
-        self._pricer = Pricer(
-            settings.estimator,
-            settings.depth_bps,
-            settings.impact_notionals,
-            settings.curve_bps,
-            settings.forecast_horizon,
-        )
+        self._pricer = pricer
         self._copies = Copies()
         self._broker = broker
         self._clock = clock

@@ -16,6 +16,7 @@ from crawler.dispatch import Dispatch
 from crawler.feeds import Feeds
 from crawler.following import LIST_INTERVAL, Following
 from crawler.proxy import ProxyFor, session
+from crawler.quoting import Quoting
 from crawler.report import Report, some
 from crawler.settings import CrawlerSettings
 from crawler.snapshots import SnapshotQueue
@@ -86,7 +87,8 @@ class Crawler:
             broker if isinstance(broker, Outgoing) else self._make_outbox(broker, name, capacity_bytes)
         )
         self._report = Report(self._venue.name, name, self._feeds.of, self._board, clock)
-        self._dispatch = Dispatch(self._feeds.of, self._report, self._outbox, self._ask, clock)
+        self._quoting = None if isinstance(broker, Outgoing) else self._make_quoting(broker, name)
+        self._dispatch = Dispatch(self._feeds.of, self._report, self._outbox, self._ask, clock, quoting=self._quoting)
         self._rest: Rest | None = None
         self._streams: Streams | None = None
         self._snapshots: SnapshotQueue | None = None
@@ -104,6 +106,8 @@ class Crawler:
         try:
             async with session(self._rest_url, self._rest_proxy) as http, asyncio.TaskGroup() as tasks:
                 background = [tasks.create_task(self._outbox.run()), tasks.create_task(self._tick_regularly())]
+                if self._quoting:
+                    background.append(tasks.create_task(self._quoting.run()))
                 follow = tasks.create_task(self._follow(http))
                 stopped = tasks.create_task(stop.wait())
                 await asyncio.wait({follow, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -136,6 +140,8 @@ class Crawler:
         venue = self._venue.name
         yield from self._report.samples()
         yield "crawler_unconfirmed_events", (), len(self._outbox)
+        if self._quoting:
+            yield "crawler_quotes_total", (venue,), self._quoting.quotes
         if self._streams:
             yield "crawler_connections", (venue,), self._streams.open
             yield "crawler_reconnects_total", (venue,), self._streams.reconnects
@@ -158,6 +164,12 @@ class Crawler:
             back_off=partial(delays, self._random),
             capacity_bytes=capacity_bytes,
         )
+
+    def _make_quoting(self, broker: Broker, name: str) -> Quoting | None:
+        interval = self._settings.quote_interval
+        if not interval:
+            return None
+        return Quoting(self._feeds.of, broker, f"crawler/{name}", interval=interval, clock=self._clock)
 
     def _make_rest(self, http: aiohttp.ClientSession) -> Rest:
         rest = self._venue.rest(http, self._rest_url, clock=self._clock, share=self._settings.address_share)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from crawler.book.feed import Feed, Output
 from crawler.book.market_data import Diff, Snapshot, Ticker
 from crawler.book.steps import Fact, SnapshotRequest
+from crawler.quoting import Quoting
 from crawler.report import Report
 from crawler.snapshots import NoneLeft
 from crawler.stream_events import Disconnected, StreamEvent, Suspected, Unreadable
@@ -16,7 +17,7 @@ from fairprice.runtime.clock import Clock
 class Dispatch:
     """Stands between the streams and the feeds; `outgoing` takes what is published, `ask` requests for snapshots.
 
-    An event of a symbol that has no feed (any more) is passed over.
+    An event of a symbol that has no feed (any more) is passed over. `quoting` is shown the tickers.
     """
 
     def __init__(
@@ -26,12 +27,15 @@ class Dispatch:
         outgoing: Outgoing,
         ask: Callable[[SnapshotRequest], None],
         clock: Clock,
+        *,
+        quoting: Quoting | None = None,
     ) -> None:
         self._feeds = feeds
         self._report = report
         self._outgoing = outgoing
         self._ask = ask
         self._clock = clock
+        self._quoting = quoting
 
     def receive(self, event: StreamEvent) -> None:
         """Take what the streams say."""
@@ -40,6 +44,8 @@ class Dispatch:
                 feed = self._feeds.get(event.symbol)
                 if feed and (outputs := feed.receive_ticker(event)):
                     self._publish(outputs)
+                if self._quoting:
+                    self._quoting.take(event)
             case Diff():
                 if feed := self._feeds.get(event.symbol):
                     now = self._clock.wall()

@@ -47,6 +47,11 @@ class CrawlerSettings(ServiceSettings):
         gt=0,
         description="exchange time between two such sums of a symbol; each costs the crawler as much as a few books",
     )
+    quote_interval: Duration = Field(
+        0.0,
+        ge=0,
+        description="least time between two quotes of a symbol, for the live view, like 10ms; 0s: none are made",
+    )
     snapshot_levels: int = Field(
         1000, ge=100, le=5000, description="levels a side in a snapshot; more weigh more, a venue may have fewer"
     )

@@ -442,3 +442,85 @@ def test_a_recording_gives_all_its_books_each_proven_by_its_ticker(recording):
         assert float(ask) <= float(book.ceiling)
         within += reach[0] <= float(bid) and float(ask) <= reach[1]
     assert within == recording.inside
+
+
+# Quotes: the published book with the newest ticker in it
+
+
+def quoted(feed, update_id, size=9):
+    """The id of the book and the best bid's size in the quote of this ticker, None where there is none."""
+    quote = feed.quote(ticker(update_id, size), 77)
+    return quote and (quote.update_id, quote.ticker_id, quote.bids[0][1])
+
+
+def test_a_ticker_beyond_the_published_book_makes_a_quote_of_it():
+    assert quoted(feed_at(100), 103) == (100, 103, "9.0")
+
+
+def test_a_ticker_that_the_book_knows_already_makes_none():
+    feed = feed_at(100)
+    assert quoted(feed, 99) is None
+    assert quoted(feed, 100) is None
+
+
+def test_a_ticker_makes_a_quote_once_by_whatever_connections_it_comes_and_in_whatever_order():
+    feed = feed_at(100)
+    assert quoted(feed, 103) == (100, 103, "9.0")
+    assert quoted(feed, 103) is None
+    assert quoted(feed, 102) is None
+    assert quoted(feed, 104) == (100, 104, "9.0")
+
+
+def test_while_a_book_is_held_back_there_is_no_quote_of_the_one_before():
+    feed = feed_at(100)
+    feed.receive_diff(diff(101, 105, 5), 0)
+    assert quoted(feed, 107) is None
+    feed.receive_ticker(ticker(105, 5))
+    assert quoted(feed, 107) == (105, 107, "9.0")
+
+
+def test_out_of_sync_there_is_no_quote():
+    feed = feed_at(100)
+    feed.receive_diff(diff(111, 115), 0)
+    assert not feed.in_sync
+    assert quoted(feed, 120) is None
+
+
+def test_a_new_snapshot_makes_no_quote_before_a_book_of_it_is_published():
+    feed = feed_at(100)
+    feed.receive_diff(diff(111, 115), 0)
+    feed.receive_snapshot(snapshot(115))
+    assert feed.in_sync
+    assert quoted(feed, 120) is None
+    feed.receive_diff(diff(116, 121), 0)
+    assert quoted(feed, 123) == (121, 123, "9.0")
+
+
+def test_before_the_first_book_there_is_no_quote():
+    assert quoted(Feed("binance", "BTCUSDT", "one", levels=20), 120) is None
+
+
+def test_a_book_that_is_not_published_is_not_quoted_either():
+    feed = Feed("binance", "BTCUSDT", "one", levels=20, confirmed=Confirmed(100, START + 100_000), is_alone=True)
+    feed.receive_diff(diff(96, 100), 0)
+    feed.receive_snapshot(snapshot(95))
+    assert feed.in_sync
+    assert not feed.books
+    assert quoted(feed, 103) is None
+
+
+def test_an_unreadable_ticker_makes_no_quote():
+    def unreadable(_frame):
+        raise InvalidMarketData("no bookTicker")
+
+    assert feed_at(100).quote(Ticker("BTCUSDT", 103, b"", unreadable), 77) is None
+
+
+def test_when_the_exchange_begins_its_ids_anew_so_do_quotes():
+    feed = feed_at(1000)
+    assert quoted(feed, 1003) == (1000, 1003, "9.0")
+    feed.expect_loss("disconnect")
+    for n in range(1, RESET_AFTER + 1):
+        feed.receive_diff(diff(n, n, time=START + 10**7 + n * 100_000), 0)
+    feed.receive_snapshot(snapshot(RESET_AFTER - 1))
+    assert quoted(feed, RESET_AFTER + 3) == (RESET_AFTER, RESET_AFTER + 3, "9.0")

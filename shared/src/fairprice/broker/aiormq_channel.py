@@ -140,6 +140,10 @@ class Channel:
             body, exchange=exchange, routing_key=routing_key, properties=properties, mandatory=True
         )
 
+    async def cast(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
+        """Return when the network has it; nobody says what becomes of it."""
+        await self._channel.basic_publish(body, exchange=exchange, routing_key=routing_key, properties=properties)
+
     async def limit(self, prefetch: int) -> None:
         """Let at most so many deliveries be unsettled at a time."""
         await self._channel.basic_qos(prefetch_count=prefetch)

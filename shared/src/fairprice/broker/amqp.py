@@ -15,6 +15,7 @@ from typing import NoReturn
 from aio_pika.exceptions import ChannelClosed, DeliveryError, PublishError
 
 from fairprice.broker.aiormq_channel import Channel, bounded
+from fairprice.broker.amqp_casting import Caster
 from fairprice.broker.amqp_connections import CLOSE_TIMEOUT, REPLY_TIMEOUT, Connections
 from fairprice.broker.amqp_delivery import AmqpSubscription, AmqpTap
 from fairprice.broker.amqp_message import to_amqp
@@ -49,9 +50,12 @@ class AmqpBroker:
         exchanges: Iterable[Exchange] = EXCHANGES,
         use: Use | None = None,
     ) -> None:
-        self._connections = Connections(
-            url, name=name, clock=clock, back_off=back_off, exchanges=tuple(exchanges), use=use
+        exchanges = tuple(exchanges)
+        self._connections = Connections(url, name=name, clock=clock, back_off=back_off, exchanges=exchanges, use=use)
+        self._caster = Caster(
+            lambda: self._connections.open_another("casts"), self._is_there, clock=clock, back_off=back_off
         )
+        self._live = {name for exchange in exchanges if exchange.live for name in (exchange.name, *exchange.queues)}
         self._clock = clock
         self._back_off = back_off
         self._publish_timeout = publish_timeout
@@ -66,7 +70,9 @@ class AmqpBroker:
 
     async def run(self) -> NoReturn:
         """Keep the connections until cancelled, then close them."""
-        await self._connections.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._caster.run())
+            await self._connections.run()
 
     async def publish(self, exchange: str, message: Message) -> None:
         """See `Broker.publish`."""
@@ -82,14 +88,18 @@ class AmqpBroker:
             del self._attempts[attempt]
         self._published[exchange, "confirmed"] += 1
 
+    def cast(self, exchange: str, message: Message) -> bool:
+        """See `Broker.cast`: transient, not mandatory, unconfirmed, on a connection that nothing else uses."""
+        return self._caster.cast(exchange, message)
+
     @asynccontextmanager
     async def subscribe(self, queue: str, prefetch: int) -> AsyncIterator[AmqpSubscription]:
         """See `Broker.subscribe`."""
-        doing = f"consuming {queue!r}"
+        doing, is_live = f"consuming {queue!r}", queue in self._live
         self._subscribed.setdefault(queue, 0)
-        async with self._consuming(doing) as channel:
+        async with self._consuming(doing, is_live=is_live) as channel:
             subscription = AmqpSubscription(channel, queue, self._delivered)
-            async with self._bounded(doing):
+            async with self._bounded(doing, is_live=is_live):
                 await channel.limit(prefetch)
                 await subscription.begin(queue)
             self._subscribed[queue] += 1
@@ -102,10 +112,10 @@ class AmqpBroker:
     @asynccontextmanager
     async def tap(self, exchange: str, capacity: int) -> AsyncIterator[AmqpTap]:
         """See `Broker.tap`; the queue is the connection's own and named by the broker (`amq.gen-...`)."""
-        doing = f"tapping {exchange!r}"
-        async with self._consuming(doing) as channel:
+        doing, is_live = f"tapping {exchange!r}", exchange in self._live
+        async with self._consuming(doing, is_live=is_live) as channel:
             tap = AmqpTap(channel, f"tap of {exchange}", self._delivered, capacity)
-            async with self._bounded(doing):
+            async with self._bounded(doing, is_live=is_live):
                 queue = await channel.declare_tap(exchange, capacity)
                 await tap.begin(queue)
             try:
@@ -136,9 +146,13 @@ class AmqpBroker:
         yield "broker_lost_connections_total", (), self._connections.losses
         for labels, count in self._published.items():
             yield "broker_publishes_total", labels, count
+        for labels, count in self._caster.counts.items():
+            yield "broker_casts_total", labels, count
         for labels, count in self._delivered.items():
             yield "broker_deliveries_total", labels, count
         for queue, count in self._subscribed.items():
+            if queue in self._live and not count:
+                continue  # an old broker has none, which is no alarm
             yield "broker_subscriptions", (queue,), count
         yield "broker_unconfirmed_messages", (), len(self._attempts)
         now = self._clock.monotonic()
@@ -171,9 +185,9 @@ class AmqpBroker:
         return self._channel
 
     @asynccontextmanager
-    async def _consuming(self, doing: str) -> AsyncIterator[Channel]:
+    async def _consuming(self, doing: str, *, is_live: bool) -> AsyncIterator[Channel]:
         """Open a channel to consume on; closing it returns to the broker what is unsettled."""
-        async with self._bounded(doing):
+        async with self._bounded(doing, is_live=is_live):
             session = await self._connections.session()
             channel = await Channel.open(session.consuming, confirms=False)
         try:
@@ -184,17 +198,26 @@ class AmqpBroker:
                     await channel.close()
 
     @asynccontextmanager
-    async def _bounded(self, doing: str, seconds: float | None = None) -> AsyncIterator[None]:
-        """Bound it in time, raise `BrokerUnavailable` with all that is known, and remember it until it works again."""
+    async def _bounded(self, doing: str, seconds: float | None = None, *, is_live: bool = False) -> AsyncIterator[None]:
+        """Bound it in time, raise `BrokerUnavailable` with all that is known, and remember it until it works again.
+
+        What `is_live` only is no problem of the service's.
+        """
         try:
             async with bounded(doing, seconds or self._reply_timeout):
                 yield
         except BrokerUnavailable as error:
             if isinstance(error.__cause__, ChannelClosed):
                 self._connections.check_soon()
-            self._problems[doing] = str(error)
+            if not is_live:
+                self._problems[doing] = str(error)
             raise BrokerUnavailable("; ".join([str(error), *self._reasons()])) from error
         self._problems.pop(doing, None)
+
+    def _is_there(self, exchange: str) -> bool:
+        """Whether a message for a live exchange has a chance."""
+        absent = any(text.startswith(f"exchange {exchange} ") for text in self._connections.absent)
+        return self._connections.is_connected and not absent
 
     def _reasons(self) -> Iterator[str]:
         """Yield what is known to be wrong, whatever was asked."""

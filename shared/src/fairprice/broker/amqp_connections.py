@@ -6,7 +6,7 @@ together.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -109,6 +109,7 @@ class Connections:
         self._has_declared = False
         self._unbound: set[str] = set()
         self.missing: tuple[str, ...] = ()
+        self.absent: tuple[str, ...] = ()
         self.unsafe: tuple[str, ...] = ()
         self.losses = 0
 
@@ -137,6 +138,10 @@ class Connections:
         while self._session is None:
             await self._connected.wait()
         return self._session
+
+    def open_another(self, use: str) -> AbstractAsyncContextManager[Connection]:
+        """Open a connection for something else; raises `BrokerUnavailable`."""
+        return _connection(self._read_address(), f"{self._name} {use}")
 
     def check_soon(self) -> None:
         """Have the topology looked at: something was not there."""
@@ -250,6 +255,14 @@ class Connections:
         if self.missing and not restored.missing:
             log.info("the broker has all exchanges and queues again")
         self.missing = restored.missing
+        if restored.absent and restored.absent != self.absent:
+            log.warning(
+                "the broker has nothing for the live view, which is off until it has; all else works",
+                missing=restored.absent,
+            )
+        if self.absent and not restored.absent:
+            log.info("the broker has what the live view needs")
+        self.absent = restored.absent
 
     def _note_unsafe(self, unsafe: tuple[str, ...]) -> None:
         if unsafe and unsafe != self.unsafe:

@@ -7,6 +7,7 @@ from fairprice.broker.port import Message
 from fairprice.messages import CONTENT_TYPE
 
 PERSISTENT = 2
+TRANSIENT = 1
 SYMBOLS = "symbols"
 MICROSECONDS = "timestamp_us"
 """Header with the whole time: the property of AMQP has only its seconds."""
@@ -15,11 +16,11 @@ YEAR_10000 = 253_402_300_800_000_000
 """The first microsecond that no `datetime` has."""
 
 
-def to_amqp(message: Message) -> Properties:
+def to_amqp(message: Message, delivery_mode: int = PERSISTENT) -> Properties:
     """Return the properties that carry everything but body and routing key; `from_amqp` is the way back."""
     return Properties(
         content_type=CONTENT_TYPE,
-        delivery_mode=PERSISTENT,
+        delivery_mode=delivery_mode,
         message_type=message.type,
         message_id=message.message_id,
         app_id=message.app_id,

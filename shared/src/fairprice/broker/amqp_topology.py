@@ -22,6 +22,8 @@ from fairprice.topology import (
     DELIVERY_LIMIT,
     LAST_RESORT_BYTES,
     LAST_RESORT_DELIVERY_LIMIT,
+    LIVE_MESSAGES,
+    LIVE_MILLISECONDS,
     QUEUE_BYTES,
     Exchange,
     Use,
@@ -41,10 +43,11 @@ Question = Callable[[AbstractChannel], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """Descriptions of what was declared, and of what is still missing."""
+    """Descriptions of what was declared, of what is still missing, and of what is missing that only is live."""
 
     declared: tuple[str, ...]
     missing: tuple[str, ...]
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,13 @@ def queue_arguments(exchange: Exchange) -> FieldTable:
 
     What is delivered too often moves to the dead letters at least once, for which the queue has to refuse when full.
     """
+    if exchange.live:
+        return {
+            "x-queue-type": "classic",
+            "x-message-ttl": LIVE_MILLISECONDS,
+            "x-max-length": LIVE_MESSAGES,
+            "x-overflow": "drop-head",
+        }
     bounded: FieldTable = {**BARE, "x-overflow": "reject-publish" if exchange.refuse else "drop-head"}
     if not exchange.dead_letters:
         return {**bounded, "x-max-length-bytes": LAST_RESORT_BYTES, "x-delivery-limit": LAST_RESORT_DELIVERY_LIMIT}
@@ -97,15 +107,16 @@ class Topology:
         """
         declared: list[str] = []
         missing: list[str] = []
+        absent: list[str] = []
         complete = []
         for exchange in self._exchanges:
             if await self._is_complete(exchange):
                 complete.append(exchange)
             else:
-                await self._furnish(exchange, declared, missing)
+                await self._furnish(exchange, declared, absent if exchange.live else missing)
         for exchange in complete if declared else ():
-            await self._furnish(exchange, declared, missing)
-        return Restored(tuple(declared), tuple(missing))
+            await self._furnish(exchange, declared, absent if exchange.live else missing)
+        return Restored(tuple(declared), tuple(missing), tuple(absent))
 
     async def unsafe(self) -> tuple[str, ...]:
         """Describe the queues that lose what is delivered often, as far as the service may know it.
@@ -152,7 +163,7 @@ class Topology:
     def _is_used(self, thing: _Thing) -> bool:
         if self._use is None:
             return True
-        names = {f"exchange {name}" for name in (*self._use.publishes, *self._use.taps)}
+        names = {f"exchange {name}" for name in (*self._use.publishes, *self._use.casts, *self._use.taps)}
         return thing.name in names | {f"queue {name}" for name in self._use.consumes}
 
     async def _find_unsafe(self) -> AsyncIterator[str]:
@@ -168,9 +179,9 @@ class Topology:
                 )
 
     def _own_queues(self) -> Iterator[tuple[Exchange, str]]:
-        """Yield the queues that the service consumes, or publishes to by way of their exchange."""
+        """Yield the queues that the service consumes, or publishes to by way of their exchange, but live ones."""
         for exchange in self._exchanges:
-            for queue in exchange.queues:
+            for queue in () if exchange.live else exchange.queues:
                 if self._use is None or queue in self._use.consumes or exchange.name in self._use.publishes:
                     yield exchange, queue
 

@@ -15,6 +15,9 @@ from fairprice.errors import BrokerUnavailable
 from fairprice.runtime.clock import Clock, SystemClock, timeout
 from fairprice.topology import EXCHANGES, Exchange
 
+LIVE_CAPACITY = 200
+"""Messages that a queue of the live view holds before it forgets the oldest: what waits longer is of no use."""
+
 
 class MemoryBroker:
     """Fanout exchanges and bounded queues in memory.
@@ -34,11 +37,15 @@ class MemoryBroker:
         self._clock = clock or SystemClock()
         self._timeout = timeout
         exchanges = tuple(exchanges)
-        self._queues = {name: _Queue(name, capacity) for exchange in exchanges for name in exchange.queues}
+        self._queues = {
+            name: _Queue(name, LIVE_CAPACITY if exchange.live else capacity, drop_head=exchange.live)
+            for exchange in exchanges
+            for name in exchange.queues
+        }
         self._bindings = {exchange.name: [self._queues[name] for name in exchange.queues] for exchange in exchanges}
         self._alternates = {exchange.name: exchange.alternate for exchange in exchanges}
         self.forgotten = Counter[str]()
-        """Messages that taps forgot because nobody read them in time, by exchange."""
+        """Messages that taps and live queues forgot because nobody read them in time, by exchange."""
 
     async def publish(self, exchange: str, message: Message) -> None:
         """See `Broker.publish`."""
@@ -48,6 +55,15 @@ class MemoryBroker:
         for queue in queues:
             if not queue.put(message):
                 self.forgotten[exchange] += 1
+
+    def cast(self, exchange: str, message: Message) -> bool:
+        """See `Broker.cast`."""
+        if exchange not in self._bindings:
+            return False
+        for queue in self._bindings[exchange]:
+            if not queue.put(message):
+                self.forgotten[exchange] += 1
+        return True
 
     @asynccontextmanager
     async def subscribe(self, queue: str, prefetch: int) -> AsyncIterator["_Subscription"]:

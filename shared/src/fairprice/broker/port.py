@@ -70,6 +70,13 @@ class Broker(Protocol):
         in all: publish it again under the same `message_id`. Waits while a bound queue is full.
         """
 
+    def cast(self, exchange: str, message: Message) -> bool:
+        """Send a message that may be lost, without waiting for anything; return False where it was dropped.
+
+        It is not kept on disk. True promises nothing: no queue may have taken it. Queues of a live exchange forget
+        their oldest message when they are full.
+        """
+
     def subscribe(self, queue: str, prefetch: int) -> AbstractAsyncContextManager[Subscription]:
         """Consume a queue, sharing it with other subscribers; leaving the context returns what is unsettled."""
 

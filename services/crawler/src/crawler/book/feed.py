@@ -17,10 +17,11 @@ from crawler.book.minutes import Minutes
 from crawler.book.model import MarketModel
 from crawler.book.order_book import OrderBook
 from crawler.book.publication import Confirmed, Publication
+from crawler.book.quote import quote_of
 from crawler.book.refresh import COMPARE_SECONDS
 from crawler.book.steps import Applied, Compared, Fact, SnapshotRequest, Step
 from fairprice.errors import InvalidMarketData
-from fairprice.messages import Audit, Book, Depth, Gap
+from fairprice.messages import Audit, Book, Depth, Gap, Quote
 
 MAX_HELD = 100
 """Books held back at most, whatever their times."""
@@ -81,6 +82,8 @@ class Feed:
         self._compared_at: float | None = None
         self._books_then = 0
         self._clock_back = 0
+        self._newest: Book | None = None
+        self._quoted_id = 0
 
     @property
     def books(self) -> int:
@@ -112,6 +115,23 @@ class Feed:
         """Take the best bid and ask of some id."""
         self.audit.receive(ticker)
         return self._release() if self._held else []
+
+    def quote(self, ticker: Ticker, received_time: int) -> Quote | None:
+        """Return the last published book with what a ticker says in it; `received_time` is the wall clock then.
+
+        None unless that book is the present one and the ticker newer than it, and than all that were asked for.
+        """
+        book = self._newest
+        if book is None or self._held or not self.in_sync or self.sync.update_id != book.update_id:
+            return None
+        if ticker.update_id <= max(book.update_id, self._quoted_id):
+            return None
+        self._quoted_id = ticker.update_id
+        try:
+            top = ticker.top()
+        except InvalidMarketData:
+            return None  # told by the audit, which has it too
+        return quote_of(book, ticker.update_id, top, received_time)
 
     def end_snapshots(self) -> list[Output]:
         """Note that there will be no further snapshot."""
@@ -166,6 +186,7 @@ class Feed:
         if fact.kind == "id_reset":
             self._publication.restart_ids()
             self.audit.reset()
+            self._quoted_id = 0
         elif fact.kind in {"hole", "resync"} and not self._publication.reason:
             self._publication.reason = fact.detail if fact.kind == "resync" else "missed_updates"
 
@@ -213,7 +234,9 @@ class Feed:
         if self._publication.is_foreign(applied.diff.update_id, applied.diff.event_time):
             outputs.append(Fact(self.symbol, "foreign_state"))
         events = self._publication.publish(applied, is_proven=is_proven)
+        self._newest = None
         if events and isinstance(book := events[-1], Book):
+            self._newest = book
             self._minutes.add_top(book.event_time, book.first_update_id, book.update_id, is_proven=is_proven)
             if applied.depth:
                 depth = Depth(book.venue, book.symbol, book.update_id, book.event_time, book.crawler, applied.depth)
