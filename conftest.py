@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections import Counter
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -57,6 +58,15 @@ def pytest_runtestloop() -> None:
     """Look for garbage in what tests make, and not again and again in thousands of tests."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Fail a test that has set up the log of this process: what later ones log would not reach who captures it."""
+    structlog = sys.modules.get("structlog")
+    if structlog and structlog.get_config()["cache_logger_on_first_use"]:
+        structlog.reset_defaults()
+        pytest.fail("it has set up the log of the tests' process: run what does so as a process")
 
 
 NO_SKIPS = "FAIRPRICE_TEST_NO_SKIPS"
