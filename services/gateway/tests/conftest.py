@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from fairprice.broker.memory import MemoryBroker
 from fairprice.broker.port import Message
-from fairprice.messages import Audit, Book, Depth, Gap, Price, Status, encode, join
+from fairprice.messages import Audit, Book, Depth, Gap, Live, Price, Status, encode, join
 from fairprice.runtime.backoff import delays
 from fairprice.topology import Exchange
 from gateway.app import run
@@ -76,6 +76,17 @@ class Make:
         return Book(venue, symbol, 20 * step, 20 * step + 19, time, None, time, "crawler-1", bids, asks, None, None)
 
     @staticmethod
+    def live(step=0, symbol="BTCUSDT", *, venue=SPOT, bid=None, ahead=5, **values):
+        """The price of the book of this step with what came so many ids behind it."""
+        price, book = Make.price(step, symbol, venue=venue, bid=bid, **values), Make.book(step, symbol, bid=bid)
+        ids = price.first_update_id, price.update_id, price.event_time, price.update_id + ahead
+        received = price.event_time + 50_000
+        return Live(
+            venue, symbol, *ids, received, received + 2000, price.estimator, price.status, price.price, book.bids,
+            book.asks, price.values,
+        )  # fmt: skip
+
+    @staticmethod
     def gap(step=0, symbol="BTCUSDT", *, venue=SPOT, steps=20):
         time = START + step * 100_000
         return Gap(venue, symbol, 20 * step, 20 * (step + steps), time, time + steps * 100_000, "disconnected")
@@ -112,13 +123,19 @@ class Running:
     task: asyncio.Task
 
     async def publish(self, *events, version="v1"):
-        for exchange, kinds in (("books", (Book, Gap, Status, Audit, Depth)), ("prices", (Price,))):
+        streams = (("books", (Book, Gap, Status, Audit, Depth)), ("prices", (Price,)), ("live", (Live,)))
+        for exchange, kinds in streams:
             mine = [event for event in events if isinstance(event, kinds)]
             if mine:
                 await self.broker.publish(exchange, message(exchange, mine, version))
         # The taps' tasks take what is there before the next turn but one.
         for _ in range(5):
             await asyncio.sleep(0)
+
+    @staticmethod
+    def message_of(exchange, line):
+        """A message that holds this line, whatever it is."""
+        return Message(line, f"{exchange}.v1", "1", "test", 0, "batch", ())
 
     async def beat(self):
         """Let the gateway look at the states of feeds and books, and send what is new."""
@@ -134,7 +151,9 @@ class Running:
 
 def memory_broker():
     """No queue but the taps': nobody else reads here."""
-    return MemoryBroker([Exchange("books", ()), Exchange("prices", ()), Exchange("dead-letters", ())])
+    return MemoryBroker(
+        [Exchange("books", ()), Exchange("prices", ()), Exchange("live", ()), Exchange("dead-letters", ())]
+    )
 
 
 @asynccontextmanager

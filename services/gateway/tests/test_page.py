@@ -270,8 +270,49 @@ async def test_headline_ladder_chart_and_estimates_are_of_one_moment(serving, ma
     assert len({each["footer"] for each in samples}) > 3
 
 
+async def test_with_live_prices_all_is_of_one_moment_too_and_moves_between_two_books(serving, make, browser):
+    async with (
+        serving(clock=SystemClock(), limits={"beat": 0.1}) as gateway,
+        out_of_step(gateway, make, quotes=True),
+        opened(browser, gateway.url) as page,
+    ):
+        await expect(page.locator("#price-note")).to_contain_text("live")
+        await expect(page.locator("#chart")).to_have_attribute("data-update-id", re.compile("."))
+        samples = await page.evaluate(SAMPLE, SAMPLES)
+    for each in samples:
+        assert len({*each["ids"], each["footer"].replace(",", "")}) == 1, each
+        assert [len(set(each[side])) for side in ("asks", "bids")] == [1, 1], each
+        numbers = [float(each[name].replace(",", "")) for name in ("price", "middle", "label", "mid")]
+        assert max(numbers) - min(numbers) < 0.02, each
+    ids = [int(each["footer"].replace(",", "")) for each in samples]
+    assert ids == sorted(ids), "it never goes back"
+    assert {each % 20 for each in ids} & {4, 9, 14}, "ids of tickers, between those of the books"
+
+
+async def test_the_record_is_shown_when_it_is_newer_and_when_no_live_price_comes_any_more(serving, make, browser):
+    async with serving(clock=SystemClock()) as gateway:
+        await gateway.publish(make.book(1), make.price(1))
+        async with opened(browser, gateway.url) as page:
+            await expect(page.locator("#update-id")).to_have_text("39")
+            await gateway.publish(make.live(1, ahead=5))
+            await expect(page.locator("#update-id")).to_have_text("44")
+            await expect(page.locator("#ladder")).to_have_attribute("data-update-id", "44")
+            await expect(page.locator("#latency")).to_have_text("2.0 ms")
+            await gateway.publish(make.live(2, ahead=25))
+            await expect(page.locator("#update-id")).to_have_text("84")
+            await gateway.publish(make.book(2), make.price(2))  # as old as what was shown
+            await gateway.publish(make.book(4), make.price(4))
+            await expect(page.locator("#update-id")).to_have_text("99")
+            assert "live" not in await text(page, "#price-note")
+            await gateway.publish(make.live(4, ahead=1000))  # as if the ids began anew: what follows has smaller ones
+            await expect(page.locator("#update-id")).to_have_text("1,099")
+            await asyncio.sleep(1.1)
+            await gateway.publish(make.book(5), make.price(5))
+            await expect(page.locator("#update-id")).to_have_text("119")
+
+
 @asynccontextmanager
-async def out_of_step(gateway, make):
+async def out_of_step(gateway, make, *, quotes=False):
     """Publish books and prices that move by a dollar each 20 ms; now the ones are ahead and now the others."""
 
     async def feed():
@@ -280,6 +321,9 @@ async def out_of_step(gateway, make):
             bid = 60_000 + step % 1000
             waiting["book"].append(make.book(step, bid=bid))
             waiting["price"].append(make.price(step, bid=bid))
+            if quotes:
+                for ahead in (5, 10, 15):
+                    await gateway.publish(make.live(step, bid=bid + ahead / 100, ahead=ahead))
             for kind, lag in (("book", step // 7 % 4), ("price", step // 5 % 4)):
                 while len(waiting[kind]) > lag:
                     await gateway.publish(waiting[kind].pop(0))

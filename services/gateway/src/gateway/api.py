@@ -115,7 +115,8 @@ class Api:
     def _price(self, instrument: Instrument) -> dict[str, Any]:
         now = self._clock.monotonic()
         fields = orjson.loads(instrument.quote.line) if instrument.quote else instrument.key._asdict()
-        return {**fields, **self._market.basis(instrument, now), "feed": instrument.feed(now)}
+        beside = {"feed": instrument.feed(now), "live": instrument.live.fields(now)}
+        return {**fields, **self._market.basis(instrument, now), **beside}
 
     def _instrument(self, request: web.Request) -> Instrument:
         """Return the one instrument of that name; raises 404 for none and 409 for several, with the names to choose."""

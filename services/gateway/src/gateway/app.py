@@ -10,11 +10,11 @@ from prometheus_client import CollectorRegistry
 
 from fairprice.broker.port import Broker, Message, Subscription
 from fairprice.broker.retry import BackOff, consume
-from fairprice.messages import BOOKS_TYPE, PRICES_TYPE
+from fairprice.messages import BOOKS_TYPE, LIVE_TYPE, PRICES_TYPE
 from fairprice.runtime.clock import Clock
 from fairprice.runtime.health import NOTHING, Check, health_routes, serve
 from fairprice.runtime.metrics import Exporter, Sample
-from fairprice.topology import BOOKS, PRICES
+from fairprice.topology import BOOKS, LIVE, PRICES
 from gateway.answers import fallback_routes
 from gateway.api import Api
 from gateway.audience import MAX_LISTENERS, Audience
@@ -25,7 +25,7 @@ from gateway.own_names import OwnNames
 from gateway.page import page_routes
 from gateway.run import NEW_RUN_AFTER
 from gateway.settings import GatewaySettings
-from gateway.stream import BEAT, HEARTBEAT, Stream
+from gateway.stream import BEAT, HEARTBEAT, LIVE_FRAMES, Stream
 
 TAP_CAPACITY = 200
 """Messages that may wait in a tap before it forgets the oldest."""
@@ -87,6 +87,7 @@ async def run(
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(watch(PRICES, gateway.take_prices))
                 tasks.create_task(watch(BOOKS, gateway.take_books))
+                tasks.create_task(watch(LIVE, gateway.take_live))
                 beating = tasks.create_task(gateway.stream.beat())
                 log.info("gateway serves", url=url)
                 on_serving(url)
@@ -141,6 +142,11 @@ class Gateway:
         if self._is_known(message, BOOKS_TYPE):
             self._send(self.market.take_books(message.body, len(message.symbols), moment(self._clock)))
 
+    def take_live(self, message: Message) -> None:
+        """Take a message of the exchange `live`."""
+        if self._is_known(message, LIVE_TYPE):
+            self._send(self.market.take_live(message.body, moment(self._clock)), extra=LIVE_FRAMES)
+
     def problem(self) -> str | None:
         """Return in words which symbols have no fresh price."""
         return self.market.problem(self._clock.monotonic())
@@ -154,10 +160,10 @@ class Gateway:
             if age is not None:
                 yield "gateway_price_age_seconds", instrument.key, age
 
-    def _send(self, news: list[News]) -> None:
+    def _send(self, news: list[News], *, extra: str = "") -> None:
         if self.audience:
             for key, line in news:
-                self.audience.send(key, line)
+                self.audience.send(key, line, extra=extra)
 
     def _is_known(self, message: Message, known: str) -> bool:
         """Return whether the message can be read; of each type that cannot, the log is told once."""

@@ -13,6 +13,7 @@ from gateway.gaps import Gaps
 from gateway.history import History
 from gateway.key import Key
 from gateway.lines import read_position
+from gateway.live import LiveView
 from gateway.pairing import Pair, Pairing
 from gateway.proof import Proof
 from gateway.quote import Quote
@@ -67,6 +68,7 @@ class Instrument:
         self.heard_at: float | None = None
         self.history = History(limits.history_minutes)
         self.proof = Proof()
+        self.live = LiveView(limits.new_run_after)
         self._limits = limits
         self._run = Run(limits.new_run_after)
         self._statuses = Statuses(limits.status_kept)
@@ -175,6 +177,7 @@ class Instrument:
         return {
             "state": self.state(now),
             "age_seconds": self.age(now),
+            "live_age_seconds": self.live.age(now),
             "lag_seconds": (self._received.wall - self.quote.event_time) / 1e6 if self.quote else None,
             "stale_after_seconds": self._limits.stale_after,
             "last_good_price": self._good.price if self._good else None,
@@ -198,6 +201,7 @@ class Instrument:
         self.gaps.start_over(first.event_time)
         self._book, self._book_line = None, b""
         self.depth = None
+        self.live = LiveView(self._limits.new_run_after)
         self._pairing = Pairing()
 
 

@@ -16,6 +16,7 @@ from fairprice.messages import Audit, Depth, Gap, Status, decode_line, lines
 from gateway.instrument import Instrument, Limits, Moment
 from gateway.key import Key, usual
 from gateway.lines import apart, are_books, newest_books, read_fields, read_name
+from gateway.live import read_live
 from gateway.quote import read_quote
 from gateway.states import State
 
@@ -77,6 +78,20 @@ class Market:
             if instrument := self._instrument(key):
                 instrument.take_book(line, received.monotonic)
         return self.take(others, received)
+
+    def take_live(self, body: bytes, received: Moment) -> list[News]:
+        """Take a message of the live view; return the lines that are news. What cannot be read is passed over."""
+        news: list[News] = []
+        for line in lines(body):
+            try:
+                found = read_live(line)
+            except InvalidLine as error:
+                log.debug("invalid line not shown", reason=str(error))
+                continue
+            instrument = self._instrument(found.key)
+            if instrument and instrument.live.take(found, received.monotonic):
+                news.append((found.key, line))
+        return news
 
     def forget(self, now: float) -> list[Key]:
         """Forget symbols that were not expected and have been silent for `limits.forgotten_after`; return which."""

@@ -32,6 +32,9 @@ EXTRAS: Mapping[str, Callable[[Instrument, float], bytes]] = {
 }
 """What is sent on request only: the parameter that asks for it, and its newest line, empty while there is none."""
 
+LIVE_FRAMES = "live"
+"""What is sent on request only, too, but at once."""
+
 Problems = Callable[[], Mapping[str, str]]
 """Returns what is wrong with the pipeline, in words by the name of its part."""
 
@@ -196,7 +199,7 @@ def _listener(request: web.Request, most: int) -> Listener:
             text=f"symbols must be at most {most} names, like BTCUSDT or VENUE:BTCUSDT, of at most {MAX_NAME} "
             "characters"
         )
-    extras = [extra for extra in EXTRAS if _is_asked_for(request, extra)]
+    extras = [extra for extra in (*EXTRAS, LIVE_FRAMES) if _is_asked_for(request, extra)]
     return Listener(frozenset(map(read_key, names)) or None, extras=extras)
 
 

@@ -12,6 +12,7 @@ import { isTrusted, learn, skew, verdict } from "./trust.js";
 const POLL = 2000; // milliseconds between looks at the other symbols
 const LOOK = 5_000; // milliseconds between looks at the verdicts on the hours and the depth of the whole book
 const FLASH = 450;
+const LIVE = 1; // second for which what the tickers say stands before an older price of the record
 const MOST_GAPS = 100;
 
 const byId = (id) => document.getElementById(id);
@@ -25,7 +26,7 @@ let shown = blank({ venue: "", symbol: "" });
 let drawing = false;
 
 function blank({ venue, symbol }) {
-  return { venue, symbol, key: keyOf({ venue, symbol }), connection: "opening", price: null, book: null, feed: null, gaps: [], newGaps: [], receivedAt: null, good: null, isNew: false, known: new Set(), end: () => {} };
+  return { venue, symbol, key: keyOf({ venue, symbol }), connection: "opening", price: null, book: null, feed: null, gaps: [], newGaps: [], receivedAt: null, liveAt: null, bookTime: 0, good: null, isNew: false, known: new Set(), end: () => {} };
 }
 
 function write(id, text) {
@@ -52,7 +53,7 @@ function show(wish) {
   clearBook();
   showCoverage(null);
   showDepth(null);
-  shown.end = listen({ symbols: mine.key.replace("/", ":"), moments: 1 }, {
+  shown.end = listen({ symbols: mine.key.replace("/", ":"), moments: 1, live: 1 }, {
     onOpen: () => {
       mine.connection = "open";
       loadHistory(mine);
@@ -78,21 +79,18 @@ const take = {
     mine.receivedAt = now();
     chart.add(price);
   },
-  // A price and the book that it was made of: all that is shown is taken from the newest moment.
+  // A price of the record and the book that it was made of.
   moment(mine, { price, book }) {
-    if (mine.price && price.event_time < mine.price.event_time) beginAnew(mine);
-    flash(mine.price?.price, price.price, places().price);
-    mine.price = price;
-    mine.book = book;
-    mine.isNew = true;
-    mine.receivedAt ??= now();
-    if (isTrusted(price)) mine.good = { price: price.price, at: now() };
-    const levels = book ? [...book.bids, ...book.asks] : [];
-    learnPlaces(
-      mine.key,
-      [decimalsOfNumber(price.bid), decimalsOfNumber(price.ask), decimalsOf(levels.map(([each]) => each))],
-      [decimalsOfNumber(price.bid_size), decimalsOfNumber(price.ask_size), decimalsOf(levels.map(([, size]) => size))],
-    );
+    const isNewRun = price.event_time < mine.bookTime;
+    if (isNewRun) beginAnew(mine);
+    mine.bookTime = price.event_time;
+    if (isNewRun || !isLive(mine) || price.update_id >= mine.price.update_id) showMoment(mine, price, book);
+  },
+  // What the exchange told between two books: price and levels under the id of the best bid and ask.
+  live(mine, { bids, asks, ticker_id, ...price }) {
+    if (mine.price && ticker_id <= mine.price.update_id) return; // the record is as new
+    mine.liveAt = now();
+    showMoment(mine, { ...price, update_id: ticker_id, isLive: true }, { update_id: ticker_id, bids, asks });
   },
   feed(mine, feed) {
     if (feed.gaps < mine.feed?.gaps) loadHistory(mine); // another crawler has filled one
@@ -106,6 +104,24 @@ const take = {
     chart.addGap(gap);
   },
 };
+
+// All that is shown is of one moment: of the newest, by the exchange's ids.
+function showMoment(mine, price, book) {
+  flash(mine.price?.price, price.price, places().price);
+  mine.price = price;
+  mine.book = book;
+  mine.isNew = true;
+  mine.receivedAt ??= now();
+  if (isTrusted(price)) mine.good = { price: price.price, at: now() };
+  const levels = book ? [...book.bids, ...book.asks] : [];
+  learnPlaces(
+    mine.key,
+    [decimalsOfNumber(price.bid), decimalsOfNumber(price.ask), decimalsOf(levels.map(([each]) => each))],
+    [decimalsOfNumber(price.bid_size), decimalsOfNumber(price.ask_size), decimalsOf(levels.map(([, size]) => size))],
+  );
+}
+
+const isLive = (mine) => mine.liveAt !== null && Boolean(mine.price?.isLive) && now() - mine.liveAt <= LIVE;
 
 // A symbol's tick and lot are as fine as the finest number seen of it.
 function learnPlaces(key, prices, sizes) {
@@ -260,7 +276,7 @@ function drawPrice(judged, age) {
   write("alarm", alarmed ? judged.state === "stale" ? `No new price for ${ageText(age)}` : judged.alarm : "");
   byId("alarm").hidden = !alarmed;
   mark("price", alarmed ? null : shown.price);
-  write("price-note", alarmed ? lastGood() : shown.price ? `${words(shown.price.estimator)} · ${words(shown.price.status)}` : "");
+  write("price-note", alarmed ? lastGood() : shown.price ? `${words(shown.price.estimator)} · ${words(shown.price.status)}${shown.price.isLive ? " · live" : ""}` : "");
   document.title = title(alarmed ? `⚠ ${judged.pill}` : shown.price && number(shown.price.price, digits));
 }
 
@@ -284,7 +300,7 @@ function drawValues(price) {
   mark("estimates", price);
   write("estimator", price.estimator);
   write("update-id", number(price.update_id, 0));
-  write("latency", price.priced_time === null ? "replay" : `${number((price.priced_time - price.event_time) / 1000, 1)} ms`);
+  write("latency", price.priced_time === null ? "replay" : `${number((price.priced_time - (price.isLive ? price.received_time : price.event_time)) / 1000, 1)} ms`);
   write("event-time", moment(price.event_time));
 }
 
