@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from converter.forecast import FORECASTS
+from converter.live import live_price
 from converter.pricing import Pricer
 from crawler.book.market_data import Ticker, Top
 from crawler.recorder.reader import files_of
 from crawler.recorder.verification import Lost, Verification, venue_of
 from fairprice.errors import InvalidMarketData, StartupError
-from fairprice.messages import Book, Gap
+from fairprice.messages import Book, Gap, Model, Quote
 from standalone.evaluate.instants import LIVE, Sampler, Values, made_for
 from standalone.evaluate.live import LivePrices
 
@@ -89,14 +90,14 @@ class Capture:
         sampler.ticker(received_time, _mid(top))
         self._live[ticker.symbol].take_top(ticker.update_id, top)
 
-    def _price(self, book: Book) -> Values:
-        values = self._pricer.price(book, None).values
-        return {**values, **_ahead(book, values)}
+    def _price(self, of: Book | Quote) -> Values:
+        priced = live_price(self._pricer, of, 0) if isinstance(of, Quote) else self._pricer.price(of, None)
+        return {**priced.values, **_ahead(of.model, priced.values)}
 
 
-def _ahead(book: Book, values: Values) -> Values:
+def _ahead(model: Model | None, values: Values) -> Values:
     """Return the forecasts of each horizon, as `converter.forecast` tells them."""
-    mid, imbalance, model = values["mid"], values["imbalance"], book.model
+    mid, imbalance = values["mid"], values["imbalance"]
     if mid is None or imbalance is None or model is None:
         return {}
     betas = model.beta_500ms, model.beta_1s, model.beta_5s

@@ -1,19 +1,17 @@
-"""A book at the speed of the tickers: its ladder with a newer top put in."""
+"""A symbol's price at the speed of the tickers, made as the live view makes it, when somebody asks."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from crawler.book.market_data import Top
-from fairprice.messages import Book, Level
+from crawler.book.quote import quote_of
+from fairprice.messages import Book, Quote
 from standalone.evaluate.instants import LIVE, Values
-
-Price = Callable[[Book], Values]
 
 
 class LivePrices:
-    """The values of the newest book of a symbol with the newest top in it, worked out when somebody asks."""
+    """The values of the newest book of a symbol with the newest ticker's top put in."""
 
-    def __init__(self, price: Price) -> None:
+    def __init__(self, price: Callable[[Book | Quote], Values]) -> None:
         self._price = price
         self._book: Book | None = None
         self._top: tuple[int, Top] | None = None
@@ -42,15 +40,4 @@ class LivePrices:
             return {}
         if self._top is None or self._top[0] <= self._book.update_id:
             return self._price(self._book)
-        bid, ask = self._top[1]
-        return self._price(with_top(self._book, bid, ask)) if bid and ask else {}
-
-
-def with_top(book: Book, bid: Level, ask: Level) -> Book:
-    """Return the book with these best levels, and without any that would be better; they are known wherever it ends."""
-    best_bid, best_ask = float(bid[0]), float(ask[0])
-    bids = [bid, *(level for level in book.bids if float(level[0]) < best_bid)]
-    asks = [ask, *(level for level in book.asks if float(level[0]) > best_ask)]
-    floor = bid[0] if book.floor is not None and best_bid < float(book.floor) else book.floor
-    ceiling = ask[0] if book.ceiling is not None and best_ask > float(book.ceiling) else book.ceiling
-    return replace(book, bids=bids, asks=asks, floor=floor, ceiling=ceiling)
+        return self._price(quote_of(self._book, *self._top, received_time=0))
