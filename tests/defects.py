@@ -209,8 +209,8 @@ DEFECTS = (
     Defect(
         "an outcome is the mid of the book behind it",
         PAIRS,
-        "now if seen == latest else before",
-        "now",
+        "found.append(mids[at - 1])",
+        "found.append(mids[min(at, end - 1)])",
         (MODEL_TESTS + "test_a_model_is_what_its_definition_says",),
     ),
     Defect(

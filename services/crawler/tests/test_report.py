@@ -68,7 +68,7 @@ def test_how_often_bands_held_and_how_long_it_takes_to_learn_is_told(crew):
     assert {status.symbol: status.model_time for status in crew.report.statuses()} == {
         "BTCUSDT": 130_000_000, "ETHUSDT": None,
     }  # fmt: skip
-    for second in range(1, 150):
+    for second in range(1, 151):
         diff = Diff("BTCUSDT", 105 + second, 105 + second, second * 1_000_000, [["1.0", str(second)]], [])
         crew.feeds["BTCUSDT"].receive_diff(diff, 1)
     samples = crew.samples()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.book.model import FEWEST, SPACING, WEIGHTS, MarketModel
-from crawler.book.pairs import BLOCK, NO_MOVE, Pairs, end_of, step_of
+from crawler.book.pairs import BLOCK, NO_MOVE, end_of, step_of
 
 SECOND = 1_000_000
 STEP = SECOND // 10
@@ -154,20 +154,21 @@ def test_the_band_holds_what_it_says(seed):
 
 
 def test_a_band_is_judged_by_the_model_that_was_published_with_it():
-    calm = market(Random(1), 125, spread=0.1)
-    model = MarketModel()
+    calm, model = market(Random(1), 130, spread=0.1), MarketModel()
     models(calm, model)
+    mid, begin = calm[-1][1], BEGIN + 130 * SECOND
+    model.follow(begin, mid, 0.0)
     inside, outside = model.second.inside, model.second.outside
-    mid = calm[-1][1]
-    jumps = [(calm[-1][0] + (number + 1) * STEP, mid + 50 * number, 0.0) for number in range(30)]
-    models(jumps, model)
-    assert model.second.outside - outside >= 20
-    assert model.second.inside - inside <= 10
+    assert (outside, inside + outside) == (pytest.approx(10, abs=10), 90)
+    jumps = [(begin + (number + 1) * STEP, mid + 50 * number, 0.0) for number in range(30)]
+    models([*jumps, (begin + BLOCK, jumps[-1][1], 0.0)], model)
+    assert model.second.outside - outside >= 30
+    assert model.second.inside - inside <= 11
 
 
 def test_a_market_that_does_not_move_has_a_band_without_width_and_stays_in_it():
     model = MarketModel()
-    found = models([(BEGIN + number * STEP, 100.0, 1.0) for number in range(1300)], model)[-1]
+    found = models([(BEGIN + number * STEP, 100.0, 1.0) for number in range(1301)], model)[-1]
     assert (found.beta_1s, found.half_width_1s, found.half_width_10s) == (0.0, 0.0, 0.0)
     assert (model.second.inside, model.second.outside) == (90, 0)
 
@@ -250,10 +251,9 @@ def test_memory_is_bounded_whatever_comes():
     model = MarketModel()
     for number in range(60_000):
         model.follow(BEGIN + number * 500, 100.0, 0.0)
-    for pairs in (model.half_second, model.second, model.five_seconds, model.ten_seconds):
-        assert len(pairs._waiting) <= 1001
-    short = Pairs(SECOND, 12, sizes=False)
-    for number in range(40):
-        short.observe(BEGIN + number * BLOCK, 1.0, 0.0, None)
-        short.settle(BEGIN + number * BLOCK + SECOND, 1.0, 1.0)
-    assert len(list(short.before((BEGIN // BLOCK) + 40))) == 12
+        assert len(model._course.seen_times) <= 1101
+        assert len(model._course.times) <= 101
+    quiet = MarketModel()
+    models([(BEGIN + number * BLOCK, 1.0, 0.0) for number in range(40)], quiet)
+    assert len(quiet.ten_seconds._blocks) == 12
+    assert len(quiet._models) <= 2

@@ -16,7 +16,7 @@ there is no model at all while one of the books may be missing.
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-from crawler.book.pairs import BLOCK, Band, Pairs, Sums, end_of
+from crawler.book.pairs import BLOCK, Band, Course, Pairs, Sums, end_of
 from fairprice.messages import Model
 
 BLOCKS = 12
@@ -41,14 +41,18 @@ SPACING = 10_000
 """Microseconds of the exchange's time of which the first book alone is observed, so that what waits is bounded."""
 
 
+TOGETHER = 100
+"""Books whose pairs are made in one go, or at the end of a block: one by one it takes three times as long."""
+
+
 class MarketModel:
     """The model of one symbol, fed with each book that is published, in order."""
 
     def __init__(self) -> None:
-        self.half_second = Pairs(500_000, BLOCKS, sizes=False)
-        self.second = Pairs(1_000_000, BLOCKS, sizes=True)
-        self.five_seconds = Pairs(5_000_000, BLOCKS, sizes=False)
-        self.ten_seconds = Pairs(10_000_000, BLOCKS, sizes=True)
+        self.half_second = Pairs(500_000, BLOCKS)
+        self.second = Pairs(1_000_000, BLOCKS, _near)
+        self.five_seconds = Pairs(5_000_000, BLOCKS)
+        self.ten_seconds = Pairs(10_000_000, BLOCKS, _far)
         self._horizons = (self.half_second, self.second, self.five_seconds, self.ten_seconds)
         self.restart()
 
@@ -56,9 +60,11 @@ class MarketModel:
         """Begin anew with the next book: of those before it one may be missing."""
         self._since: int | None = None
         self._time = 0
-        self._mid: float | None = None
         self._block = 0
         self._model: Model | None = None
+        self._models: dict[int, Model] = {}
+        self._course = Course()
+        self._unsettled = 0
         for pairs in self._horizons:
             pairs.restart()
 
@@ -91,25 +97,30 @@ class MarketModel:
         if self._since is None or time <= self._time:
             self.restart()
             self._since = time
-        for pairs in self._horizons:
-            pairs.settle(time, self._mid, mid)
         if time // BLOCK != self._block:
-            self._block = time // BLOCK
-            self._model = self._learn() if self._block >= self._ready else None
+            self._begin_block(time)
+        elif self._unsettled >= TOGETHER:
+            self._settle(time)
+        self._unsettled += 1
+        self._course.add(time, mid)
         if mid is not None and time // SPACING != self._time // SPACING:
-            self._observe(time, mid, imbalance)
-        self._time, self._mid = time, mid
+            self._course.observe(time, mid, imbalance)
+        self._time = time
         return self._model
 
-    def _observe(self, time: int, mid: float, imbalance: float) -> None:
-        near = far = None
-        if model := self._model:
-            near = _band(mid + model.beta_1s * imbalance, model.half_width_1s)
-            far = _band(mid + model.beta_5s * imbalance, model.half_width_10s)
-        self.half_second.observe(time, mid, imbalance, None)
-        self.second.observe(time, mid, imbalance, near)
-        self.five_seconds.observe(time, mid, imbalance, None)
-        self.ten_seconds.observe(time, mid, imbalance, far)
+    def _begin_block(self, time: int) -> None:
+        """Learn from the blocks before: all their pairs are known."""
+        self._block = time // BLOCK
+        self._settle(time)
+        self._model = self._learn() if self._block >= self._ready else None
+        recent = {number: model for number, model in self._models.items() if number == self._block - 1}
+        self._models = recent | ({self._block: self._model} if self._model else {})
+
+    def _settle(self, time: int) -> None:
+        for pairs in self._horizons:
+            pairs.settle(self._course, time, self._models)
+        self._course.forget(time, self.ten_seconds.span)
+        self._unsettled = 0
 
     def _learn(self) -> Model:
         half_second, second, five_seconds, ten_seconds = [self._weighed(pairs) for pairs in self._horizons]
@@ -167,5 +178,9 @@ def _count(blocks: Weighed) -> int:
     return sum(sums.pairs for _, sums in blocks)
 
 
-def _band(centre: float, half_width: float | None) -> Band | None:
-    return None if half_width is None else (centre - half_width, centre + half_width)
+def _near(model: Model) -> Band:
+    return model.beta_1s, model.half_width_1s
+
+
+def _far(model: Model) -> Band:
+    return model.beta_5s, model.half_width_10s

@@ -5,10 +5,13 @@ It is known as soon as a book comes which is. A pair of the two belongs to the b
 """
 
 from array import array
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterator
-from math import frexp, ldexp
+from collections.abc import Callable, Iterator, Mapping
+from math import frexp, isnan, ldexp, nan
 from typing import NamedTuple
+
+from fairprice.messages import Model
 
 BLOCK = 10_000_000
 """Microseconds of the exchange's time. No span is longer, so an observation lies in its outcome's block or in the one
@@ -21,8 +24,8 @@ NO_MOVE = -(2**17)
 """The step of the size 0; that of the least positive float is higher."""
 
 
-Band = tuple[float, float]
-"""The lowest and the highest mid that it holds; a plain tuple is made in a third of the time."""
+Band = tuple[float, float | None]
+"""Beta and half width: the outcome is expected within the latter of mid + beta * imbalance; None: there is none."""
 
 
 class Sums(NamedTuple):
@@ -50,8 +53,48 @@ class Block(NamedTuple):
     inner: Sums
 
 
+class Course:
+    """The mids of the books, and the observations among them, as far back as somebody needs them."""
+
+    def __init__(self) -> None:
+        self.times: list[int] = []
+        self.mids: list[float] = []
+        self.seen_times: list[int] = []
+        self.seen_mids: list[float] = []
+        self.imbalances: list[float] = []
+
+    def add(self, time: int, mid: float | None) -> None:
+        """Add the mid that holds from `time` on, later than those before; None: there is none."""
+        self.times.append(time)
+        self.mids.append(nan if mid is None else mid)
+
+    def observe(self, time: int, mid: float, imbalance: float) -> None:
+        """Add an observation."""
+        self.seen_times.append(time)
+        self.seen_mids.append(mid)
+        self.imbalances.append(imbalance)
+
+    def outcomes(self, first: int, last: int, span: int) -> list[float]:
+        """Return the mids `span` after these observations, NaN where there was none."""
+        times, mids = self.times, self.mids
+        at, end = bisect_right(times, self.seen_times[first] + span), len(times)
+        found = []
+        for time in self.seen_times[first:last]:
+            while at < end and times[at] <= time + span:
+                at += 1
+            found.append(mids[at - 1])
+        return found
+
+    def forget(self, settled: int, span: int) -> None:
+        """Drop what is of no use any more when all outcomes before `settled` are known; `span` is the longest one."""
+        old = max(0, bisect_right(self.times, settled) - 1)
+        del self.times[:old], self.mids[:old]
+        old = bisect_left(self.seen_times, settled - span)
+        del self.seen_times[:old], self.seen_mids[:old], self.imbalances[:old]
+
+
 class _Collected:
-    """The pairs of a block under way, as plain numbers: there are hundreds of each symbol."""
+    """The pairs of a block under way."""
 
     __slots__ = ("imbalances", "moves")
 
@@ -63,63 +106,74 @@ class _Collected:
 class Pairs:
     """The pairs of one horizon, kept for so many `blocks`; `span` is in microseconds.
 
-    Sizes are kept only where they are wanted. `inside` and `outside` count the outcomes that lay, or did not, in the
-    band that was published with their observation.
+    Sizes are kept, and bands judged, only where `band_of` tells of a model which band goes with it: `inside` and
+    `outside` count the outcomes, as far as they are settled, that lay, or did not, in the band of their observation.
     """
 
-    def __init__(self, span: int, blocks: int, *, sizes: bool) -> None:
+    def __init__(self, span: int, blocks: int, band_of: Callable[[Model], Band] | None = None) -> None:
+        self.span = span
         self.inside = 0
         self.outside = 0
-        self.span = span
-        self._has_sizes = sizes
-        self._waiting: deque[tuple[int, float, float, Band | None]] = deque()
+        self._band_of = band_of
         self._blocks: deque[Block] = deque(maxlen=blocks)
-        self._begin_block(0)
+        self.restart()
 
     def restart(self) -> None:
-        """Forget what was observed; the counts stay."""
-        self._waiting.clear()
+        """Forget all pairs; the counts stay."""
+        self._settled = 0
         self._blocks.clear()
         self._begin_block(0)
 
-    def observe(self, time: int, mid: float, imbalance: float, band: Band | None) -> None:
-        """Take an observation, later than those before, and the band that is published with it, if there is one."""
-        self._waiting.append((time, mid, imbalance, band))
+    def settle(self, course: Course, until: int, models: Mapping[int, Model]) -> None:
+        """Take the pairs whose outcomes are due before `until`, up to which all books are known.
 
-    def settle(self, time: int, before: float | None, now: float | None) -> None:
-        """Take the mid that holds from `time` on and the one that held until then; None: there is none, no outcome."""
-        waiting, latest = self._waiting, time - self.span
-        while waiting and waiting[0][0] <= latest:
-            seen, mid, imbalance, band = waiting.popleft()
-            outcome = now if seen == latest else before
-            if outcome is None:
-                continue
-            if seen + self.span >= self._end:
-                self._next_block((seen + self.span) // BLOCK)
-            pairs = self._inner if seen >= self._begin else self._crossing
-            pairs.imbalances.append(imbalance)
-            pairs.moves.append(outcome - mid)
-            if band:
-                if band[0] <= outcome <= band[1]:
-                    self.inside += 1
-                else:
-                    self.outside += 1
+        `models` are those that were published, by block.
+        """
+        times, span = course.seen_times, self.span
+        first, end = bisect_left(times, self._settled - span), bisect_left(times, until - span)
+        while first < end:
+            begin = times[first] + span - (times[first] + span) % BLOCK
+            is_inner = times[first] >= begin
+            last = min(end, bisect_left(times, begin + BLOCK - span if is_inner else begin))
+            if begin != self._begin:
+                self._next_block(begin)
+            self._take(course, first, last, models.get(times[first] // BLOCK), is_inner=is_inner)
+            first = last
+        self._settled = until
 
     def before(self, number: int) -> Iterator[Block]:
         """Yield the blocks that are kept, the oldest first; to be asked when all pairs before this block are known."""
-        if self._end <= number * BLOCK:
-            self._next_block(number)
+        if self._begin < number * BLOCK:
+            self._next_block(number * BLOCK)
         return iter(self._blocks)
 
-    def _next_block(self, number: int) -> None:
-        if self._inner.moves or self._crossing.moves:
-            inner = _sums(self._inner, sizes=self._has_sizes)
-            crossing = _sums(self._crossing, sizes=self._has_sizes)
-            self._blocks.append(Block(self._begin // BLOCK, crossing.plus(inner), inner))
-        self._begin_block(number)
+    def _take(self, course: Course, first: int, last: int, model: Model | None, *, is_inner: bool) -> None:
+        """Take pairs of one block whose observations lie in one block, too."""
+        imbalances = course.imbalances[first:last]
+        outcomes = course.outcomes(first, last, self.span)
+        moves = [outcome - mid for outcome, mid in zip(outcomes, course.seen_mids[first:last], strict=True)]
+        if any(map(isnan, moves)):
+            imbalances = [each for each, move in zip(imbalances, moves, strict=True) if not isnan(move)]
+            moves = [move for move in moves if not isnan(move)]
+        pairs = self._inner if is_inner else self._crossing
+        pairs.imbalances.extend(imbalances)
+        pairs.moves.extend(moves)
+        if self._band_of and model:
+            beta, width = self._band_of(model)
+            if width is not None:
+                inside = sum([abs(move - beta * each) <= width for each, move in zip(imbalances, moves, strict=True)])
+                self.inside += inside
+                self.outside += len(moves) - inside
 
-    def _begin_block(self, number: int) -> None:
-        self._begin, self._end = number * BLOCK, (number + 1) * BLOCK
+    def _next_block(self, begin: int) -> None:
+        if self._inner.moves or self._crossing.moves:
+            inner = _sums(self._inner, sizes=self._band_of is not None)
+            crossing = _sums(self._crossing, sizes=self._band_of is not None)
+            self._blocks.append(Block(self._begin // BLOCK, crossing.plus(inner), inner))
+        self._begin_block(begin)
+
+    def _begin_block(self, begin: int) -> None:
+        self._begin = begin
         self._inner, self._crossing = _Collected(), _Collected()
 
 
