@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 import structlog
 
+from converter.settings import ConverterSettings
 from crawler.book.publication import Confirmed
 from crawler.proxy import proxies
 from fairprice import __version__
@@ -73,6 +74,7 @@ async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Even
 
 def _only_reading(command: Command, options: argparse.Namespace) -> int:
     async def main(stop: asyncio.Event) -> int:
+        lifecycle.start(ConverterSettings, os.environ, "standalone", quiet=True)
         return await command(options, os.environ, stop, partial(print, flush=True))
 
     return lifecycle.run(main, unfinished="it only reads")

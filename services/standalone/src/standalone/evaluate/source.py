@@ -79,7 +79,7 @@ async def read(
     options: argparse.Namespace, environ: Mapping[str, str], stop: asyncio.Event, names: Iterable[str]
 ) -> Source:
     """Return what the options name, with these values of each book; raises `StartupError` and `SettingsError`."""
-    settings = lifecycle.start(ConverterSettings, environ, "standalone", quiet=True)
+    settings = ConverterSettings.load(environ)
     if not options.capture:
         return Source(await _stored(options, environ, stop, tuple(names)), has_tickers=False)
     pricer = Pricer(
