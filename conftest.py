@@ -32,7 +32,7 @@ gc.disable()
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return two workers a core where tests wait for processes, one where they only compute."""
+    """Return two workers a core where tests wait for processes half of the time, one where they only compute."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores * (1 if "not slow" in config.option.markexpr else 2)
 
