@@ -9,6 +9,7 @@ from functools import partial
 from random import Random
 
 import pytest
+from broker_steps import message
 from rabbitmq_nodes import PROGRAMS, programs_of, reached, until
 from structlog.testing import capture_logs
 from waiting import patience
@@ -19,7 +20,7 @@ from fairprice.broker.retry import consume
 from fairprice.messages import BOOKS_TYPE, Book, decode, encode
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import SystemClock
-from fairprice.topology import BOOKS, BOOKS_CONVERTER, BOOKS_STORER
+from fairprice.topology import BOOKS, BOOKS_CONVERTER, BOOKS_STORER, QUOTES
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -204,16 +205,20 @@ async def test_a_freeze_longer_than_the_heartbeat_allows(node, capsys):
 )  # fmt: skip
 async def test_an_alarm(node, capsys, alarm, healthy):
     async with load(node, capsys, f"{alarm[0]} alarm until publishes were given up") as (loaded, logs):
+        cast = partial(loaded.broker.cast, QUOTES, message(1))
+        await until(cast)
         await asyncio.to_thread(node.ctl, *alarm)
         try:
             await until(lambda: "alarm" in (loaded.broker.problem() or ""))
             assert ("broker_blocked", (), 1) in list(loaded.broker.samples())
+            await until(lambda: not cast())
             confirmed = loaded.confirmed
             await loaded.until_failed(4)
             assert loaded.confirmed == confirmed
             await until(lambda: loaded.outbox.is_full)
         finally:
             await asyncio.to_thread(node.ctl, *healthy)
+        await until(cast)
     assert len(lines(logs, "holding back")) == len(lines(logs, "accepts messages again")) == 1
 
 

@@ -112,3 +112,14 @@ async def test_what_a_tap_forgets_is_counted():
         ]
         await publish(broker, 6)
     assert broker.forgotten == {BOOKS: 3}
+
+
+async def test_what_is_not_there_is_refused_in_words():
+    broker = MemoryBroker([])
+    with pytest.raises(BrokerUnavailable, match=r"no queue 'books\.storer'"):
+        async with broker.subscribe(BOOKS_STORER, 1):
+            pass
+    with pytest.raises(BrokerUnavailable, match="no exchange 'books'"):
+        async with broker.tap(BOOKS, 1):
+            pass
+    assert not broker.cast(BOOKS, message(1))

@@ -68,6 +68,8 @@ class MemoryBroker:
     @asynccontextmanager
     async def subscribe(self, queue: str, prefetch: int) -> AsyncIterator["_Subscription"]:
         """See `Broker.subscribe`."""
+        if queue not in self._queues:
+            raise BrokerUnavailable(f"no queue {queue!r}")
         subscription = _Subscription(self._queues[queue], prefetch)
         try:
             yield subscription
@@ -77,6 +79,8 @@ class MemoryBroker:
     @asynccontextmanager
     async def tap(self, exchange: str, capacity: int) -> AsyncIterator["_Tap"]:
         """See `Broker.tap`."""
+        if exchange not in self._bindings:
+            raise BrokerUnavailable(f"no exchange {exchange!r}")
         queue = _Queue(f"tap of {exchange}", capacity, drop_head=True)
         self._bindings[exchange].append(queue)
         tap = _Tap(queue, capacity)
