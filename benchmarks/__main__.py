@@ -14,6 +14,7 @@ from benchmarks import (
     bench_chain,
     bench_latency,
     bench_pipeline,
+    bench_quotes,
     bench_storer,
     recording,
     servers,
@@ -42,6 +43,7 @@ def _book(options: argparse.Namespace) -> Iterator[str]:
 IN_PROCESS: dict[str, Report] = {
     "book": _book,
     "audit": lambda _options: bench_audit.report(),
+    "quotes": lambda options: bench_quotes.report(recording.load(), options.rounds or ROUNDS, options.seconds),
     "pipeline": lambda options: bench_pipeline.report(recording.load(), options.rounds or ROUNDS),
 }
 ON_SERVERS: dict[str, Report] = {
@@ -101,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive(float),
         default=30.0,
         metavar="N",
-        help="length of chain, and of latency at each rate (default: 30)",
+        help="length of chain, of quotes, and of latency at each rate (default: 30)",
     )
     parser.add_argument("--cryptofeed", action="store_true", help="beside the book engine; needs benchmarks.peers")
     return parser

@@ -10,7 +10,7 @@ import orjson
 from benchmarks.recording import SYMBOL, Recording, depth_frames
 from benchmarks.rounds import Work, each, interleaved, ratio
 from crawler.book.feed import Feed
-from crawler.book.market_data import Diff, Snapshot
+from crawler.book.market_data import Diff, Snapshot, Ticker
 from crawler.book.order_book import OrderBook
 from crawler.book.steps import SnapshotRequest
 from crawler.venues.binance.decoder import decode_snapshot
@@ -35,7 +35,7 @@ class Engine:
     def __init__(self, snapshot: bytes) -> None:
         venue = Binance()
         self._decoder = venue.decoder((SYMBOL,))
-        self._feed = Feed(venue.name, SYMBOL, "benchmark", levels=LEVELS, verify=venue.verify)
+        self.feed = Feed(venue.name, SYMBOL, "benchmark", levels=LEVELS, verify=venue.verify)
         self._snapshot = snapshot
 
     def books(self, frames: Iterable[bytes]) -> Iterator[Book]:
@@ -44,19 +44,26 @@ class Engine:
             self._decoder.peek(frame)  # whether another connection has brought it
             diff = self._decoder.decode(frame)
             assert type(diff) is Diff
-            for output in self._feed.receive_diff(diff, RECEIVED):
+            for output in self.feed.receive_diff(diff, RECEIVED):
                 if type(output) is Book:
                     yield output
                 elif type(output) is SnapshotRequest:
-                    synchronised = self._feed.receive_snapshot(whole_snapshot(self._snapshot))
+                    synchronised = self.feed.receive_snapshot(whole_snapshot(self._snapshot))
                     yield from (book for book in synchronised if type(book) is Book)
+
+    def take_ticker(self, frame: bytes) -> Ticker:
+        """Hand a ticker to the feed, which holds no book back here, and return it."""
+        ticker = self._decoder.peek(frame)
+        assert type(ticker) is Ticker
+        self.feed.receive_ticker(ticker)
+        return ticker
 
     def run(self, frames: list[bytes]) -> None:
         """Encode the book after each diff; raises when there was none after nearly every one."""
-        before = self._feed.books
+        before = self.feed.books
         for book in self.books(frames):
             encode(book)
-        books = self._feed.books - before
+        books = self.feed.books - before
         if books < len(frames) - WARM_UP:
             raise AssertionError(f"{books} books of {len(frames)} diffs")
 

@@ -22,6 +22,9 @@ DATABASES = {
 }
 """Where rows are stored unless the command line says otherwise, by their origin: they never mix."""
 
+QUOTE_INTERVAL = 0.01
+"""Seconds between two quotes of a symbol for the page of a market or a recording at its own speed."""
+
 _OF_A_RECORDING = {
     "once": ("--once", "a market has no end"),
     "speed": ("--speed", "a market lives at its own speed"),
@@ -132,8 +135,13 @@ def _check(environ: Mapping[str, str], settings: Settings, recorded: Recorded) -
 
 
 def _crawler_overrides(environ: Mapping[str, str], options: Options, recorded: Recorded | None) -> dict[str, object]:
-    """A quiet log, for a person who looks at the page; no state beside the database, whose rows tell where they end."""
+    """A quiet log, for a person who looks at the page; no state beside the database, whose rows tell where they end.
+
+    Quotes, for a page that moves with the market, unless a recording is played faster than anybody can look on.
+    """
     overrides: dict[str, object] = {"state_dir": None}
+    if not environ.get("FAIRPRICE_QUOTE_INTERVAL") and options.speed is not None and options.speed <= 1:
+        overrides["quote_interval"] = QUOTE_INTERVAL
     if not environ.get("FAIRPRICE_LOG_LEVEL"):
         overrides["log_level"] = "warning"
     if options.live:
