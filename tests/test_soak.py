@@ -8,13 +8,14 @@ from random import Random
 import pytest
 
 from simulator import KINDS
-from storer.audit.account import Account, Kind
+from storer.audit.account import Account, Finding, Kind
 from tests.soak.blows import FATAL, FREEZE, HALT, KILL, OTHERS, blows, kinds
 from tests.soak.embedded import Embedded
 from tests.soak.soak import Soak
 from tests.soak.verdict import LEAST_BLOWS, Seen, failures, slope, so_far, table
 
 EVERY = (*KINDS, *OTHERS)
+HOLE = Finding(Kind.UNRECORDED_HOLE, 10, 20, 5, 7)
 
 
 def some(count, seed=1):
@@ -61,7 +62,8 @@ def test_a_good_run_has_nothing_to_say_against_it():
         (lambda seen: setattr(seen, "breaches", {"weight": 2}), "2 breaches of the limit of weight"),
         (lambda seen: seen.happened.update({"drop": -1}), "drop happened 2 times only"),
         (lambda seen: seen.not_current.append("AUSDT"), "AUSDT is not current"),
-        (lambda seen: seen.accounts["AUSDT"].counts.update([Kind.UNRECORDED_HOLE]), "1 x unrecorded_hole"),
+        (lambda seen: seen.accounts["AUSDT"].add(HOLE), "1 x unrecorded_hole: ids 5 to 7 at 10 to 20 us"),
+        (lambda seen: seen.accounts["AUSDT"].counts.update([Kind.UNRECORDED_HOLE]), "1 x unrecorded_hole: not among"),
         (lambda seen: seen.accounts["AUSDT"].counts.update([Kind.WRONG_LEVELS]), "1 x wrong_levels"),
     ],
 )

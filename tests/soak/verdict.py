@@ -70,8 +70,21 @@ def failures(seen: Seen) -> list[str]:
     found += [f"{kind} happened {seen.happened[kind]} times only" for kind in rare]
     found += [f"{symbol} is not current at the end" for symbol in seen.not_current]
     for symbol, account in seen.accounts.items():
-        found += [f"{symbol}: {account.counts[kind]} x {kind}" for kind in DEFECTS if account.counts[kind]]
+        found += [
+            f"{symbol}: {account.counts[kind]} x {kind}: {_first(account, kind)}"
+            for kind in DEFECTS
+            if account.counts[kind]
+        ]
     return found
+
+
+def _first(account: Account, kind: Kind) -> str:
+    """Say where the first finding of a kind is, as far as it was kept."""
+    found = next((finding for finding in account.findings if finding.kind is kind), None)
+    if found is None:
+        return "not among the findings that are kept"
+    ids = f"ids {found.from_update_id} to {found.to_update_id}"
+    return f"{ids} at {found.from_time} to {found.to_time} us {found.detail}".rstrip()
 
 
 def so_far(seen: Seen) -> str:
