@@ -139,6 +139,22 @@ def test_a_report_is_a_table_and_its_words():
     assert not any(line.startswith(("mid ", "forecast_mid")) for line in found)
 
 
+@pytest.mark.parametrize("has_tickers", [True, False])
+def test_where_the_terminal_is_too_narrow_the_table_is_two(has_tickers):
+    whole = list(lines(report(GOOD, SHORT, has_tickers=has_tickers)))
+    width = max(len(line) for line in whole[3:6])
+    assert list(lines(report(GOOD, SHORT, has_tickers=has_tickers), width)) == whole
+
+    first = list(lines(report(GOOD, SHORT, has_tickers=has_tickers), width - 1))[3:10]
+
+    assert first[3] == ""
+    for place in range(3):
+        one, other = (re.split("  +", first[at]) for at in (place, place + 4))
+        assert one[:2] == other[:2]
+        assert one + other[2:] == re.split("  +", whole[3 + place])
+    assert max(map(len, first)) < width
+
+
 def test_of_a_store_it_is_said_that_there_are_no_tickers():
     stored = replace(GOOD, as_it_is=None, own_mid=None, live=None)
     found = list(lines(report(stored, SHORT, has_tickers=False)))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from random import Random
+from shutil import get_terminal_size
 from typing import Any
 
 import orjson
@@ -75,6 +76,7 @@ async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Even
 def _only_reading(command: Command, options: argparse.Namespace) -> int:
     async def main(stop: asyncio.Event) -> int:
         lifecycle.start(ConverterSettings, os.environ, "standalone", quiet=True)
+        options.width = get_terminal_size().columns if sys.stdout.isatty() else None
         return await command(options, os.environ, stop, partial(print, flush=True))
 
     return lifecycle.run(main, unfinished="it only reads")

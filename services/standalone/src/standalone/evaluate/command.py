@@ -86,7 +86,7 @@ async def evaluate(
         told = {"unreadable": found.unreadable, "exit_code": exit_code, "symbols": [as_json(each) for each in reports]}
         write(orjson.dumps(told).decode())
     else:
-        for line in _lines(reports, found.unreadable):
+        for line in _lines(reports, found.unreadable, options.width):
             write(line)
     return exit_code
 
@@ -161,10 +161,10 @@ def _draw(reports: Sequence[Report], path: Path) -> None:
         raise StartupError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _lines(reports: Sequence[Report], unreadable: int) -> Iterator[str]:
+def _lines(reports: Sequence[Report], unreadable: int, width: int | None) -> Iterator[str]:
     for number, report in enumerate(reports):
         yield from ("",) * (number > 0)
-        yield from lines(report)
+        yield from lines(report, width)
     if unreadable:
         yield f"warning: {unreadable:,} lines or parts of files cannot be read"
 

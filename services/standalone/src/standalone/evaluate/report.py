@@ -71,8 +71,8 @@ class Report:
         return all(isinstance(score, TooFew) for score in self.scores)
 
 
-def lines(report: Report) -> Iterator[str]:
-    """Yield the lines of a report."""
+def lines(report: Report, width: int | None = None) -> Iterator[str]:
+    """Yield the lines of a report; `width` is that of the terminal, None where there is none."""
     clock = "receive time" if report.has_tickers else "the exchange's time"
     events = f"{report.books:,} books" + (f" and {report.tickers:,} tickers" if report.has_tickers else "")
     yield (
@@ -87,7 +87,7 @@ def lines(report: Report) -> Iterator[str]:
             "mid an estimator looks better than it is."
         )
     yield ""
-    yield from _table(report)
+    yield from _table(report, width)
     yield ""
     yield from (*LEGEND, *(TICKERS_LEGEND if report.has_tickers else ()), *CONTROLS_LEGEND)
     if any(score.estimator == FORECAST for score in report.scores):
@@ -118,16 +118,21 @@ def as_json(report: Report) -> dict[str, object]:
     }
 
 
-def _table(report: Report) -> Iterator[str]:
+def _table(report: Report, width: int | None) -> Iterator[str]:
+    """Yield the lines of the table, of two one below the other where it is wider than `width`."""
     head = (*HEAD, *(TICKERS_HEAD if report.has_tickers else ()), *CONTROLS_HEAD)
     rows = [head, *(_row(score, report.has_tickers) for score in report.scores)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (
-            cell.ljust(width) if number < 2 else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        yield "  ".join(cells).rstrip()
+    whole = range(len(head))
+    is_too_wide = width is not None and sum(widths) + 2 * (len(head) - 1) > width
+    parts = [whole[: len(HEAD)], [*whole[:2], *whole[len(HEAD) :]]] if is_too_wide else [whole]
+    for number, part in enumerate(parts):
+        yield from ("",) * (number > 0)
+        for row in rows:
+            cells = (
+                row[place].ljust(widths[place]) if place < 2 else row[place].rjust(widths[place]) for place in part
+            )
+            yield "  ".join(cells).rstrip()
 
 
 def _row(score: Score | TooFew, has_tickers: bool) -> tuple[str, ...]:  # noqa: FBT001  one of two tables

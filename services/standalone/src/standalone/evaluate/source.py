@@ -67,11 +67,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
-    """Read a command line with these options; exits with a usage error for one that would be passed over."""
+    """Read a command line with these options; exits with a usage error for one that would be passed over.
+
+    `width` is that of the terminal, for whoever knows it.
+    """
     options = parser.parse_args(arguments)
     if options.capture and "since" in options:
         parser.error("--since is of a store: name the recordings that are meant")
     options.since = getattr(options, "since", HOUR)
+    options.width = None
     return options
 
 
