@@ -12,6 +12,9 @@ PUBLICATION = "services/crawler/src/crawler/book/publication.py"
 GAPS = "shared/src/fairprice/gaps.py"
 MODEL = "services/crawler/src/crawler/book/model.py"
 PAIRS = "services/crawler/src/crawler/book/pairs.py"
+FEED = "services/crawler/src/crawler/book/feed.py"
+QUOTE = "services/crawler/src/crawler/book/quote.py"
+CASTING = "shared/src/fairprice/broker/amqp_casting.py"
 COPIES = "services/converter/src/converter/copies.py"
 
 SYNC_TESTS = "services/crawler/tests/book/test_depth_sync.py::"
@@ -19,6 +22,8 @@ BOOK_TESTS = "services/crawler/tests/book/test_order_book.py::"
 PUBLICATION_TESTS = "services/crawler/tests/book/test_publication.py::"
 MODEL_TESTS = "services/crawler/tests/book/test_model.py::"
 GAP_TESTS = "shared/tests/test_gaps.py::"
+FEED_TESTS = "services/crawler/tests/book/test_feed.py::"
+QUOTE_TESTS = "services/crawler/tests/book/test_quote.py::"
 COPIES_TESTS = "services/converter/tests/test_copies.py::"
 FAULTS = "tests/faults/test_books_survive_faults.py::"
 
@@ -219,5 +224,29 @@ DEFECTS = (
         "row[1] == last and book.model and not row[2]",
         "False",
         (COPIES_TESTS + "test_a_copy_that_brings_a_model_where_the_row_has_none_is_none",),
+    ),
+    Defect(
+        "a quote is made of a book that is not the present one",
+        FEED,
+        "if book is None or self._held or not self.in_sync or self.sync.update_id != book.update_id:",
+        "if book is None:",
+        (
+            FEED_TESTS + "test_while_a_book_is_held_back_there_is_no_quote_of_the_one_before",
+            FEED_TESTS + "test_out_of_sync_there_is_no_quote",
+        ),
+    ),
+    Defect(
+        "what is better than the new best stays in a quote",
+        QUOTE,
+        "return [best, *levels[first:]], bound",
+        "return [best, *levels], bound",
+        (QUOTE_TESTS + "test_what_is_better_than_the_new_best_is_gone",),
+    ),
+    Defect(
+        "what is cast waits for the end of an alarm",
+        CASTING,
+        "if self._connection is None or is_blocked(self._connection):",
+        "if self._connection is None:",
+        ("shared/tests/test_amqp_casting.py::test_an_alarm_drops_what_is_cast_and_its_end_ends_that",),
     ),
 )

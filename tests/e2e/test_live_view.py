@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import urllib.request
 from functools import partial
 from random import Random
 
 import pytest
+from waiting import eventually
 
 import converter.app
 from converter.settings import ConverterSettings
@@ -116,3 +118,24 @@ async def test_the_record_is_the_same_with_a_live_view_and_without_and_whatever_
     for broker in (Blocked(), WithoutLive()):
         record, live = await published(path, broker, 0.001)
         assert (record, live) == (plain, [])
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.influxdb
+def test_over_servers_the_page_gets_what_the_tickers_say_and_the_record_stays_whole(pipeline):
+    services = pipeline.start_chain(crawler={"FAIRPRICE_QUOTE_INTERVAL": "10ms"})
+    crawler, converter, gateway = (services[name] for name in ("crawler", "converter", "gateway"))
+
+    def live():
+        with urllib.request.urlopen(f"{gateway.url}/api/prices/BTCUSDT") as answer:
+            return json.load(answer)["live"]
+
+    first = eventually(live)
+    eventually(lambda: live()["ticker_id"] > first["ticker_id"])
+    eventually(lambda: converter.metric("converter_live_prices_total") > 100)
+    assert crawler.metric("broker_casts_total", outcome="sent") > 0
+    assert converter.metric("converter_invalid_quotes_total") == 0
+    pipeline.wait_for_more(1000)
+    pipeline.finish()
+    pipeline.assert_even("live view")
+    pipeline.assert_clean()
