@@ -55,6 +55,12 @@ SHORT = TooFew("impact_mid", 5 * SECOND, pairs=1200, moves=300, blocks=9)
             "curve_mid at 1 s: no difference can be shown [-2.0, 0.0]",
         ),
         (
+            (1.0001, 0.9996, 1.00001),
+            (1, 1, 1),
+            Verdict.NO_DIFFERENCE,
+            "curve_mid at 1 s: no difference can be shown [0.00, 0.04]",
+        ),
+        (
             (1.00, 0.98, 1.03),
             (0.96, 0.88, 0.999),
             Verdict.NO_DIFFERENCE,

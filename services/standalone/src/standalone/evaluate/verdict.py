@@ -90,12 +90,17 @@ def _negative(interval: Interval) -> Interval:
 
 
 def _percent(interval: Interval) -> str:
-    return f"{interval.value:.{_decimals(interval)}f} % {_ends(interval)}"
+    return f"{_number(interval.value, _decimals(interval))} % {_ends(interval)}"
 
 
 def _ends(interval: Interval) -> str:
     decimals = _decimals(interval)
-    return f"[{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"
+    return f"[{_number(interval.low, decimals)}, {_number(interval.high, decimals)}]"
+
+
+def _number(value: float, decimals: int) -> str:
+    """Return a number with so many decimals; a zero has no sign."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def _decimals(interval: Interval) -> int:
