@@ -121,6 +121,7 @@ def test_frozen_samples_fit(file):
         VALIDATORS[message_type].validate(orjson.loads(line))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("event", {event["type"]: event for event in LINES}.values(), ids=lambda event: event["type"])
 def test_a_line_fits_exactly_when_the_code_takes_it(event):
     definitions = schema(type_of(event))["$defs"]

@@ -239,6 +239,7 @@ def narrow(address):
     return made
 
 
+@pytest.mark.slow
 async def test_a_listener_that_does_not_read_loses_old_frames_and_slows_nobody(serving, make):
     async with (
         serving(limits={"heartbeat": 3600}) as gateway,  # who does not read answers no ping either

@@ -79,6 +79,7 @@ def test_a_window_removes_levels_that_the_client_never_had(naive_book):
     assert strange > 0
 
 
+@pytest.mark.slow
 def test_both_speeds_lead_to_the_same_book(naive_book):
     exchange = Exchange(knobs=Knobs(snapshot_lags_ms=(0,)))
     snapshot = exchange.snapshot("BTCUSDT", 10**6).body
@@ -125,6 +126,7 @@ def test_trades_happen_at_prices_of_the_book():
     assert all(Decimal(trade["q"]) > 0 for trade in trades)
 
 
+@pytest.mark.slow
 def test_the_same_seed_and_calls_give_the_same_bytes():
     def run(seed):
         exchange = Exchange(("BTCUSDT", "ETHUSDT"), seed)

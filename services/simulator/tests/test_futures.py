@@ -76,6 +76,7 @@ def test_the_paths_of_the_other_market_do_not_exist(exchange):
     assert get(Exchange(), "/fapi/v1/depth", symbol="BTCUSDT").status == 404
 
 
+@pytest.mark.slow
 def test_diffs_are_chained_by_pu_while_their_first_ids_jump(exchange, naive_book):
     book = naive_book(exchange.snapshot("BTCUSDT", 10**6).body)
     diffs = events(exchange.frames(exchange.now_us + 10 * SECOND), "depth")

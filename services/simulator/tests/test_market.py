@@ -20,6 +20,7 @@ def lived(symbol="BTCUSDT", seed=1, steps=300):
     return market
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**63), symbol=st.sampled_from(SYMBOLS))
 @settings(max_examples=10)
 def test_the_book_is_never_crossed_and_stays_sorted_positive_and_on_its_grid(seed, symbol):
@@ -112,6 +113,7 @@ def test_the_price_moves_visibly_in_a_minute_and_leaves_a_snapshot_of_1000_level
     assert left
 
 
+@pytest.mark.slow
 def test_the_price_is_volatile_in_clusters():
     market = lived(steps=0)
     prices = []

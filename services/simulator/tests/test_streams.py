@@ -260,6 +260,7 @@ async def test_a_banned_address_loses_its_connections_if_so_chosen(serve):
         assert await client.closing() == (1008, "IP banned")
 
 
+@pytest.mark.slow
 async def test_a_client_that_does_not_read_is_cut_off(serve):
     server = await serve(tick=1, backlog_bytes=50_000)
     host, port = server.rest_url.removeprefix("http://").split(":")
@@ -317,6 +318,7 @@ async def test_refuse_with_seconds_lasts_as_long(serve):
     assert server.status()["fired"] == {"refuse": 1}
 
 
+@pytest.mark.slow
 async def test_stop_pings_leaves_the_data_flowing(serve):
     server = await serve("BTCUSDT")
     server.inject(Fault("stop_pings", seconds=10_000))

@@ -62,6 +62,7 @@ POINTS = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(POINTS)
 def test_what_is_read_back_is_what_was_written(given_point):
     fields = {name: value for name, value in given_point.fields.items() if value is not None}

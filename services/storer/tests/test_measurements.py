@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairprice.errors import InvalidLine
-from fairprice.messages import PRICE_VALUES, Book, Gap, Model, Price, Status, encode
+from fairprice.messages import PRICE_VALUES, Book, Depth, Gap, Model, Price, Status, encode
 from storer.measurements import (
     audit_point,
     book_queue_points,
+    depth_point,
     fair_price_point,
     gap_point,
     is_sampled,
@@ -94,6 +95,12 @@ def test_a_line_of_a_queue_of_books_is_a_book_a_gap_or_an_audit():
     assert points_of(encode(BOOK), levels=2, interval=SECOND) == [order_book_point(BOOK, 2)]
     assert points_of(encode(gap), levels=2, interval=SECOND) == [gap_point(gap)]
     assert points_of(encode(audit), levels=2, interval=SECOND) == [audit_point(audit)]
+
+
+def test_the_depth_of_a_whole_book_is_stored_beside_the_books():
+    depth = Depth("binance", "BTCUSDT", 7, 9 * SECOND, "a", {"bid_quantity_5bps": 1.5, "ask_value_5bps": None})
+    assert points_of(encode(depth), levels=2, interval=SECOND) == [depth_point(depth)]
+    assert depth_point(depth).fields == {"bid_quantity_5bps": 1.5, "update_id": 7}
 
 
 def test_in_a_queue_of_books_a_book_between_two_samples_and_the_word_of_a_crawler_are_passed_over():

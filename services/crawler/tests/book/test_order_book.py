@@ -78,6 +78,7 @@ def changes(random, book, side, *, span, decimals, middle, spellings):
     return rows
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 2**32),
     depth=st.sampled_from((0, 1, 10, 60, 300, 1500, 5000)),
