@@ -114,9 +114,13 @@ def _live() -> TimeSeries:
         PER_SECOND,
         promql(a_second("crawler_quotes"), "quotes made"),
         promql(a_second("converter_live_prices"), "quotes priced"),
+        promql(f"sum(rate(fairprice_converter_quote_copies_total{RATE})) or vector(0)", "quotes of another crawler"),
         promql(f'sum(rate(fairprice_broker_casts_total{{outcome="dropped"}}{RATE})) or vector(0)', "dropped"),
         promql(f"sum(rate(fairprice_converter_invalid_quotes_total{RATE})) or vector(0)", "invalid"),
-        colours={"quotes made": SKY, "quotes priced": ORANGE, "dropped": GREY, "invalid": VERMILION},
+        colours={
+            "quotes made": SKY, "quotes priced": ORANGE, "quotes of another crawler": PURPLE, "dropped": GREY,
+            "invalid": VERMILION,
+        },
         calcs=["lastNotNull"],
     ).min(0)  # fmt: skip
 

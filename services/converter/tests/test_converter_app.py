@@ -188,6 +188,7 @@ async def test_every_book_becomes_one_price_and_gaps_pass_by():
         ("converter_copies_total", (), 0),
         ("converter_unknown_lines_total", (), 0),
         ("converter_invalid_quotes_total", (), 0),
+        ("converter_quote_copies_total", (), 0),
     }
 
 

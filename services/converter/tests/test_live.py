@@ -89,12 +89,33 @@ async def test_what_is_no_quote_is_counted_logged_once_and_never_among_the_dead_
     broker, counters = MemoryBroker(), Counters()
     with capture_logs() as logs:
         async with running(broker, counters=counters):
-            (sent,) = await cast(broker, message(line, encode(QUOTE), line))
+            (sent,) = await cast(broker, message(line, line, encode(QUOTE)))
     assert len(list(decode(sent.body))) == 1
     assert counters.live.invalid == 2
     assert counters.invalid_lines == 0
     assert [each["log_level"] for each in logs] == ["warning"]
     assert set(broker.depths().values()) == {0}
+
+
+async def test_what_two_crawlers_bring_is_priced_once_whoever_is_behind():
+    broker, counters = MemoryBroker(), Counters()
+    quotes = [
+        replace(QUOTE, ticker_id=ticker_id, event_time=event_time)
+        for ticker_id, event_time in ((7, 10), (7, 10), (6, 10), (6, 9), (7, 11), (8, 9), (2, 12), (2, 12))
+    ]
+    async with running(broker, counters=counters):
+        (sent,) = await cast(broker, message(*map(encode, quotes)))
+    assert [(live.ticker_id, live.event_time) for live in decode(sent.body)] == [(7, 10), (7, 11), (8, 9), (2, 12)]
+    assert counters.live.copies == 4
+
+
+async def test_the_symbols_whose_newest_quote_is_remembered_are_bounded(monkeypatch):
+    monkeypatch.setattr("converter.live.SYMBOLS", 2)
+    broker, counters = MemoryBroker(), Counters()
+    quotes = [replace(QUOTE, symbol=symbol) for symbol in ("A", "B", "A", "C", "B")]
+    async with running(broker, counters=counters):
+        (sent,) = await cast(broker, message(*map(encode, quotes)))
+    assert [live.symbol for live in decode(sent.body)] == ["A", "B", "C", "B"]
 
 
 async def test_a_message_of_another_type_is_passed_over_and_so_is_a_line_of_a_later_version():

@@ -4,7 +4,7 @@ It takes one message at a time and lets other work go first, so that the books o
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +32,9 @@ from fairprice.runtime.metrics import Histogram, Sample
 from fairprice.runtime.occasional import Occasional
 from fairprice.topology import LIVE, QUOTES_CONVERTER
 
+SYMBOLS = 5000
+"""Of so many the newest quote is remembered, of those heard last."""
+
 PREFETCH = 4
 """Messages at hand: what is not, the broker may forget when it is a second old."""
 
@@ -44,6 +47,7 @@ class Counts:
 
     prices: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By venue and status."""
+    copies: int = 0
     invalid: int = 0
     latency: Histogram = field(default_factory=Histogram)
 
@@ -51,6 +55,7 @@ class Counts:
         """Yield the metrics."""
         for labels, count in self.prices.items():
             yield "converter_live_prices_total", labels, count
+        yield "converter_quote_copies_total", (), self.copies
         yield "converter_invalid_quotes_total", (), self.invalid
         yield "converter_live_latency_seconds", (), self.latency
 
@@ -68,6 +73,7 @@ class Live:
         self._clock = clock
         self._back_off = back_off
         self._occasional = Occasional(clock)
+        self._newest: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, or cancelled."""
@@ -101,26 +107,44 @@ class Live:
             return
         for line in lines(message.body):
             try:
-                yield self._price(line)
+                yield from self._price(line)
             except UnknownLine:
                 continue  # of a later version
             except InvalidError as error:
                 self._pass_over(error)
 
-    def _price(self, line: bytes) -> LivePrice:
+    def _price(self, line: bytes) -> Iterator[LivePrice]:
         quote = decode_but_levels(line)
         if not isinstance(quote, Quote):
             raise InvalidLine(line, "no quote")
+        key = quote.venue, quote.symbol
+        if not _is_newer(quote, self._newest.get(key, (-1, -1))):
+            self._counts.copies += 1
+            self._newest.move_to_end(key)
+            return
         now = self._clock.wall()
         live = live_price(self._pricer, quote, now)
+        self._newest[key] = quote.ticker_id, quote.event_time
+        self._newest.move_to_end(key)
+        if len(self._newest) > SYMBOLS:
+            self._newest.popitem(last=False)
         self._counts.prices[quote.venue, live.status] += 1
         self._counts.latency.observe(now - quote.received_time)
-        return live
+        yield live
 
     def _pass_over(self, error: InvalidError) -> None:
         self._counts.invalid += 1
         if (before := self._occasional.due("invalid")) is not None:
             log.warning("quotes cannot be priced, the live view lacks them", problem=str(error), before=before)
+
+
+def _is_newer(quote: Quote, than: tuple[int, int]) -> bool:
+    """Return whether it tells more than one of this ticker and time: two crawlers bring most of them twice.
+
+    Ids that begin anew belong to later books.
+    """
+    ticker_id, event_time = than
+    return quote.ticker_id > ticker_id or quote.event_time > event_time
 
 
 def live_price(pricer: Pricer, quote: Quote, priced_time: int) -> LivePrice:

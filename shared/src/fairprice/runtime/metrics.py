@@ -85,6 +85,7 @@ METRICS = (
     Metric("converter_unknown_lines_total", "Lines of an event that a later version added, passed over"),
     Metric("converter_latency_seconds", "Time from the exchange's event to the price"),
     Metric("converter_live_prices_total", "Quotes priced for the live view", ("venue", "status")),
+    Metric("converter_quote_copies_total", "Quotes no newer than one that was priced, passed over"),
     Metric("converter_invalid_quotes_total", "Quotes that could not be read or priced, passed over"),
     Metric("converter_live_latency_seconds", "Time from the arrival of a best bid and ask to its price"),
     Metric("storer_rows_total", "Rows written", ("measurement",)),
