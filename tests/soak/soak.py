@@ -38,6 +38,9 @@ REST = 150.0
 
 LEVELS = 20
 
+PING_INTERVAL = 5.0
+"""Seconds of the exchange, which has twenty: here connections do not live that long, and pings are to be missed."""
+
 
 class Soak:
     """One run: everything that is under way in it.
@@ -64,7 +67,7 @@ class Soak:
         self._pace = pace
         self._tell = tell
         self._clock = SystemClock()
-        knobs = Knobs(time_scale=pace)
+        knobs = Knobs(time_scale=pace, ping_interval_s=PING_INTERVAL)
         self._market = Exchange(symbols, random.randrange(10**6), start_us=self._clock.wall(), knobs=knobs)
         self._server = SimulatorServer(self._market, at_present=True)
         self._away: set[str] = set()
