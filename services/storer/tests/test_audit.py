@@ -1,10 +1,12 @@
 """What an audit finds in stored rows, and what it takes for sound."""
 
 import pytest
-from audited import SECOND, START, at, sound, verdicts, wrong
+from audited import KEY, SECOND, START, at, sound, verdicts, wrong
 
 from fairprice.coverage import HOUR, MINUTE
+from fairprice.messages import Gap
 from storer.audit.account import Kind
+from storer.measurements import gap_point
 
 
 async def test_a_sound_hour_is_verified():
@@ -238,6 +240,16 @@ async def test_two_crawlers_may_tell_of_one_new_numbering():
     rows.prices[at(1800) + 5] = rows.prices[at(1800)]
     rows.prices[at(1810) + 5] = rows.prices[at(1810)]
     assert wrong(await rows.audit()) == {Kind.RECORDED_HOLE: 1, Kind.DOUBLED: 2}
+
+
+async def test_a_claim_up_to_a_new_numbering_leaves_what_another_crawler_claims_from_the_same_book_on():
+    rows = sound()
+    rows.remove(1500, 1509)
+    restart(rows, 1800, first_id=5)
+    claims = [Gap(*KEY, 15001, 15100, at(1499), at(1510), "lost"), Gap(*KEY, 15001, 4, at(1499), at(1800), "id_reset")]
+    for point in map(gap_point, claims):
+        rows.gaps[point.time] = dict(point.fields)
+    assert wrong(await rows.audit()) == {Kind.RECORDED_HOLE: 2}
 
 
 async def test_rows_that_are_missing_before_ids_begin_anew_are_not_recorded_by_that():

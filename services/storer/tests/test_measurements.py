@@ -79,8 +79,9 @@ def test_a_gap_is_stored_where_it_begins():
     assert point.fields == {**fields, "open_ids": 5}, "nobody has looked yet who else had them"
 
 
-def test_a_gap_that_runs_backwards_counts_as_one_id():
-    assert gap_point(Gap("binance", "BTCUSDT", 1000, 12, 0, 1, "id_reset")).fields["open_ids"] == 1
+def test_a_gap_that_runs_backwards_counts_as_one_id_and_takes_the_place_of_no_other():
+    point = gap_point(Gap("binance", "BTCUSDT", 1000, 12, 3 * SECOND, 4 * SECOND, "id_reset"))
+    assert (point.time, point.fields["open_ids"]) == (3 * SECOND + 1, 1)
 
 
 def test_a_line_of_a_queue_of_prices_is_a_price_or_refused():

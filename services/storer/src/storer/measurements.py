@@ -121,8 +121,11 @@ def model_point(book: Book, model: Model) -> Point:
 def gap_point(gap: Gap) -> Point:
     """Return the point of a gap, at the time of the last book before it.
 
-    A claim of one crawler: which of its ids stay open is found out later, from the rows (`storer.settlement`).
+    A claim of one crawler: which of its ids stay open is found out later, from the rows (`storer.settlement`). One that
+    runs backwards, because ids began anew, is a microsecond later: it covers no id, and would take the place of what
+    another crawler claims from the same book on.
     """
+    time = gap.from_time + (gap.to_update_id < gap.from_update_id)
     fields: dict[str, Value] = {
         "from_update_id": gap.from_update_id,
         "to_update_id": gap.to_update_id,
@@ -130,7 +133,7 @@ def gap_point(gap: Gap) -> Point:
         "reason": gap.reason,
         "open_ids": claimed(gap.from_update_id, gap.to_update_id),
     }
-    return Point(GAP, gap.from_time, gap.venue, gap.symbol, fields)
+    return Point(GAP, time, gap.venue, gap.symbol, fields)
 
 
 def audit_point(audit: Audit) -> Point:
