@@ -39,7 +39,7 @@ _TEXTS = {
     "behind": ("warning", "the stream lags behind the snapshot; books come when it has caught up"),
     "snapshot_refused": ("info", "a snapshot was of no use"),
     "no_snapshot_left": ("warning", "there will be no further snapshot"),
-    "foreign_state": ("error", "the saved update ids are not of this market; no gap is recorded for the time before"),
+    "began_anew": ("warning", "update ids have begun anew since the last run, or it was on another market: a gap"),
     "unreadable_ticker": ("warning", "unreadable ticker, the audit starts anew"),
     "unaudited": ("error", "nothing to compare the books with for a minute: no tickers"),
     "audited": ("info", "books are compared with tickers again"),

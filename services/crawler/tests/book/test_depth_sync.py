@@ -819,26 +819,28 @@ def test_a_restart_without_a_loss_continues_where_the_last_book_ended():
     assert ranges(answer(feed, snapshot(97))) == [(101, 110, "book")]
 
 
-def test_the_saved_id_of_another_market_is_told_and_makes_no_gap():
+def test_ids_that_began_anew_while_nobody_was_there_are_told_and_make_a_gap_that_runs_backwards():
     """An id above all of the exchange's whose time is older: in one numbering a smaller id is never a later one."""
     feed = new_feed(confirmed=Confirmed(10**9, START - 10**6))
     give(feed, diff(101, 105))
     outputs = feed.receive_snapshot(snapshot(100))
-    assert facts(outputs) == [("foreign_state", "")]
-    assert ranges(outputs) == [(101, 105, "book")]
+    assert facts(outputs) == [("began_anew", "")]
+    assert ranges(outputs) == [(10**9 + 1, 100, "restart"), (101, 105, "book")]
     feed.expect_loss("disconnect")
     give(feed, diff(111, 115))
     assert ranges(answer(feed, snapshot(110))) == [(106, 110, "disconnect"), (111, 115, "book")]
 
 
-def test_another_market_is_seen_even_where_its_clock_starts_as_late_as_the_saved_time():
+def test_new_ids_are_seen_even_where_the_clock_is_no_later_than_the_saved_time():
     """Restarted within the second on another market, say: the first books prove nothing, the later ones do."""
     feed = new_feed(confirmed=Confirmed(10**9, START + 105_000))
     give(feed, diff(101, 105))
     assert feed.receive_snapshot(snapshot(100)) == []
     outputs = give_all(feed, *(diff(n, n, time=START + n * WINDOW) for n in range(106, 130)))
-    assert facts(outputs) == [("foreign_state", "")]
-    assert len(events(outputs)) > 10
+    assert facts(outputs) == [("began_anew", "")]
+    gap, *books = ranges(outputs)
+    assert gap == (10**9 + 1, books[0][0] - 1, "restart")
+    assert len(books) > 10
     assert ranges(give(feed, diff(130, 131))) == [(130, 131, "book")]
 
 

@@ -231,8 +231,8 @@ class Feed:
 
     def _publish(self, applied: Applied, *, is_proven: bool) -> list[Output]:
         outputs: list[Output] = []
-        if self._publication.is_foreign(applied.diff.update_id, applied.diff.event_time):
-            outputs.append(Fact(self.symbol, "foreign_state"))
+        if self._publication.began_anew(applied.diff.update_id, applied.diff.event_time):
+            outputs.append(Fact(self.symbol, "began_anew"))
         events = self._publication.publish(applied, is_proven=is_proven)
         self._newest = None
         if events and isinstance(book := events[-1], Book):

@@ -51,10 +51,10 @@ class Publication:
         """Note that the exchange has restarted its ids: smaller ones are not what was published before."""
         self._ids_restart = self._last is not None
 
-    def is_foreign(self, update_id: int, event_time: int) -> bool:
-        """Return whether the earlier run's last id belongs to other ids than these, and forget it if so.
+    def began_anew(self, update_id: int, event_time: int) -> bool:
+        """Return whether ids have begun anew since the earlier run; then a gap leads from its last one to these.
 
-        In one numbering a smaller id is never a later one. To be asked before each book.
+        In one numbering a smaller id is never a later one. True once at most; to be asked before each book.
         """
         last = self._before_start
         if last is None:
@@ -64,8 +64,8 @@ class Publication:
             return False
         if event_time <= last.event_time + CLOCK_SLACK:
             return False
-        self._before_start = self._last = None
-        self.reason = ""
+        self._before_start = None
+        self.restart_ids()
         return True
 
     def publish(self, applied: Applied, *, is_proven: bool) -> list[Gap | Book]:
