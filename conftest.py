@@ -18,7 +18,7 @@ pytest.register_assert_rewrite(
     "influx_server", "ledger", "pipeline", "processes", "proxies", "store_contract", "venue_contract", "waiting",
 )  # fmt: skip  # here, since a conftest beside them may come when another has imported them
 
-from rabbitmq_nodes import Given, Programs  # noqa: E402
+from rabbitmq_nodes import server_of  # noqa: E402
 from recordings import Recording, parameters  # noqa: E402
 
 ANY_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -39,18 +39,21 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep with one worker what shares a RabbitMQ, and begin with the tests that stop servers: they last longest."""
-    for item in items:
-        if item.get_closest_marker("rabbitmq"):
-            item.add_marker(pytest.mark.xdist_group(_server_of(item)))
+    """Begin with the tests that stop servers: they last longest."""
     items.sort(key=lambda item: "each_private_broker" not in getattr(item, "fixturenames", ()))
 
 
-def _server_of(item: pytest.Item) -> str:
-    """Name the one that a test may empty, if it was given; private nodes last as long as the tests of a file."""
-    room = "server" if "server" in getattr(item, "fixturenames", ()) else item.path.stem
-    given = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    return " ".join([room, *(str(value) for value in given if isinstance(value, (Given, Programs)))])
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep with one worker what shares a RabbitMQ; xdist 3.8 sees no groups that are marked with pytest 9.2."""
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415  only the process that hands out the tests needs it
+
+    class ByServer(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return server_of(nodeid)
+
+    return ByServer(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -6,6 +6,8 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
+import rabbitmq_nodes
+from rabbitmq_nodes import Given, Programs, server_of
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("tests/e2e/test_draining.py", "tests/deploy/test_alerts.py", "services/storer/tests/test_line_protocol.py")
@@ -23,3 +25,17 @@ def test_rooms_may_be_named_in_any_order(rooms):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert all(room in done.stdout for room in rooms)
+
+
+def test_what_empties_one_server_goes_to_one_worker(monkeypatch):
+    given = [Given("amqp://a:b@127.0.0.1:1"), Given("amqp://a:b@127.0.0.1:12/")]
+    programs = [Programs(Path("/of/3")), Programs(Path("/of/4"))]
+    monkeypatch.setattr(rabbitmq_nodes, "GIVEN", given)
+    monkeypatch.setattr(rabbitmq_nodes, "PROGRAMS", programs)
+    tests = ("test_a.py::test_one", "test_a.py::TestMany::test_two", "test_b.py::test_three")
+    groups = [{server_of(f"{test}[{server}-books]") for test in tests} for server in (*given, *programs)]
+    assert groups == [
+        {"127.0.0.1:1"}, {"127.0.0.1:12"},
+        {"test_a.py /of/3", "test_b.py /of/3"}, {"test_a.py /of/4", "test_b.py /of/4"},
+    ]  # fmt: skip
+    assert server_of("tests/e2e/test_c.py::test_four") == "tests/e2e/test_c.py"

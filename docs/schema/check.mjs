@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import Ajv from "ajv/dist/2020.js";
 
 const ajv = new Ajv({ strict: true, strictRequired: false, allErrors: false });
-const schemas = ["books.v1", "prices.v1"].map((type) =>
+const schemas = ["books.v1", "prices.v1", "quotes.v1", "live.v1"].map((type) =>
   JSON.parse(readFileSync(new URL(`${type}.json`, import.meta.url))),
 );
 const checks = schemas.map((schema) => ajv.compile(schema));

@@ -7,6 +7,7 @@ version to test; without it those on PATH are taken. A private node listens on l
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import socket
@@ -70,11 +71,22 @@ def _given():
     return [Given(url.strip()) for url in os.environ.get("FAIRPRICE_TEST_RABBITMQ_URL", "").split(",") if url.strip()]
 
 
+GIVEN = _given()
+
 PROGRAMS = _programs() or [Nothing()]
 """What private nodes can be made from, which tests need that stop, kill or reconfigure one."""
 
-SERVERS = _given() or PROGRAMS
+SERVERS = GIVEN or PROGRAMS
 """What any other test may use."""
+
+
+def server_of(nodeid):
+    """Name the server that a test empties, or the file and the programs of one that starts private nodes."""
+    file, _, choices = nodeid.partition("[")
+    on = [server for server in (*GIVEN, *PROGRAMS) if re.search(rf"{re.escape(str(server))}\b", choices)]
+    if on and isinstance(on[0], Given):
+        return str(on[0])
+    return " ".join([file.partition("::")[0], *map(str, on)])
 
 
 def programs_of(server):

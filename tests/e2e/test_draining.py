@@ -6,6 +6,8 @@ import pytest
 from forwarder import Handovers, forwarding
 from ports import free_port
 
+from fairprice.topology import BOOKS, LIVE, PRICES
+
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb]
 
 ROUNDS = 4
@@ -33,7 +35,7 @@ def test_after_clean_stops_in_mid_stream_and_kills_of_the_gateway_nothing_is_han
             gateway.start()
             gateway.until_ready()
         taps = [name for name in pipeline.host.queues() if name.startswith("amq.gen")]
-        assert len(taps) == 2, "the queues of those who were killed are still there"
+        assert len(taps) == len((BOOKS, PRICES, LIVE)), "the queues of those who were killed are still there"
         assert [services[name].metric("broker_lost_connections_total") for name in SERVICES] == [0, 0]
         pipeline.finish("storer")
         [newest] = pipeline.newest("fair_price", 1)
