@@ -153,7 +153,7 @@ class Stack:
     def flows(self, since):
         """Return whether prices that were made after that time of the wall clock are stored and shown."""
         status, body = get(self.url("FAIRPRICE_HTTP_PORT", "/api/prices/binance/BTCUSDT"))
-        if status != 200 or json.loads(body)["event_time"] / 1e6 <= since:
+        if status != 200 or json.loads(body).get("event_time", 0) / 1e6 <= since:
             return False
         is_there, _ = get(self.url("INFLUXDB_PORT", "/ping"))
         return is_there == 204 and self.newest() / 1e6 > since
