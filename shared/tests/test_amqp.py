@@ -22,6 +22,9 @@ from fairprice.topology import BOOKS, BOOKS_STORER, EXCHANGES, PRICES, PRICES_ST
 
 pytestmark = pytest.mark.rabbitmq
 
+NOBODY = "amqp://127.0.0.1:1"
+"""A node that is down; the promises hold as long as another one is up."""
+
 
 async def empty(url, exchanges, capacity):
     """Leave only bounded queues of these exchanges, without messages; everything else is the broker's to declare."""
@@ -35,7 +38,7 @@ async def empty(url, exchanges, capacity):
 def broker_of(server, *, patience=SOON, exchanges=EXCHANGES):
     back_off = partial(delays, Random(1), first=0.01, cap=0.1)
     return AmqpBroker(
-        lambda: server.url,
+        lambda: f"{NOBODY},{server.url}",
         name="test",
         clock=SystemClock(),
         back_off=back_off,

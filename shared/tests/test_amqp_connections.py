@@ -169,6 +169,18 @@ async def test_attempts_to_connect_are_as_far_apart_as_the_back_off_says(nobody)
     assert pauses[:3] == [(2, 0.1), (3, 0.2), (4, 0.4)]  # one attempt to read it is the check at the start
 
 
+async def test_of_several_addresses_each_has_its_turn_without_another_log_line():
+    broker = broker_at("amqp://me:s3cret@127.0.0.1:1,amqp://me:s3cret@127.0.0.1:2")
+    with capture_logs() as logs:
+        task = asyncio.create_task(broker.run())
+        for port in (1, 2, 1, 2):
+            await until(lambda: f"the broker at 127.0.0.1:{port}:" in broker.problem())  # noqa: B023
+        task.cancel()
+        await asyncio.wait({task})
+    assert len(logs) == 1
+    assert "s3cret" not in f"{logs} {broker.problem()}"
+
+
 async def test_an_unreadable_password_file_is_a_problem_and_not_the_end(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("x")

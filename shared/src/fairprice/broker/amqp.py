@@ -31,11 +31,12 @@ from fairprice.topology import EXCHANGES, Exchange, Use
 class AmqpBroker:
     """RabbitMQ; `run` has to be running for anything to be connected.
 
-    `url`, like `amqp://user:password@host:5672/`, is asked before each attempt to connect: a new password is found
-    without a restart. `name` is what RabbitMQ lists the connections under. `back_off` makes the pauses between attempts
-    to connect, and between those to publish while a queue is full. A publish waits `publish_timeout` seconds in all,
-    for a connection, for room and for its confirmation; opening a subscription or a tap takes `reply_timeout` seconds
-    at most. Of the `exchanges` and their queues only those in `use` are looked after, all where there is none.
+    `url`, like `amqp://user:password@host:5672/`, or several such separated by commas, is asked before each attempt to
+    connect: a new password is found without a restart, and the nodes of a cluster have their turns. `name` is what
+    RabbitMQ lists the connections under. `back_off` makes the pauses between attempts to connect, and between those to
+    publish while a queue is full. A publish waits `publish_timeout` seconds in all, for a connection, for room and for
+    its confirmation; opening a subscription or a tap takes `reply_timeout` seconds at most. Of the `exchanges` and
+    their queues only those in `use` are looked after, all where there is none.
     """
 
     def __init__(

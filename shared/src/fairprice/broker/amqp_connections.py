@@ -15,6 +15,7 @@ from aio_pika import Connection
 from aio_pika.exceptions import InvalidFrameError, ProbableAuthenticationError
 from yarl import URL
 
+from fairprice.broker.addresses import Turns
 from fairprice.broker.aiormq_channel import (
     HEARTBEAT,
     bounded,
@@ -46,8 +47,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Session:
-    """The two connections while both are there; `lost` says why one is not any more."""
+    """The two connections to a `node` while both are there; `lost` says why one is not any more."""
 
+    node: str
     publishing: Connection
     consuming: Connection
     lost: str | None = None
@@ -81,7 +83,11 @@ class _Outage:
 
 
 class Connections:
-    """The two connections; `run` has to be running for them to be there. `url` is asked before each attempt."""
+    """The two connections; `run` has to be running for them to be there. `url` is asked before each attempt.
+
+    Both are at one node. Where several are named, the next one has its turn after each failure and each loss: one that
+    is frozen or cut off would cost every attempt its whole patience. So a node that is up again is used again.
+    """
 
     def __init__(
         self,
@@ -93,8 +99,10 @@ class Connections:
         exchanges: tuple[Exchange, ...],
         use: Use | None,
     ) -> None:
-        _address(url())
-        self._url = url
+        try:
+            self._turns = Turns(url)
+        except ValueError as error:
+            raise SettingsError(f"the broker's address: {error}") from error
         self._name = name
         self._clock = clock
         self._back_off = back_off
@@ -140,7 +148,7 @@ class Connections:
         return self._session
 
     def open_another(self, use: str) -> AbstractAsyncContextManager[Connection]:
-        """Open a connection for something else; raises `BrokerUnavailable`."""
+        """Open a connection for something else, at the same node; raises `BrokerUnavailable`."""
         return _connection(self._read_address(), f"{self._name} {use}")
 
     def check_soon(self) -> None:
@@ -155,6 +163,7 @@ class Connections:
                     await self._keep(session)
             except BrokerUnavailable as error:
                 self._log_failure(error)
+                self._turns.next()
             await self._clock.sleep(next(self._pauses))
 
     @asynccontextmanager
@@ -165,7 +174,7 @@ class Connections:
                 await stack.enter_async_context(_connection(address, f"{self._name} {use}"))
                 for use in ("publishes", "consumes")
             ]
-            session = Session(publishing, consuming)
+            session = Session(_node(address), publishing, consuming)
 
             def on_close(_connection: object, error: BaseException | None) -> None:
                 session.lost = session.lost or describe(error)
@@ -177,8 +186,8 @@ class Connections:
 
     def _read_address(self) -> URL:
         try:
-            return _address(self._url())
-        except (OSError, SettingsError) as error:  # at the start it was right, so it may be being changed
+            return _completed(self._turns.address())
+        except (OSError, ValueError, SettingsError) as error:  # at the start it was right, so it may be being changed
             raise BrokerUnavailable(f"cannot read the broker's address or password: {error}") from error
 
     async def _keep(self, session: Session) -> NoReturn:
@@ -218,7 +227,10 @@ class Connections:
         self._connected.set()
         if outage := self._outage:
             seconds = round(self._clock.monotonic() - outage.began, 1)
-            log.info("connected to the broker again", seconds=seconds, attempts=outage.attempts + 1, lost=outage.lost)
+            attempts = outage.attempts + 1
+            log.info(
+                "connected to the broker again", node=session.node, seconds=seconds, attempts=attempts, lost=outage.lost
+            )
             self._outage = None
 
     def _end(self, session: Session, why: str) -> None:
@@ -274,7 +286,7 @@ class Connections:
 
 @asynccontextmanager
 async def _connection(address: URL, name: str) -> AsyncIterator[Connection]:
-    server = f"{address.host}:{address.port or 'default port'}"
+    server = _node(address)
     connection = Connection(address, client_properties={"connection_name": name})
     try:
         async with bounded(f"cannot connect to the broker at {server}", REPLY_TIMEOUT):
@@ -289,15 +301,12 @@ async def _connection(address: URL, name: str) -> AsyncIterator[Connection]:
                 await connection.close()
 
 
-def _address(text: str) -> URL:
+def _node(address: URL) -> str:
+    return f"{address.host}:{address.port or 'default port'}"
+
+
+def _completed(address: URL) -> URL:
     """Return the address with user and heartbeat in it, guest and `HEARTBEAT` unless it says otherwise."""
-    try:
-        address = URL(text)
-    except ValueError as error:
-        raise SettingsError(f"the broker's address cannot be read: {error}") from error
-    if address.scheme not in ("amqp", "amqps") or not address.host:
-        shown = text.rpartition("@")[2]
-        raise SettingsError(f"the broker's address must look like amqp://host:5672, not {shown!r}")
     if address.user is None:
         address = address.with_user("guest").with_password("guest")
     return address if "heartbeat" in address.query else address.update_query(heartbeat=HEARTBEAT)

@@ -265,7 +265,12 @@ def _unknown(name: str) -> str:
     return f"{name} is no setting; did you mean {nearest[0]}?"
 
 
+def _without_login(text: str) -> str:
+    """Take user and password out of the addresses in a text, with all between the first and the last of them."""
+    return re.sub("//.*@", "//...@", text)
+
+
 def _wrong(location: tuple[int | str, ...], message: str, value: object) -> str:
     variable = f"{PREFIX}{str(location[0]).upper()}"
-    got = "" if variable in SECRETS else f" (got {value!r:.80})"
+    got = "" if variable in SECRETS else f" (got {_without_login(repr(value)):.80})"
     return f"{variable}: {message.removeprefix('Value error, ')}{got}"
