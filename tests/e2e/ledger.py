@@ -101,8 +101,8 @@ class Ledger:
                 pass
             case {"type": "book", "symbol": symbol, "event_time": time}:
                 assert self.books.setdefault((symbol, time), event)["update_id"] == event["update_id"]
-            case {"type": "gap", "symbol": symbol, "from_time": time}:
-                self.gaps[symbol, time] = event
+            case {"type": "gap", "symbol": symbol, "from_time": time, "from_update_id": first, "to_update_id": last}:
+                self.gaps[symbol, time + (last - first) % 1000] = event
             case {"type": "price", "symbol": symbol, "event_time": time}:
                 self.prices[symbol, time].append(event)
 

@@ -20,6 +20,10 @@ NEEDS_SNAPSHOT = {"stale_snapshot", "boundary_snapshot", "slow_snapshot", "spars
 NEEDS_CONNECTION = {"refuse", "late_ack", "no_ack", "wrong_ack_id", "double_ack", "error_ack"}
 """Kinds that hit a connection that is being made: one is cut first."""
 
+ID_RESET = 10**7
+"""How much lower ids are that begin anew: more than there are in what the exchange remembers, and little enough for
+hundreds of resets."""
+
 HALT = "halt"
 KILL = "kill"
 FREEZE = "freeze"
@@ -57,6 +61,8 @@ def _faults(random: Random, kind: str, symbol: str) -> tuple[Fault, ...]:
     fault = Fault(kind, symbol, variant=variant, seconds=LASTING.get(kind), scope=random.choice(("all", "one")))
     if kind in {"id_reset", "clock"}:
         fault = replace(fault, scope="all")
+    if kind == "id_reset":
+        fault = replace(fault, value=ID_RESET)
     if kind == "clock":
         fault = replace(fault, seconds=random.choice((-0.5, 0.2)))
     if kind in NEEDS_SNAPSHOT:

@@ -121,6 +121,13 @@ def test_id_reset_takes_the_ids_of_events_tickers_and_snapshots_back(client):
     assert orjson.loads(ticker.payload)["u"] < events[1]["U"]
 
 
+def test_what_was_sent_before_ids_began_anew_once_and_twice_is_known_still(client):
+    sent = [client.events()[-1]["u"], client.events(Fault("id_reset"))[-1]["u"]]
+    books = [client.exchange.book_at("BTCUSDT", update_id).bids for update_id in sent]
+    client.events(Fault("id_reset"))
+    assert [client.exchange.book_at("BTCUSDT", update_id).bids for update_id in sent] == books
+
+
 @pytest.mark.parametrize("seconds", [3600, -3600])
 def test_clock_moves_the_event_time_of_one_event(client, calm, seconds):
     true = [event["E"] for event in calm.events()]

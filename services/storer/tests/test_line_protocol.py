@@ -46,7 +46,7 @@ def test_a_price_a_book_and_a_gap_are_lines_as_the_design_says():
     )
     assert encode(gap_point(gap(9))) == (
         b'gap,symbol=BTCUSDT,venue=binance from_update_id=9i,to_update_id=14i,duration_ms=1.5,reason="sequence"'
-        b",open_ids=6i 1723075200009000"
+        b",open_ids=6i 1723075200009005"
     )
 
 

@@ -21,6 +21,7 @@ from storer.measurements import (
 )
 
 SECOND = 1_000_000
+KEY = ("binance", "BTCUSDT")
 
 BOOK = Book("binance", "BTCUSDT", 4, 7, 9 * SECOND, 8 * SECOND, 1, "a", [["100.5", "2"], ["99", "0.1"]], [], None, None)
 PRICE = Price(
@@ -74,14 +75,19 @@ def test_a_book_with_more_levels_than_wanted_is_cut():
 
 def test_a_gap_is_stored_where_it_begins():
     point = gap_point(Gap("binance", "BTCUSDT", 8, 12, 3 * SECOND, 4 * SECOND + 500, "disconnect"))
-    assert (point.measurement, point.time) == ("gap", 3 * SECOND)
+    assert (point.measurement, point.time // 1000) == ("gap", 3000)
     fields = {"from_update_id": 8, "to_update_id": 12, "duration_ms": 1000.5, "reason": "disconnect"}
     assert point.fields == {**fields, "open_ids": 5}, "nobody has looked yet who else had them"
 
 
-def test_a_gap_that_runs_backwards_counts_as_one_id_and_takes_the_place_of_no_other():
-    point = gap_point(Gap("binance", "BTCUSDT", 1000, 12, 3 * SECOND, 4 * SECOND, "id_reset"))
-    assert (point.time, point.fields["open_ids"]) == (3 * SECOND + 1, 1)
+def test_gaps_behind_one_book_take_each_other_s_place_only_if_they_claim_the_same():
+    longest, *others = [Gap(*KEY, 8, last, 3 * SECOND, 4 * SECOND, "restart") for last in (300, 12, 2)]
+    assert len({gap_point(each).time for each in (longest, *others)}) == 3
+    assert gap_point(replace(longest, to_time=5 * SECOND)).time == gap_point(longest).time
+
+
+def test_a_gap_that_runs_backwards_counts_as_one_id():
+    assert gap_point(Gap(*KEY, 1000, 12, 3 * SECOND, 4 * SECOND, "id_reset")).fields["open_ids"] == 1
 
 
 def test_a_line_of_a_queue_of_prices_is_a_price_or_refused():

@@ -68,7 +68,7 @@ class Edge:
             "ticker_mismatch", frame.symbol, frame.time_us, frame, self
         ):
             frames = [_mismatched(frame)]
-        shift = self.board.id_shift.get(frame.symbol, 0)
+        shift = self.board.id_shift(frame.symbol)
         return [_shifted(one, shift) if shift else one for one in frames]
 
     def _note(self, frame: Frame) -> None:

@@ -117,12 +117,14 @@ class Exchange:
     def book_at(self, symbol: str, update_id: int, limit: int | None = None) -> Book:
         """The true book right after `update_id`, an id as clients were sent it: `limit` levels a side, or all.
 
+        What was sent before the ids began anew, once or several times, is known, too.
+
         Raises:
             LookupError: unknown symbol, or an id of which the book is not known; the message says which are.
         """
-        market = self._feed(symbol).market
-        true_id = update_id + self.board.id_shift.get(symbol, 0) if update_id < market.oldest_id else update_id
-        return self._feeds[symbol].book_at(true_id, limit)
+        feed = self._feed(symbol)
+        true_ids = (update_id + shift for shift in (0, *self.board.id_shifts.get(symbol, ())))
+        return feed.book_at(next(filter(feed.market.knows, true_ids), update_id), limit)
 
     def snapshot(self, symbol: str, limit: int = 100) -> Reply:
         """The answer to a depth request, by a replica that lags, faults applied.
@@ -134,7 +136,7 @@ class Exchange:
         limit = min(limit, self.knobs.most_levels or limit)
 
         def body() -> bytes:
-            shift, times = self.board.id_shift.get(symbol, 0), self.dialect.snapshot_times(self.now_us)
+            shift, times = self.board.id_shift(symbol), self.dialect.snapshot_times(self.now_us)
             return feed.book_at(self._snapshot_id(symbol), limit).snapshot(limit, shift, times)
 
         return snapshot_reply(self.board, symbol, self.now_us, body)

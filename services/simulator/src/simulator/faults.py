@@ -166,12 +166,12 @@ class Armed:
 class Board:
     """All faults, armed and fired, and what clients have been sent, which some faults aim at.
 
-    `id_shift` is what `id_reset` takes off every id; `first_sent` the first id of the event a client's buffer begins
-    with; `last_sent` the ids of the event sent last; all by symbol.
+    `id_shifts` is what `id_reset` takes off every id now, and took off before, the newest first; `first_sent` the first
+    id of the event a client's buffer begins with; `last_sent` the ids of the event sent last; all by symbol.
     """
 
     armed: list[Armed] = field(default_factory=list)
-    id_shift: dict[str, int] = field(default_factory=dict)
+    id_shifts: dict[str, list[int]] = field(default_factory=dict)
     first_sent: dict[str, int] = field(default_factory=dict)
     last_sent: dict[str, tuple[int, int]] = field(default_factory=dict)
     fired: dict[str, int] = field(default_factory=dict)
@@ -181,7 +181,7 @@ class Board:
     @property
     def quiet(self) -> bool:
         """Whether nothing was ever armed, so that frames may take the short way."""
-        return not self.armed and not self.id_shift
+        return not self.armed and not self.id_shifts
 
     def inject(self, fault: Fault) -> int:
         """Arms a fault; returns its number on the board."""
@@ -197,7 +197,12 @@ class Board:
         """Lowers all ids of the frame's symbol from this frame on; once, however many connections carry the frame."""
         if self._reset_at is not frame:
             self._reset_at = frame
-            self.id_shift[frame.symbol] = self.id_shift.get(frame.symbol, 0) + shift
+            shifts = self.id_shifts.setdefault(frame.symbol, [0])
+            shifts.insert(0, shifts[0] + shift)
+
+    def id_shift(self, symbol: str) -> int:
+        """What is taken off every id of a symbol at present."""
+        return self.id_shifts[symbol][0] if symbol in self.id_shifts else 0
 
     def listing(self) -> list[dict[str, Any]]:
         """Every armed or spent fault as plain data."""

@@ -111,6 +111,10 @@ class Market:
         """The earliest id at which the book is still known."""
         return self.last_id - len(self._keys)
 
+    def knows(self, update_id: int) -> bool:
+        """Whether the book right after this id is known."""
+        return self.oldest_id <= update_id <= self.last_id
+
     def id_at(self, time_us: int) -> int:
         """The last id given at or before this time, or the oldest known."""
         steps_ago = -((time_us - self.now_us) // STEP_US)
@@ -127,7 +131,7 @@ class Market:
         Raises:
             LookupError: the id lies in the future or is older than the history.
         """
-        if not self.oldest_id <= update_id <= self.last_id:
+        if not self.knows(update_id):
             raise LookupError(
                 f"{self.instrument.symbol}: update id {update_id} is not known; "
                 f"ids from {self.oldest_id} to {self.last_id} are"

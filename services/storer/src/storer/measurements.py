@@ -30,6 +30,9 @@ Value = float | int | str | None
 DecimalText = str | None
 """A number as the exchange wrote it, like `61000.01000000`; a store keeps it as the nearest float."""
 
+TICK = 1000
+"""Microseconds between two different times of an exchange."""
+
 _NO_LEVEL: tuple[DecimalText, DecimalText] = (None, "0")
 
 
@@ -119,13 +122,13 @@ def model_point(book: Book, model: Model) -> Point:
 
 
 def gap_point(gap: Gap) -> Point:
-    """Return the point of a gap, at the time of the last book before it.
+    """Return the point of a gap, at the time of the last book before it, and less than a millisecond later.
 
-    A claim of one crawler: which of its ids stay open is found out later, from the rows (`storer.settlement`). One that
-    runs backwards, because ids began anew, is a microsecond later: it covers no id, and would take the place of what
-    another crawler claims from the same book on.
+    A claim of one crawler: which of its ids stay open is found out later, from the rows (`storer.settlement`). By the
+    microseconds claims that begin behind one book and end at different ids have different keys, so that a longer one is
+    never lost to a shorter one that is written late, nor any to one that covers no id, since ids began anew.
     """
-    time = gap.from_time + (gap.to_update_id < gap.from_update_id)
+    time = gap.from_time + (gap.to_update_id - gap.from_update_id) % TICK
     fields: dict[str, Value] = {
         "from_update_id": gap.from_update_id,
         "to_update_id": gap.to_update_id,
