@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.builders.dashboard import AnnotationQuery, Dashboard, QueryVariable
 from grafana_foundation_sdk.models.dashboard import VariableOption
 
-from grafana.market import depth, forecast, hours, now, prices
+from grafana.market import depth, forecast, hours, now, prices, witness
 from grafana.market.queries import IN_RANGE, OPEN
 from grafana.panels import BAD, INFLUXDB, InfluxQL, board, variable
 
@@ -13,8 +13,9 @@ def dashboard() -> Dashboard:
     about = "Fair price, spread and depth of one symbol at one venue, from the last minute to years."
     market = board("Market", "market", about, "5m")
     market.with_variable(_venue()).with_variable(_symbol()).annotation(_gaps())
-    for panel in (*now.panels(), *prices.panels(), *forecast.panels(), *depth.panels(), *hours.panels()):
-        market.with_panel(panel)
+    for row in (now, prices, forecast, depth, witness, hours):
+        for panel in row.panels():
+            market.with_panel(panel)
     return market
 
 

@@ -1,4 +1,4 @@
-"""What lies behind the price: depth, the side to which the book leans, and the other venues."""
+"""What lies behind the price: depth, and the side to which the book leans."""
 
 from grafana_foundation_sdk.builders.common import ScaleDistributionConfig
 from grafana_foundation_sdk.builders.heatmap import HeatmapColorOptions, RowsHeatmapOptions, YAxisConfig
@@ -18,13 +18,15 @@ from grafana.market.queries import (
     IN_RANGE,
     LEVELS,
     POINTS,
-    PRICE_DECIMALS,
     TICKS,
     over_time,
 )
-from grafana.panels import GREEN, INTERVAL, PLAIN, PURPLE, SKY, TEXT, InfluxQL, Placed, framed, lines, placed
+from grafana.panels import GREEN, PLAIN, PURPLE, SKY, TEXT, InfluxQL, Placed, framed, lines, placed
 
 HEAT = "${__interval_ms} < 600000"
+DISTANCES = (1, 2, 5, 10, 25, 50, 100, 250, 500)
+"""Basis points from the mid, as `FAIRPRICE_DEPTH_DISTANCES` has them unless it is set."""
+
 HOURS = "No data: this is drawn from ticks, choose a range of at most 6 hours"
 
 
@@ -32,28 +34,53 @@ def panels() -> Placed:
     """Return the row's panels."""
     return (
         placed(_heat_map(), 16, 11), placed(_depth(), 8, 11),
-        placed(_whole(), 24, 8),
-        placed(_estimates(), 8, 8), placed(_imbalance(), 8, 8), placed(_venues(), 8, 8),
+        placed(_whole_heat_map(), 16, 9), placed(_whole(), 8, 9),
+        placed(_estimates(), 12, 8), placed(_imbalance(), 12, 8),
     )  # fmt: skip
 
 
 def _heat_map() -> Heatmap:
     bids = [f'mean(bid_size_{level:02}) AS "-{level + 1}"' for level in reversed(range(LEVELS))]
     asks = [f'mean(ask_size_{level:02}) AS "{level + 1}"' for level in range(LEVELS)]
-    panel = framed(
-        Heatmap(),
+    panel = _heated(
         "Depth around the price",
         "Size of each level of the book over time. Rows count from the price outwards: -1 is the best bid, 1 the best"
         " ask. Bright is much. For ranges of at most a day.",
-        PLAIN,
         InfluxQL(f"SELECT {', '.join(bids + asks)} FROM order_book WHERE {IN_RANGE} AND {HEAT} {BY_TIME} fill(none)"),
+        exponent=0.5,
     )
-    panel.max_data_points(240).interval("1s").no_value("No data: choose a range of at most a day")
+    return panel.interval("1s").rows_frame(RowsHeatmapOptions().value("size"))
+
+
+def _whole_heat_map() -> Heatmap:
+    rings = list(zip((0, *DISTANCES), DISTANCES, strict=False))
+    bids = [_density("bid", *ring, f"-{ring[1]}") for ring in reversed(rings)]
+    asks = [_density("ask", *ring, str(ring[1])) for ring in rings]
+    panel = _heated(
+        "Depth of the whole book over time",
+        "Base quantity a basis point, of all levels that the exchange has: each row reaches from the distance of the"
+        " row nearer to the price to its own, in basis points of the mid, asks above and bids below. A wall stays"
+        " bright while the price comes nearer. What a crawler does not know is left out. For ranges of at most a day.",
+        InfluxQL(f"SELECT {', '.join(bids + asks)} FROM depth WHERE {IN_RANGE} AND {HEAT} {BY_TIME} fill(none)"),
+        exponent=0.3,
+    )
+    return panel.interval("5s").rows_frame(RowsHeatmapOptions().value("a basis point"))
+
+
+def _density(side: str, near: int, far: int, name: str) -> str:
+    """Return the column of what lies between two distances, a basis point."""
+    inside = f" - mean({side}_quantity_{near}bps)" if near else ""
+    return f'(mean({side}_quantity_{far}bps){inside}) / {far - near} AS "{name}"'
+
+
+def _heated(title: str, description: str, query: InfluxQL, *, exponent: float) -> Heatmap:
+    """Return a heat map whose rows are a query's columns, bids below asks; the exponent lifts what is little."""
+    panel = framed(Heatmap(), title, description, PLAIN, query)
+    panel.max_data_points(240).no_value("No data: choose a range of at most a day")
     panel.calculate(calculate=False).cell_gap(0)
     colour = HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Viridis").steps(64).reverse(reverse=False)
-    panel.color(colour.scale(HeatmapColorScale.EXPONENTIAL).exponent(0.5).fill(SKY))
+    panel.color(colour.scale(HeatmapColorScale.EXPONENTIAL).exponent(exponent).fill(SKY))
     panel.y_axis(YAxisConfig().axis_label("asks above, bids below").unit("none").decimals(0))
-    panel.rows_frame(RowsHeatmapOptions().value("size"))
     return panel.show_legend()
 
 
@@ -128,16 +155,3 @@ def _imbalance() -> TimeSeries:
         colours={"imbalance": SKY},
     )
     return panel.min(-1).max(1).max_data_points(POINTS).span_nulls(HOLE).no_value(HOURS)
-
-
-def _venues() -> TimeSeries:
-    mids = f"SELECT mean(mid) AS mid FROM fair_price WHERE symbol = '$symbol' AND $timeFilter AND {TICKS}"
-    panel = lines(
-        "The same symbol at every venue",
-        "The mid of $symbol wherever it is followed. What lies between two lines is the basis, which the gateway's page"
-        " tells in basis points.",
-        PLAIN,
-        InfluxQL(f"{mids} GROUP BY time({INTERVAL}), venue fill(null)", alias="$tag_venue"),
-        calcs=["lastNotNull"],
-    )
-    return panel.decimals(PRICE_DECIMALS).max_data_points(POINTS).span_nulls(HOLE).no_value(HOURS)

@@ -66,7 +66,7 @@ def _failures() -> TimeSeries:
         " could read or InfluxDB refused. Invalid frames: the exchange sent what contradicts its own protocol.",
         "none",
         promql(a_minute("storer_failures"), "repeated writes"),
-        promql(a_minute("storer_settlement_failures"), "gaps not looked at"),
+        promql(a_minute("storer_settlement_failures"), "gaps and bases not worked out"),
         promql(f"{a_minute('storer_invalid_lines')} + {a_minute('converter_invalid_lines')}", "dead letters"),
         promql(a_minute("crawler_frames", UNREADABLE), "invalid frames"),
         colours={"repeated writes": ORANGE, "dead letters": VERMILION, "invalid frames": PURPLE},

@@ -49,6 +49,11 @@ def rightly_empty() -> dict[tuple[str, str], str]:
         ("market", "annotation Gaps"): "a healthy feed has none",
         ("market", "Hours: compared, agreeing, complete"): "one of its three asks for gaps; an hour without any is 0",
         ("market", "What a full imbalance moves"): "learnt from two minutes without a gap, and told once a minute",
+        (
+            "market",
+            "Basis between venues",
+        ): "where another venue is followed, a minute later",
+        ("market", "Second witness"): "there is none while quotes are off and one venue is followed",
         ("pipeline", "Alerts that fire or are about to"): "nothing is wrong; the panel says so",
     }
     alerts = {("alerts of Prometheus", alert): "nothing is wrong" for alert in _alerts()}

@@ -21,10 +21,12 @@ from waiting import eventually
 
 from converter import pricing
 from converter.pricing import Pricer
+from crawler.settings import CrawlerSettings
 from fairprice.estimates import DEFAULT
 from fairprice.messages import CONFIGURED_VALUE, DEPTH_VALUE, PRICE_VALUES, Audit, Book, Depth, Gap, Model
 from fairprice.runtime.metrics import METRICS
 from gateway.states import STATUSES
+from storer.basis import basis_points
 from storer.measurements import audit_point, depth_point, fair_price_point, gap_point, model_point, order_book_point
 from storer.stores.influxdb import open_influxdb
 
@@ -35,6 +37,7 @@ SOURCES = yaml.safe_load((ROOT / "grafana/provisioning/datasources/datasources.y
 QUERIES = dashboards.queries()
 INFLUX_QUERIES = [query for query in QUERIES if query.datasource == "influxdb"]
 LEVELS = 20
+DISTANCES = [f"{distance:f}" for distance in CrawlerSettings().depth_distances]
 
 LABELS = {metric.name: metric.labels for metric in METRICS}
 """Labels of Fairprice's own metrics."""
@@ -66,7 +69,8 @@ FIELDS = {
     },
     "gap": {"from_update_id", "to_update_id", "duration_ms", "reason", "open_ids"},
     "audit": {"from_update_id", "to_update_id", "tops", "wrong", "levels", "levels_wrong"},
-    "depth": {"update_id"},
+    "depth": {"update_id", *(f"{side}_quantity_{bps}bps" for side in ("bid", "ask") for bps in DISTANCES)},
+    "basis": {"basis_bps", "against"},
     "model": {
         *("beta_500ms", "beta_1s", "beta_5s", "half_width_1s", "half_width_10s"),
         *(f"observations_{span}" for span in ("500ms", "1s", "5s", "10s")),
@@ -74,7 +78,8 @@ FIELDS = {
     "fair_price_1m": {"open", "high", "low", "close", "spread", "count"},
 }
 
-DEPTH = Depth("binance", "BTCUSDT", 1, 0, "one", {"bid_quantity_5bps": 2.5, "ask_quantity_0_5bps": 1.5})
+DEPTHS = {f"{side}_quantity_{bps}bps": float(bps) for side in ("bid", "ask") for bps in DISTANCES}
+DEPTH = Depth("binance", "BTCUSDT", 1, 0, "one", {**DEPTHS, "ask_quantity_0_5bps": 1.5})
 
 every_board = pytest.mark.parametrize("name", BOARDS)
 every_panel = pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
@@ -201,6 +206,12 @@ def test_every_metric_is_on_a_dashboard():
     assert {name for name in LABELS if f"fairprice_{name}" not in texts} == of_the_embedded_mode
 
 
+def test_the_heat_map_of_the_whole_book_has_the_distances_that_crawlers_tell():
+    text = query_of("Depth of the whole book over time")
+    assert re.findall(r'AS "(\d+)"', text) == DISTANCES
+    assert re.findall(r'AS "-(\d+)"', text) == DISTANCES[::-1]
+
+
 def test_the_fields_are_those_that_the_storer_writes():
     book, price, gap = next(market(1))
     configured = set(fair_price_point(price).fields) - FIELDS["fair_price"]
@@ -211,6 +222,8 @@ def test_the_fields_are_those_that_the_storer_writes():
     audit = audit_point(Audit("binance", "BTCUSDT", 0, "one", 1, 2, tops=1, wrong=1, levels=1, levels_wrong=1))
     assert set(audit.fields) == FIELDS["audit"]
     assert set(model_point(book, book.model).fields) == FIELDS["model"]
+    (basis,) = basis_points("BTCUSDT", {"binance": {0: 1.0}, "binance-usdm": {0: 1.1}})
+    assert set(basis.fields) == FIELDS["basis"]
     depth = depth_point(DEPTH)
     assert all(DEPTH_VALUE.fullmatch(name) for name in set(depth.fields) - FIELDS["depth"])
 
@@ -274,6 +287,8 @@ async def store(org, token):
     audit = Audit("binance", "BTCUSDT", minute - 60_000_000, "one", 1, 2, tops=9, wrong=1, levels=9, levels_wrong=1)
     influxdb = open_influxdb(org.address, SecretStr(token))
     others = [audit_point(audit), depth_point(replace(DEPTH, event_time=last.event_time))]
+    second = last.event_time - last.event_time % 1_000_000
+    others += basis_points("BTCUSDT", {"binance": {second: 60_000.0}, "binance-usdm": {second: 60_060.0}})
     assert await influxdb.write([*books, *models, *map(fair_price_point, prices), *gaps, *others]) == []
     await influxdb.close()
 

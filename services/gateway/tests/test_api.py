@@ -41,7 +41,13 @@ async def test_prices_carry_the_event_and_the_state_of_the_feed(gateway, make):
     assert answer.status == 200
     assert answer.headers["Cache-Control"] == "no-store"
     feed = first.pop("feed")
-    assert first == {**orjson.loads(encode(make.price(1))), "basis_bps": None, "basis_against": None, "live": None}
+    assert first == {
+        **orjson.loads(encode(make.price(1))),
+        "basis_bps": None,
+        "basis_against": None,
+        "basis_beyond": False,
+        "live": None,
+    }
     assert second["symbol"] == "ETHUSDT"
     assert (feed["state"], feed["age_seconds"], feed["gaps"]) == ("live", 1.5, 1)
     assert feed["last_gap"]["reason"] == "disconnected"

@@ -4,13 +4,14 @@ import orjson
 import pytest
 
 from fairprice.messages import encode
+from gateway.dispute import Top
 from gateway.key import Key
 from gateway.live import Live, LiveView
 
 
 def live(ticker_id, event_time=10):
     event = {"type": "live", "ticker_id": ticker_id, "price": 1.5, "bids": [], "asks": []}
-    return Live(Key("binance", "BTCUSDT"), ticker_id, event_time, orjson.dumps(event))
+    return Live(Key("binance", "BTCUSDT"), ticker_id, event_time, Top(1.4, 1.6), orjson.dumps(event))
 
 
 def test_the_newest_is_the_one_with_the_highest_id_whoever_brings_it_and_echoes_are_none():
@@ -49,6 +50,14 @@ async def test_live_prices_are_sent_at_once_to_those_who_ask(gateway, make):
         orjson.loads(encode(each)) for each in expected
     ]
     assert "live" not in {each["type"] for each in seen[other]}
+
+
+async def test_who_connects_gets_the_newest_live_price_at_once(gateway, make):
+    await gateway.publish(make.price(1), make.live(1), make.live(1, ahead=9))
+    async with gateway.listen("?live=1") as socket:
+        frames = [orjson.loads(await socket.receive_str()) for _ in range(4)]
+    assert [each["type"] for each in frames] == ["health", "price", "feed", "live"]
+    assert frames[-1] == orjson.loads(encode(make.live(1, ahead=9)))
 
 
 async def test_prices_carry_the_live_one_beside_that_of_the_record_with_both_ages(gateway, make):
@@ -92,7 +101,13 @@ async def test_a_run_that_begins_anew_forgets_the_live_price_too(serving, make):
 
 async def test_what_cannot_be_read_is_passed_over(gateway, make):
     good = make.live(3)
-    for bad in (b"{", b'{"type":"live"}', encode(make.price(1)), encode(good).replace(b'"ticker_id":', b'"x":')):
+    for bad in (
+        b"{",
+        b'{"type":"live"}',
+        encode(make.price(1)),
+        encode(good).replace(b'"ticker_id":', b'"x":'),
+        encode(good).replace(b'"bid":6', b'"bid":"6').replace(b',"ask":', b'","ask":'),
+    ):
         message = gateway.message_of("live", bad)
         gateway.broker.cast("live", message)
     await gateway.publish(good)

@@ -214,8 +214,16 @@ def test_a_symbol_is_named_with_or_without_its_venue(text, key):
 def test_the_basis_is_that_of_the_mids_against_the_first_venue(market, make):
     market.take(lines(make.price(1, venue=FUTURES, bid=60_059.99), make.price(1, bid=59_999.99)), at())
     spot, futures = market.find(Key("", "BTCUSDT"))
-    assert market.basis(futures, 1) == {"basis_bps": pytest.approx(10.0), "basis_against": "binance"}
-    assert market.basis(spot, 1) == {"basis_bps": None, "basis_against": None}
+    found = {"basis_bps": pytest.approx(10.0), "basis_against": "binance", "basis_beyond": False}
+    assert market.basis(futures, 1) == found
+    assert market.basis(spot, 1) == {"basis_bps": None, "basis_against": None, "basis_beyond": False}
+
+
+@pytest.mark.parametrize(("bid", "is_beyond"), [(60_059.98, False), (60_060.01, True), (59_939.97, True)])
+def test_a_basis_beyond_the_bound_is_told_to_either_side(make, bid, is_beyond):
+    market = Market(Limits(basis_bound=10.0))
+    market.take(lines(make.price(1, venue=FUTURES, bid=bid), make.price(1, bid=59_999.99)), at())
+    assert market.basis(seen(market, Key(FUTURES, "BTCUSDT")), 1)["basis_beyond"] is is_beyond
 
 
 @pytest.mark.parametrize("missing", ["no price", "stale", "untrusted"])
@@ -228,7 +236,8 @@ def test_there_is_no_basis_unless_both_prices_are_live(market, make, missing):
         )
     else:
         market.take_books(lines(make.book(1)), 1, at(6))
-    assert market.basis(seen(market, Key(FUTURES, "BTCUSDT")), 6) == {"basis_bps": None, "basis_against": "binance"}
+    basis = market.basis(seen(market, Key(FUTURES, "BTCUSDT")), 6)
+    assert basis == {"basis_bps": None, "basis_against": "binance", "basis_beyond": False}
 
 
 # ---- what the crawlers say

@@ -7,7 +7,6 @@ revisions, a field that the later of two points lacks) nothing is asked here.
 
 import asyncio
 from dataclasses import dataclass, replace
-from random import Random
 from typing import Any, Protocol
 
 import pytest
@@ -15,6 +14,7 @@ from clocks import ManualClock
 from exchange_data import START, audit, book, gap, price
 
 from fairprice.messages import Model
+from storer.basis import BasisRecord, Touched
 from storer.measurements import Point, audit_point, fair_price_point, gap_point, model_point, order_book_point
 from storer.settlement import LOOK_BACK, Settled, Settlement
 from storer.stores.port import Row, Store
@@ -131,12 +131,26 @@ class StoreContract:
     async def test_gaps_are_settled_from_its_rows(self, kept: Kept):
         whole = replace(gap(3), to_time=gap(3).from_time + 2000)  # a float without decimals
         await kept.store.write([gap_point(whole), gap_point(gap(20)), *points(*range(3, 9), 21, 23)])
-        settlement = Settlement(kept.store, Settled(), clock=ManualClock(START), random=Random(1))
+        settlement = Settlement(kept.store, Settled(), clock=ManualClock(START))
         for _ in range(2):
             await settlement.settle(LOOK_BACK)
             filled, still_open = kept.rows("gap")
             assert filled == {**expected(gap_point(whole)), "open_ids": 0}
             assert still_open == {**expected(gap_point(gap(20))), "open_ids": 4}
+
+    async def test_the_basis_is_worked_out_from_its_rows(self, kept: Kept):
+        touched = Touched()
+        record = BasisRecord(kept.store, touched)
+        stored = [*points(10, 20), *points(10, venue="binance-usdm"), *points(10, symbol="ETHUSDT")]
+        await kept.store.write(stored)
+        touched.note(stored)
+        for _ in range(2):
+            await record.round()
+        mid, against = (points(number)[0].fields["mid"] for number in (10, 20))
+        point = Point(
+            "basis", START, "binance-usdm", "BTCUSDT", {"basis_bps": (mid / against - 1) * 1e4, "against": "binance"}
+        )
+        assert kept.rows("basis") == [expected(point)]
 
     async def test_venue_symbol_and_time_tell_points_apart(self, kept: Kept):
         await kept.store.write([*points(1, 2), *points(1, venue="binance-usdm"), *points(1, symbol="ÄPFEL USD,1=2")])

@@ -1,7 +1,6 @@
 """Which gaps stay open is found out from the rows alone."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
 from random import Random
 
 import pytest
@@ -10,11 +9,12 @@ from clocks import ManualClock
 from exchange_data import START
 from hypothesis import given
 from hypothesis import strategies as st
+from kept_points import Store
 
 from fairprice.errors import StoreUnavailable
 from storer.measurements import Point
-from storer.settlement import FIRST_LOOK_BACK, INTERVAL, LONGEST, LOOK_BACK, SHARE, Settled, Settlement
-from storer.stores.port import Rejection
+from storer.rounds import INTERVAL, Rounds
+from storer.settlement import FIRST_LOOK_BACK, LONGEST, LOOK_BACK, SHARE, Settled, Settlement
 from storer.stores.sqlite import open_sqlite
 
 KEY = ("binance", "BTCUSDT")
@@ -31,48 +31,6 @@ def row(first, last, *, at):
     return Point("fair_price", START + at * MS, *KEY, {"first_update_id": first, "update_id": last})
 
 
-class Store:
-    """Points by key; `looks` are the periods of prices that were read, `broken` what every call raises."""
-
-    def __init__(self, clock, *points):
-        self.points = {}
-        self.looks = []
-        self.broken = None
-        self.seconds = 0.0
-        self.writes = 0
-        self._clock = clock
-        for point in points:
-            self.put(point)
-
-    def put(self, point):
-        self.points[point.measurement, point.venue, point.symbol, point.time] = point
-
-    def open_ids(self):
-        return [point.fields["open_ids"] for key, point in sorted(self.points.items()) if key[0] == "gap"]
-
-    async def keys(self, measurement: str, start: int, stop: int) -> list[tuple[str, str]]:
-        if self.broken:
-            raise self.broken
-        return sorted({key[1:3] for key in self.points if key[0] == measurement and start <= key[3] < stop})
-
-    async def rows(  # noqa: PLR0917  the port's order
-        self, measurement: str, fields: Sequence[str], venue: str, symbol: str, start: int, stop: int
-    ) -> AsyncIterator[tuple[object, ...]]:
-        if measurement == "fair_price":
-            self.looks.append((start - START, stop - START))
-            if self.seconds:
-                await self._clock.sleep(self.seconds)
-        for key, point in sorted(self.points.items()):
-            if key[:3] == (measurement, venue, symbol) and start <= key[3] < stop:
-                yield (point.time, *(point.fields.get(name) for name in fields))
-
-    async def write(self, points: Sequence[Point]) -> list[Rejection]:
-        self.writes += 1
-        for point in points:
-            self.put(point)
-        return []
-
-
 class Bench:
     """A settlement that runs by a clock that is driven by hand."""
 
@@ -80,10 +38,11 @@ class Bench:
         self.clock = ManualClock(wall)
         self.store = Store(self.clock, *points)
         self.settled = Settled()
-        self.settlement = Settlement(self.store, self.settled, clock=self.clock, random=Random(1))
+        self.rounds = Rounds()
+        self.settlement = Settlement(self.store, self.settled, clock=self.clock)
 
     def __enter__(self):
-        self._task = asyncio.create_task(self.settlement.run())
+        self._task = asyncio.create_task(self.rounds.run(self.settlement.round, clock=self.clock, random=Random(1)))
         return self
 
     def __exit__(self, *_):
@@ -99,9 +58,7 @@ async def test_what_another_crawler_has_brought_is_no_hole():
         await bench.round()
     assert bench.store.open_ids() == [0]
     assert dict(bench.settled.filled) == {KEY: 1}
-    assert set(bench.settled.samples()) == {
-        ("storer_filled_gaps_total", KEY, 1), ("storer_settlement_failures_total", (), 0),
-    }  # fmt: skip
+    assert set(bench.settled.samples()) == {("storer_filled_gaps_total", KEY, 1)}
 
 
 async def test_the_whole_point_is_written_again_and_nothing_but_the_open_ids_is_another():
@@ -205,7 +162,7 @@ async def test_a_store_that_cannot_be_read_is_told_once_and_tried_again():
         bench.store.broken = StoreUnavailable("may not read")
         await bench.round(INTERVAL)
         await bench.round(INTERVAL)
-        assert bench.settled.failures >= 1
+        assert bench.rounds.failures >= 1
         assert [each["error"] for each in logged] == ["may not read"]
         bench.store.broken = None
         await bench.round()
@@ -223,7 +180,7 @@ async def test_two_storers_that_settle_the_same_at_once_come_to_the_same_end(sym
                     for n in range(1, 9)]  # fmt: skip
             assert await store.write([*gaps, *rows]) == []
         clock = ManualClock(START)
-        both = [Settlement(store, Settled(), clock=clock, random=Random(n)) for n in (1, 2)]
+        both = [Settlement(store, Settled(), clock=clock) for _ in range(2)]
         await asyncio.gather(*(each.settle(LOOK_BACK) for each in both))
         for number in range(symbols):
             found = [each async for each in store.rows("gap", ("open_ids",), "binance", f"S{number}USDT", 0, 2**62)]

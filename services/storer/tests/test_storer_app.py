@@ -14,6 +14,7 @@ from clocks import ManualClock, StandingWall, settle
 from hasty_clock import HastyClock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kept_points import Store
 from waiting import patience
 
 from fairprice.broker.memory import MemoryBroker
@@ -25,6 +26,7 @@ from fairprice.topology import BOOKS, BOOKS_STORER, DEAD_LETTERS, PRICES, PRICES
 from storer import app, measurements
 from storer.app import Counters
 from storer.measurements import Point
+from storer.rounds import INTERVAL
 from storer.settings import StorerSettings
 from storer.stores.port import Rejection
 from storer.stores.sqlite import open_sqlite
@@ -148,6 +150,18 @@ async def test_prices_gaps_and_sampled_books_reach_the_store():
         ("storer_trouble", (BOOKS_STORER,), 0),
         ("storer_trouble", (PRICES_STORER,), 0),
     }
+
+
+async def test_the_basis_between_venues_is_stored_once_nothing_more_comes():
+    broker, clock, counters = MemoryBroker(), ManualClock(), Counters()
+    store = Store(clock)
+    async with running(broker, store, clock=clock, replay=False, counters=counters):
+        await broker.publish(PRICES, message(price(100), price(101, venue="binance-usdm")))
+        await settled(broker)
+        for _ in range(2):
+            await clock.advance(INTERVAL * 1.1)
+    (point,) = [point for point in store.points.values() if point.measurement == "basis"]
+    assert point.fields == {"basis_bps": pytest.approx(100.0), "against": "binance"}
 
 
 async def test_the_time_from_event_to_row_is_counted_and_a_gap_has_none():

@@ -115,7 +115,7 @@ class Api:
     def _price(self, instrument: Instrument) -> dict[str, Any]:
         now = self._clock.monotonic()
         fields = orjson.loads(instrument.quote.line) if instrument.quote else instrument.key._asdict()
-        beside = {"feed": instrument.feed(now), "live": instrument.live.fields(now)}
+        beside = {"feed": instrument.feed(now), "live": instrument.live_fields(now)}
         return {**fields, **self._market.basis(instrument, now), **beside}
 
     def _instrument(self, request: web.Request) -> Instrument:

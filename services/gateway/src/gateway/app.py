@@ -73,6 +73,7 @@ async def run(
         max_symbols=settings.max_symbols,
         forgotten_after=forgotten_after,
         new_run_after=new_run_after,
+        basis_bound=settings.basis_bound,
     )
     market = Market(limits, [Key(*each) for each in expected])
     gateway = Gateway(settings, market, Audience(max_listeners), checks, clock, beat=beat, heartbeat=heartbeat)
@@ -155,10 +156,16 @@ class Gateway:
         """Yield the gateway's metrics."""
         yield "gateway_clients", (), len(self.audience)
         yield "gateway_dropped_messages_total", (), self.audience.dropped
+        now = self._clock.monotonic()
         for instrument in self.market:
-            age = instrument.age(self._clock.monotonic())
+            age = instrument.age(now)
             if age is not None:
                 yield "gateway_price_age_seconds", instrument.key, age
+            if instrument.live.line:
+                yield "gateway_disputed", instrument.key, instrument.is_disputed(now)
+            basis = self.market.basis(instrument, now)
+            if basis["basis_bps"] is not None:
+                yield "gateway_basis_beyond", instrument.key, basis["basis_beyond"]
 
     def _send(self, news: list[News], *, extra: str = "") -> None:
         if self.audience:

@@ -9,11 +9,12 @@ import structlog
 from fairprice.errors import InvalidLine
 from fairprice.messages import Audit, Book, Depth, Gap, Status, decode_line
 from fairprice.runtime.clock import Clock
+from gateway.dispute import FRESH, Dispute
 from gateway.gaps import Gaps
 from gateway.history import History
 from gateway.key import Key
 from gateway.lines import read_position
-from gateway.live import LiveView
+from gateway.live import Live, LiveView
 from gateway.pairing import Pair, Pairing
 from gateway.proof import Proof
 from gateway.quote import Quote
@@ -43,6 +44,8 @@ class Limits:
     forgotten_after: float = FORGOTTEN_AFTER
     max_symbols: int = 2000
     max_gaps: int = 200
+    basis_bound: float = 100.0
+    """Basis points."""
 
 
 class Moment(NamedTuple):
@@ -70,6 +73,7 @@ class Instrument:
         self.proof = Proof()
         self.live = LiveView(limits.new_run_after)
         self._limits = limits
+        self._dispute = Dispute()
         self._run = Run(limits.new_run_after)
         self._statuses = Statuses(limits.status_kept)
         self._received = Moment(0, 0)
@@ -93,10 +97,18 @@ class Instrument:
         if step is Step.LATE:
             return False
         self.quote, self._received = quote, received
-        if quote.status in TRUSTED:
+        self._compare(received.monotonic)
+        if quote.status in TRUSTED and not self.is_disputed(received.monotonic):
             self._good, self._good_received = quote, received.monotonic
         self.history.append(quote)
         self._pairing.take_quote(quote, received.monotonic)
+        return True
+
+    def take_live(self, live: Live, now: float) -> bool:
+        """Make it the newest of the live view and return True, unless it is an echo or comes late."""
+        if not self.live.take(live, now):
+            return False
+        self._compare(now)
         return True
 
     def take_gap(self, gap: Gap, now: float) -> bool:
@@ -152,6 +164,11 @@ class Instrument:
         """Return the seconds since the newest price was received."""
         return now - self._received.monotonic if self.quote else None
 
+    def is_disputed(self, now: float) -> bool:
+        """Return whether the live view, as far as there is one now, contradicts the newest price."""
+        age = self.live.age(now)
+        return age is not None and age <= FRESH and self._dispute.is_open(now)
+
     def state(self, now: float) -> State:
         """Return whether the newest price can be trusted."""
         status = self._statuses.newest(now)
@@ -164,7 +181,9 @@ class Instrument:
             return State.WAITING
         if age >= self._limits.stale_after:
             return State.STALE
-        return State.LIVE if self.quote.status in TRUSTED else State.UNTRUSTED
+        if self.quote.status not in TRUSTED:
+            return State.UNTRUSTED
+        return State.DISPUTED if self.is_disputed(now) else State.LIVE
 
     def feed(self, now: float) -> dict[str, Any]:
         """Return the state, and what it rests on; ages in seconds.
@@ -189,6 +208,15 @@ class Instrument:
             "last_gap": self.gaps.newest_open,
         }
 
+    def live_fields(self, now: float) -> dict[str, Any] | None:
+        """Return the newest of the live view but for its levels, None before the first."""
+        fields = self.live.fields(now)
+        return fields and {**fields, "disputed": self.is_disputed(now)}
+
+    def _compare(self, now: float) -> None:
+        if self.quote and self.live.line:
+            self._dispute.compare(self.live.top, self.quote.top, now)
+
     def _shown(self, now: float) -> Pair | None:
         pair = self._pairing.newest
         is_late = pair is not None and pair.quote is not self.quote and now - pair.made_at >= PATIENCE
@@ -202,6 +230,7 @@ class Instrument:
         self._book, self._book_line = None, b""
         self.depth = None
         self.live = LiveView(self._limits.new_run_after)
+        self._dispute = Dispute()
         self._pairing = Pairing()
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from types import NoneType
 from typing import Any
 
 import orjson
@@ -9,6 +10,9 @@ import orjson
 from fairprice.errors import InvalidLine
 from fairprice.messages import MAX_NAME, join, lines
 from gateway.key import Key
+
+NUMBERS = frozenset({float, int, NoneType})
+"""Types of a number that may be missing."""
 
 _BOOK = b'{"type":"book",'
 _VENUE = re.compile(rb'"venue"\s*:\s*"([^"\\]{1,64})"')

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from fairprice.basis import basis_bps
 from fairprice.errors import InvalidLine
 from fairprice.messages import Audit, Depth, Gap, Status, decode_line, lines
 from gateway.instrument import Instrument, Limits, Moment
@@ -89,7 +90,7 @@ class Market:
                 log.debug("invalid line not shown", reason=str(error))
                 continue
             instrument = self._instrument(found.key)
-            if instrument and instrument.live.take(found, received.monotonic):
+            if instrument and instrument.take_live(found, received.monotonic):
                 news.append((found.key, line))
         return news
 
@@ -108,9 +109,12 @@ class Market:
         itself. `basis_bps` is None unless both prices are live.
         """
         reference = self._by_symbol[instrument.key.symbol][0]
-        if reference is instrument:
-            return {"basis_bps": None, "basis_against": None}
-        return {"basis_bps": _basis(instrument, reference, now), "basis_against": reference.key.venue}
+        basis = None if reference is instrument else _basis(instrument, reference, now)
+        return {
+            "basis_bps": basis,
+            "basis_against": None if reference is instrument else reference.key.venue,
+            "basis_beyond": basis is not None and abs(basis) > self._limits.basis_bound,
+        }
 
     def problem(self, now: float) -> str | None:
         """Describe which symbols have no fresh price though they are followed.
@@ -213,4 +217,4 @@ def _basis(instrument: Instrument, reference: Instrument, now: float) -> float |
         return None
     mid, base = instrument.quote.mid, reference.quote.mid
     are_live = instrument.state(now) == reference.state(now) == State.LIVE
-    return (mid / base - 1) * 1e4 if are_live and mid and base else None
+    return basis_bps(mid, base) if are_live and mid and base else None

@@ -5,14 +5,12 @@ which costs five times as much and is the storer's business; here a live view se
 """
 
 from dataclasses import dataclass
-from types import NoneType
 from typing import Any
 
 from fairprice.errors import InvalidLine
+from gateway.dispute import Top
 from gateway.key import Key
-from gateway.lines import read_name
-
-_NUMBERS = frozenset({float, int, NoneType})
+from gateway.lines import NUMBERS, read_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +27,11 @@ class Quote:
     ask: float | None
     spread_bps: float | None
     line: bytes
+
+    @property
+    def top(self) -> Top:
+        """Best bid and ask."""
+        return Top(self.bid, self.ask)
 
     @property
     def mid(self) -> float | None:
@@ -55,6 +58,6 @@ def read_quote(fields: dict[str, Any], line: bytes) -> Quote:
         raise InvalidLine(line, f"field {error} is missing") from error
     numbers = {type(quote.price), type(quote.bid), type(quote.ask), type(quote.spread_bps)}
     integers = {type(quote.event_time), type(quote.update_id), type(quote.first_update_id)} == {int}
-    if not (type(quote.status) is str and integers and numbers <= _NUMBERS and 0 <= quote.event_time < 1 << 63):
+    if not (type(quote.status) is str and integers and numbers <= NUMBERS and 0 <= quote.event_time < 1 << 63):
         raise InvalidLine(line, "a field of the price has the wrong type")
     return quote

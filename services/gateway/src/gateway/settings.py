@@ -28,4 +28,7 @@ class GatewaySettings(HttpSettings):
     )
     history_minutes: int = Field(15, ge=1, le=240, description="minutes of prices kept in memory for the chart")
     max_symbols: int = Field(2000, ge=1, le=10_000, description="symbols shown; those that come later are not")
+    basis_bound: float = Field(
+        100.0, gt=0, description="basis points between two venues' mids from which on one of them is doubted"
+    )
     stale_after: Annotated[Duration, Field(gt=0)] = Field(5.0, description="age from which a price is not trusted")

@@ -17,6 +17,7 @@ class State(StrEnum):
     WAITING = "waiting"
     LIVE = "live"
     UNTRUSTED = "untrusted"
+    DISPUTED = "disputed"
     STALE = "stale"
     HALTED = "halted"
     UNLISTED = "unlisted"
@@ -26,6 +27,7 @@ STATES: Mapping[State, str] = {
     State.WAITING: "no price has arrived yet",
     State.LIVE: "the newest price is fresh and can be trusted",
     State.UNTRUSTED: "the newest price is fresh, but its status says that it means nothing",
+    State.DISPUTED: "the newest price is fresh, but for a second the live view has told another best bid or ask",
     State.STALE: "no new price for too long",
     State.HALTED: "the exchange says that it does not trade the symbol now",
     State.UNLISTED: "the exchange does not list the symbol",

@@ -33,7 +33,13 @@ EXTRAS: Mapping[str, Callable[[Instrument, float], bytes]] = {
 """What is sent on request only: the parameter that asks for it, and its newest line, empty while there is none."""
 
 LIVE_FRAMES = "live"
-"""What is sent on request only, too, but at once."""
+"""What is sent on request only, too, but each of them at once."""
+
+NEWEST: Mapping[str, Callable[[Instrument, float], bytes]] = {
+    **EXTRAS,
+    LIVE_FRAMES: lambda instrument, _now: instrument.live.line,
+}
+"""What of it is sent on connecting."""
 
 Problems = Callable[[], Mapping[str, str]]
 """Returns what is wrong with the pipeline, in words by the name of its part."""
@@ -114,7 +120,7 @@ class Stream:
             if instrument.quote:
                 listener.offer(instrument.quote.line)
             listener.offer(feed_frame(instrument, now))
-            for extra, line_of in EXTRAS.items():
+            for extra, line_of in NEWEST.items():
                 if extra in listener.extras and (line := line_of(instrument, now)):
                     listener.offer(line)
 
@@ -199,7 +205,7 @@ def _listener(request: web.Request, most: int) -> Listener:
             text=f"symbols must be at most {most} names, like BTCUSDT or VENUE:BTCUSDT, of at most {MAX_NAME} "
             "characters"
         )
-    extras = [extra for extra in (*EXTRAS, LIVE_FRAMES) if _is_asked_for(request, extra)]
+    extras = [extra for extra in NEWEST if _is_asked_for(request, extra)]
     return Listener(frozenset(map(read_key, names)) or None, extras=extras)
 
 

@@ -17,8 +17,10 @@ from fairprice.runtime.clock import Clock, timeout
 from fairprice.runtime.health import Check
 from fairprice.runtime.metrics import Histogram, Sample
 from fairprice.topology import BOOKS_STORER, PRICES_STORER
+from storer.basis import BasisRecord, Touched
 from storer.batch import Batch, Translate
 from storer.measurements import AUDIT, GAP, Point, book_queue_points, price_points
+from storer.rounds import Rounds
 from storer.settings import StorerSettings
 from storer.settlement import Settled, Settlement
 from storer.stores.port import Store
@@ -41,6 +43,8 @@ class Counters:
     unknown_lines: int = 0
     failures: int = 0
     settled: Settled = field(default_factory=Settled)
+    touched: Touched = field(default_factory=Touched)
+    rounds: Rounds = field(default_factory=Rounds)
     latency: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
     troubles: Troubles = field(default_factory=partial(Troubles, BOOKS_STORER, PRICES_STORER))
 
@@ -64,6 +68,7 @@ class Counters:
         yield "storer_unknown_lines_total", (), self.unknown_lines
         yield "storer_failures_total", (), self.failures
         yield from self.settled.samples()
+        yield from self.rounds.samples()
         for queue, is_in_trouble in self.troubles.by_queue():
             yield "storer_trouble", (queue,), is_in_trouble
 
@@ -82,16 +87,18 @@ async def run(
 ) -> None:
     """Store what `books.storer` and `prices.storer` bring until `stop` is set and what was delivered by then is stored.
 
-    Nothing is acknowledged before the store holds it, so cancelling loses nothing either. Meanwhile gaps are settled. A
-    replay is never late, and nobody else fills its gaps.
+    Nothing is acknowledged before the store holds it, so cancelling loses nothing either. Meanwhile gaps are settled,
+    and the basis between venues is worked out. A replay has one venue, is never late, and nobody fills its gaps.
     """
     counters = counters or Counters()
     storer = partial(_Storer, settings, broker, store, clock, replay, partial(delays, random), counters, prefetch)
     interval = round(settings.store_book_interval * 1_000_000)
     books = partial(book_queue_points, levels=settings.book_levels, interval=interval)
     async with asyncio.TaskGroup() as background:
-        settlement = Settlement(store, counters.settled, clock=clock, random=random)
-        settling = None if replay else background.create_task(settlement.run())
+        settlement = Settlement(store, counters.settled, clock=clock)
+        basis = BasisRecord(store, counters.touched)
+        works = settlement.round, basis.round
+        settling = None if replay else background.create_task(counters.rounds.run(*works, clock=clock, random=random))
         async with asyncio.TaskGroup() as consumers:
             consumers.create_task(storer(BOOKS_STORER, BOOKS_TYPE, books).run(stop))
             consumers.create_task(storer(PRICES_STORER, PRICES_TYPE, price_points).run(stop))
@@ -206,6 +213,8 @@ class _Storer:
         stored = [point for index, point in enumerate(batch.points) if index not in rejected]
         self.counters.rows.update(point.measurement for point in stored)
         self.counters.settled.note(stored)
+        if not self.replay:
+            self.counters.touched.note(stored)
         if not self.replay:
             now = self.clock.wall()
             for point in stored:

@@ -17,6 +17,7 @@ GAP = "gap"
 AUDIT = "audit"
 MODEL = "model"
 DEPTH = "depth"
+BASIS = "basis"
 
 MINUTE = 60_000_000
 """Microseconds between two models that are stored."""

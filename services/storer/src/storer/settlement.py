@@ -8,24 +8,16 @@ twice, come to the same end.
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from random import Random
 from typing import NamedTuple
 
 import structlog
 
-from fairprice.errors import StoreUnavailable
 from fairprice.gaps import claimed, uncovered
 from fairprice.runtime.clock import Clock
 from fairprice.runtime.metrics import Sample
-from fairprice.runtime.occasional import Occasional
 from storer.measurements import FAIR_PRICE, GAP, Point
+from storer.rounds import INTERVAL, JITTER
 from storer.stores.port import Key, Store
-
-INTERVAL = 30.0
-"""Seconds between two rounds."""
-
-JITTER = 0.1
-"""By this part more or less, so that several storers do not read at the same moment."""
 
 LONGEST = 600.0
 """Seconds after which a gap that stays open is looked at again, at most, unless its rows take long to read."""
@@ -63,7 +55,6 @@ class Settled:
     newest: int | None = None
     open_gaps: dict[Key, int] = field(default_factory=dict)
     filled: Counter[Key] = field(default_factory=Counter)
-    failures: int = 0
 
     def note(self, points: Iterable[Point]) -> None:
         """Note that these were stored."""
@@ -75,7 +66,6 @@ class Settled:
             yield "storer_open_gaps", key, count
         for key, count in self.filled.items():
             yield "storer_filled_gaps_total", key, count
-        yield "storer_settlement_failures_total", (), self.failures
 
 
 class _Claim(NamedTuple):
@@ -105,27 +95,17 @@ class _Look(NamedTuple):
 class Settlement:
     """Settles the gaps of a store, whatever their venue and symbol."""
 
-    def __init__(self, store: Store, settled: Settled, *, clock: Clock, random: Random) -> None:
+    def __init__(self, store: Store, settled: Settled, *, clock: Clock) -> None:
         self._store = store
         self._settled = settled
         self._clock = clock
-        self._random = random
         self._looks: dict[tuple[Key, int], _Look] = {}
-        self._occasional = Occasional(clock)
+        self._look_back = FIRST_LOOK_BACK
 
-    async def run(self) -> None:
-        """Settle until cancelled; a store that cannot be read or written is told and tried again."""
-        look_back = FIRST_LOOK_BACK
-        while True:
-            await self._clock.sleep(INTERVAL * self._random.uniform(1 - JITTER, 1 + JITTER))
-            try:
-                await self.settle(look_back)
-            except StoreUnavailable as error:
-                self._settled.failures += 1
-                if self._occasional.due("") is not None:
-                    log.warning("gaps cannot be settled now; storing goes on", error=str(error))
-            else:
-                look_back = LOOK_BACK
+    async def round(self) -> None:
+        """Look once, the first time at all that is kept; raises `StoreUnavailable`."""
+        await self.settle(self._look_back)
+        self._look_back = LOOK_BACK
 
     async def settle(self, look_back: int) -> None:
         """Look once at all gaps that are open and due; raises `StoreUnavailable`."""

@@ -112,7 +112,7 @@ function showMoment(mine, price, book) {
   mine.book = book;
   mine.isNew = true;
   mine.receivedAt ??= now();
-  if (isTrusted(price)) mine.good = { price: price.price, at: now() };
+  if (isTrusted(price) && mine.feed?.state !== "disputed") mine.good = { price: price.price, at: now() };
   const levels = book ? [...book.bids, ...book.asks] : [];
   learnPlaces(
     mine.key,
@@ -258,7 +258,10 @@ function drawProblems() {
 function drawBasis() {
   const pairs = quotes.filter((quote) => quote.symbol === shown.symbol && quote.basis_against && [quote.venue, quote.basis_against].includes(shown.venue));
   byId("basis-row").hidden = !pairs.length;
-  const lines = pairs.map(({ venue, basis_bps: value, basis_against: reference }) => [signed(value, 2) + (value === null ? "" : " bps"), `${venue} over ${reference}`]);
+  byId("basis-row").classList.toggle("beyond", pairs.some((quote) => quote.basis_beyond));
+  const lines = pairs.map(({ venue, basis_bps: value, basis_against: reference, basis_beyond: isBeyond }) => [
+    signed(value, 2) + (value === null ? "" : " bps"), `${venue} over ${reference}${isBeyond ? ", too far: one of them is wrong" : ""}`,
+  ]);
   write("basis", lines[0]?.[0] ?? NONE);
   write("basis-note", [lines[0]?.[1], ...lines.slice(1).map(([value, pair]) => `${value} ${pair}`)].filter(Boolean).join(" · "));
 }

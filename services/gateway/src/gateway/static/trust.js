@@ -25,6 +25,7 @@ export function verdict({ connection, price, feed, age }) {
   if (age === null || !price) return { state: "waiting", pill: "waiting" };
   if (age >= (feed?.stale_after_seconds ?? 5)) return { state: "stale", pill: "stale", alarm: "No new price" };
   if (!isTrusted(price)) return { state: "untrusted", pill: "not trusted", alarm: `No fair price: ${reason(price.status)}` };
+  if (feed?.state === "disputed") return { state: "disputed", pill: "disputed", alarm: "Live view and record contradict each other: do not trust" };
   return { state: "live", pill: "in sync" };
 }
 
