@@ -1,9 +1,11 @@
-"""Tests are found whatever a person names, and in whichever order."""
+"""Tests are found whatever a person names, in whichever order, and reported whatever they leave."""
 
+import gc
 import subprocess
 import sys
 from itertools import permutations
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import rabbitmq_nodes
@@ -39,3 +41,13 @@ def test_what_empties_one_server_goes_to_one_worker(monkeypatch):
         {"test_a.py /of/3", "test_b.py /of/3"}, {"test_a.py /of/4", "test_b.py /of/4"},
     ]  # fmt: skip
     assert server_of("tests/e2e/test_c.py::test_four") == "tests/e2e/test_c.py"
+
+
+def test_no_garbage_is_collected_while_a_report_is_made(request):
+    conftest = request.config.pluginmanager.getplugin(str(ROOT / "conftest.py"))
+    making = conftest.pytest_runtest_makereport(request.node, None)
+    next(making)
+    assert not gc.isenabled()
+    with pytest.raises(StopIteration):
+        making.send(SimpleNamespace(skipped=False))
+    assert gc.isenabled()

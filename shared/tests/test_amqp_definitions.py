@@ -376,6 +376,8 @@ async def test_a_broker_without_a_live_view_is_told_once_and_is_no_problem(node)
     with capture_logs() as logs:
         async with channel_of(node, "operator") as operator:
             await operator.queue_delete(QUOTES_CONVERTER)
+            async with running(broker := broker_of(node, "converter")):
+                await until_cast(broker, LIVE, message(1))  # what it reads from is absent, and not what it casts to
             for exchange in (QUOTES, LIVE):
                 await operator.exchange_delete(exchange)
         for user in ("crawler", "converter", "gateway"):
@@ -395,5 +397,5 @@ async def test_a_broker_without_a_live_view_is_told_once_and_is_no_problem(node)
                 assert "broker_subscriptions" not in {name for name, labels, _ in broker.samples() if labels}
     await asyncio.to_thread(node.ctl, "import_definitions", str(node.files / "10-definitions.json"))
     await asyncio.to_thread(node.ctl, "import_definitions", str(node.files / "20-users.json"))
-    assert [line["log_level"] for line in logs] == ["warning"] * 3
+    assert [line["log_level"] for line in logs] == ["warning"] * 4
     assert all("live view" in line["event"] for line in logs)

@@ -14,11 +14,15 @@ ONE = (Exchange(PRICES, (PRICES_STORER,)),)
 
 @dataclass
 class Server:
-    """A broker as far as `Topology` asks it; `hurdles` are raised, one after the other, instead of binding a queue."""
+    """A broker as far as `Topology` asks it; `hurdles` are raised, one after the other, instead of binding a queue.
+
+    It `refuses` what is declared.
+    """
 
     hurdles: list[Exception] = field(default_factory=list)
     there: set[str] = field(default_factory=set)
     bound: set[tuple[str, str]] = field(default_factory=set)
+    refuses: bool = False
     is_closed = False
 
     async def channel(self, **_options):
@@ -37,6 +41,8 @@ class Server:
     def _declare(self, thing, passive):
         if passive and thing not in self.there:
             raise ChannelNotFoundEntity(thing)
+        if not passive and self.refuses:
+            raise ChannelAccessRefused(thing)
         self.there.add(thing)
 
 
@@ -56,7 +62,7 @@ async def test_what_is_missing_is_declared_and_bound_and_nothing_else_is_touched
     server, unbound = Server(), set()
     restored = await Topology(server, EXCHANGES, None, unbound).restore()
     assert len(restored.declared) == len(EXCHANGES) + len(ALL)
-    assert (server.bound, unbound, restored.missing) == (ALL, set(), ())
+    assert (server.bound, unbound, restored.missing) == (ALL, set(), {})
     server.bound.clear()
     assert (await Topology(server, EXCHANGES, None, unbound).restore()).declared == ()
     assert server.bound == set()
@@ -74,7 +80,19 @@ async def test_a_queue_whose_binding_is_refused_is_told_until_it_is_bound():
     server, unbound = Server([ChannelAccessRefused("no"), ChannelAccessRefused("no")]), set()
     topology = Topology(server, ONE, None, unbound)
     for _ in range(2):
-        [told] = (await topology.restore()).missing
+        [told] = (await topology.restore()).missing.values()
         assert "cannot be bound" in told
-    assert (await topology.restore()).missing == ()
+    assert (await topology.restore()).missing == {}
     assert (server.bound, unbound) == ({(PRICES, PRICES_STORER)}, set())
+
+
+async def test_what_may_not_be_declared_is_missing_by_its_name_and_what_only_is_live_apart():
+    server = Server(refuses=True)
+    restored = await Topology(server, EXCHANGES, None, set()).restore()
+    live = [exchange for exchange in EXCHANGES if exchange.live]
+    names = {f"exchange {exchange.name}" for exchange in live}
+    names |= {f"queue {queue}" for exchange in live for queue in exchange.queues}
+    assert restored.absent.keys() == names
+    assert len(restored.missing) == len(EXCHANGES) + len(ALL) - len(names)
+    for name, text in {**restored.missing, **restored.absent}.items():
+        assert text.startswith(f"{name} is missing, restart RabbitMQ to import its definitions")

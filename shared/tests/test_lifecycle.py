@@ -204,6 +204,21 @@ def test_a_fatal_error_while_draining_is_told():
         assert (code, err) == (2, "error: the disk is full\n")
 
 
+def test_a_command_whose_reader_goes_ends_in_silence_as_what_could_not_be_done():
+    with service(
+        """
+        from fairprice.runtime.printing import print_line
+        for number in range(100_000):
+            print_line(f"line {number}")
+        return 0
+        """
+    ) as child:
+        assert child.stdout.readline() == "line 0\n"
+        child.stdout.close()
+        assert child.wait() == 2
+        assert child.stderr.read() == ""
+
+
 # ---- draining
 
 

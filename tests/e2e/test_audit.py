@@ -11,16 +11,27 @@ import preloaded
 import pytest
 from test_played_recordings import book, diff, diffs, written
 
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("FAIRPRICE_")}
+
 
 def audit(database, *options):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("FAIRPRICE_")}
-    environ = clean | {"FAIRPRICE_STORE_URL": f"sqlite:///{database}"}
+    environ = CLEAN | {"FAIRPRICE_STORE_URL": f"sqlite:///{database}"}
     done = preloaded.run("storer", "audit", "--since", "all", "--json", *options, environ=environ)
     assert done.stderr == ""
     (symbol,) = json.loads(done.stdout)["symbols"]
     verdicts = [hour["verdict"] for hour in symbol["hours"]]
     found = {kind: count for kind, count in symbol["findings"].items() if count}
     return SimpleNamespace(code=done.returncode, verdicts=verdicts, found=found, symbol=symbol)
+
+
+def test_whoever_reads_no_further_is_told_nothing(played, tmp_path):
+    database, _ = played(written(tmp_path / "short.ndjson", [book(9), *diffs(10, 30)]))
+    environ = CLEAN | {"FAIRPRICE_STORE_URL": f"sqlite:///{database}"}
+    child = preloaded.start("storer", "audit", "--since", "all", environ=environ, piped="apart")
+    child.stdout.close()
+
+    assert child.communicate() == (None, "")
+    assert child.returncode == 2
 
 
 def change(database, statement):

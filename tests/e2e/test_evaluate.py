@@ -2,6 +2,7 @@
 
 import os
 
+import made_market
 import preloaded
 import pytest
 
@@ -10,9 +11,11 @@ from tests.recordings import HERE
 pytestmark = pytest.mark.slow
 
 
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("FAIRPRICE_")}
+
+
 def evaluated(*arguments, **environ):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("FAIRPRICE_")}
-    return preloaded.run("standalone", "evaluate", *map(str, arguments), environ=clean | environ)
+    return preloaded.run("standalone", "evaluate", *map(str, arguments), environ=CLEAN | environ)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +39,15 @@ def test_what_cannot_be_evaluated_is_told_in_one_line(arguments, environ, said):
     assert done.stderr.startswith("error: ")
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_whoever_reads_no_further_is_told_nothing(tmp_path):
+    path = made_market.recording(tmp_path / "r", seconds=120, drift=2, noise=20)
+    child = preloaded.start("standalone", "evaluate", "--capture", str(path), environ=CLEAN, piped="apart")
+    child.stdout.close()
+
+    assert child.communicate() == (None, "")
+    assert child.returncode == 2
 
 
 def test_the_help_of_the_program_names_the_command():

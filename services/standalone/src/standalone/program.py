@@ -21,6 +21,7 @@ from fairprice import __version__
 from fairprice.errors import StartupError
 from fairprice.runtime import lifecycle
 from fairprice.runtime.clock import SystemClock
+from fairprice.runtime.printing import print_line
 from simulator import Exchange, Playback, PortInUse, RecordingError, SimulatorServer
 from standalone.app import Pipeline, Summary
 from standalone.evaluate import command as evaluation
@@ -77,7 +78,7 @@ def _only_reading(command: Command, options: argparse.Namespace) -> int:
     async def main(stop: asyncio.Event) -> int:
         lifecycle.start(ConverterSettings, os.environ, "standalone", quiet=True)
         options.width = get_terminal_size().columns if sys.stdout.isatty() else None
-        return await command(options, os.environ, stop, partial(print, flush=True))
+        return await command(options, os.environ, stop, print_line)
 
     return lifecycle.run(main, unfinished="it only reads")
 

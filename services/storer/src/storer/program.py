@@ -17,6 +17,7 @@ from fairprice.errors import SettingsError, StoreUnavailable
 from fairprice.runtime import lifecycle, version
 from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.health import describe, serve_health
+from fairprice.runtime.printing import print_line
 from storer.app import Counters, run
 from storer.audit.command import DESCRIPTION, Terminal, add_options, audit
 from storer.influx_api import InfluxApi
@@ -87,7 +88,7 @@ async def _check(_options: argparse.Namespace, environ: Mapping[str, str], _stop
 async def _audit(options: argparse.Namespace, environ: Mapping[str, str], stop: asyncio.Event) -> int:
     settings = lifecycle.start(StorerSettings, environ, "storer", quiet=True)
     colour = sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
-    terminal = Terminal(partial(print, flush=True), get_terminal_size().columns, colour=colour)
+    terminal = Terminal(print_line, get_terminal_size().columns, colour=colour)
     exit_code = lifecycle.EXIT_FATAL
 
     async def work() -> None:

@@ -217,8 +217,7 @@ class AmqpBroker:
 
     def _is_there(self, exchange: str) -> bool:
         """Whether a message for a live exchange has a chance."""
-        absent = any(text.startswith(f"exchange {exchange} ") for text in self._connections.absent)
-        return self._connections.is_connected and not absent
+        return self._connections.is_connected and f"exchange {exchange}" not in self._connections.absent
 
     def _reasons(self) -> Iterator[str]:
         """Yield what is known to be wrong, whatever was asked."""

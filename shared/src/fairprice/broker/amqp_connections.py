@@ -5,7 +5,7 @@ together.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import NoReturn
@@ -116,8 +116,8 @@ class Connections:
         self._why_not = "not connected to the broker yet"
         self._has_declared = False
         self._unbound: set[str] = set()
-        self.missing: tuple[str, ...] = ()
-        self.absent: tuple[str, ...] = ()
+        self.missing: Mapping[str, str] = {}
+        self.absent: Mapping[str, str] = {}
         self.unsafe: tuple[str, ...] = ()
         self.losses = 0
 
@@ -138,7 +138,7 @@ class Connections:
             return
         if self._session.is_blocked:
             yield ALARM
-        yield from self.missing
+        yield from self.missing.values()
         yield from self.unsafe
 
     async def session(self) -> Session:
@@ -263,14 +263,14 @@ class Connections:
                 " rabbitmq/definitions.json for anything but development"
             )
         if restored.missing and restored.missing != self.missing:
-            log.error("the broker lacks what messages need", missing=restored.missing)
+            log.error("the broker lacks what messages need", missing=tuple(restored.missing.values()))
         if self.missing and not restored.missing:
             log.info("the broker has all exchanges and queues again")
         self.missing = restored.missing
         if restored.absent and restored.absent != self.absent:
             log.warning(
                 "the broker has nothing for the live view, which is off until it has; all else works",
-                missing=restored.absent,
+                missing=tuple(restored.absent.values()),
             )
         if self.absent and not restored.absent:
             log.info("the broker has what the live view needs")

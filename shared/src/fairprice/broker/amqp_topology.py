@@ -7,9 +7,9 @@ cannot be declared again with other ones.
 """
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from aio_pika import Message
@@ -43,11 +43,14 @@ Question = Callable[[AbstractChannel], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """Descriptions of what was declared, of what is still missing, and of what is missing that only is live."""
+    """What was declared, what is still missing, and what is missing that only is live; its names lead to what is wrong.
 
-    declared: tuple[str, ...]
-    missing: tuple[str, ...]
-    absent: tuple[str, ...] = ()
+    A name is like `exchange books` or `queue books.storer`.
+    """
+
+    declared: tuple[str, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +109,8 @@ class Topology:
         bound is remembered until it is.
         """
         declared: list[str] = []
-        missing: list[str] = []
-        absent: list[str] = []
+        missing: dict[str, str] = {}
+        absent: dict[str, str] = {}
         complete = []
         for exchange in self._exchanges:
             if await self._is_complete(exchange):
@@ -116,7 +119,7 @@ class Topology:
                 await self._furnish(exchange, declared, absent if exchange.live else missing)
         for exchange in complete if declared else ():
             await self._furnish(exchange, declared, absent if exchange.live else missing)
-        return Restored(tuple(declared), tuple(missing), tuple(absent))
+        return Restored(tuple(declared), missing, absent)
 
     async def unsafe(self) -> tuple[str, ...]:
         """Describe the queues that lose what is delivered often, as far as the service may know it.
@@ -137,7 +140,7 @@ class Topology:
                 return False
         return True
 
-    async def _furnish(self, exchange: Exchange, declared: list[str], missing: list[str]) -> None:
+    async def _furnish(self, exchange: Exchange, declared: list[str], missing: dict[str, str]) -> None:
         """Declare what is missing and bind it at once: what is published before that does not reach a new queue."""
         things = tuple(_things(exchange))
         for position, thing in enumerate(things):
@@ -151,12 +154,12 @@ class Topology:
                 else:
                     self._unbound &= before
             if refusal and self._is_used(thing):
-                missing.append(
+                missing[thing.name] = (
                     f"{thing.name} is missing, restart RabbitMQ to import its definitions; declaring failed ({refusal})"
                 )
             if thing.bind and thing.name in self._unbound and not refusal:
                 if refusal := await self._asking.refusal(thing.bind):
-                    missing.append(f"{thing.name} cannot be bound to exchange {exchange.name} ({refusal})")
+                    missing[thing.name] = f"{thing.name} cannot be bound to exchange {exchange.name} ({refusal})"
                 else:
                     self._unbound.remove(thing.name)
 

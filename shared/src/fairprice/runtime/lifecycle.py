@@ -19,6 +19,7 @@ import uvloop
 from fairprice import __version__
 from fairprice.errors import FatalError
 from fairprice.runtime import logging, version
+from fairprice.runtime.printing import NobodyReads
 from fairprice.runtime.settings import ServiceSettings, remarks
 
 EXIT_OK = 0
@@ -62,6 +63,7 @@ def begin_log(level: logging.Level, log_format: logging.Format, service: str, en
 def run(main: Main, *, unfinished: str = "what was not confirmed comes again") -> int:
     """Run a service to its end and return the exit code; a `FatalError` becomes one line on standard error.
 
+    Where nobody reads what is printed any more, it ends in silence, as what could not be done.
     `unfinished` says, for a stop at once, what becomes of what was not done.
     """
     exit_code = EXIT_FATAL
@@ -71,6 +73,8 @@ def run(main: Main, *, unfinished: str = "what was not confirmed comes again") -
     except* FatalError as errors:
         for text in dict.fromkeys(str(error) for error in _leaves(errors)):
             sys.stderr.write(f"error: {text}\n")
+    except* NobodyReads:
+        pass
     except* asyncio.CancelledError:
         sys.stderr.write(f"stopped at once by a second signal; {unfinished}\n")
     return exit_code
