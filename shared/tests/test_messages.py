@@ -22,6 +22,7 @@ from fairprice.messages import (
     Model,
     Price,
     Quote,
+    Start,
     Status,
     are_levels,
     check_type,
@@ -53,6 +54,7 @@ STATUS = Status(
     problem="the exchange has halted it",
     model_time=1_723_100_120_000_000,
 )
+START = Start("binance", "BTCUSDT", 20, 23, 1_723_100_002_000_000, "crawler-1")
 AUDIT = Audit("binance", "BTCUSDT", 1_723_100_040_000_000, "crawler-1", 11, 19, 8, 1, 2000, 0)
 DEPTH = Depth(
     "binance", "BTCUSDT", 19, 1_723_100_040_000_000, "crawler-1", {"bid_quantity_5bps": 12.5, "ask_value_0_5bps": None}
@@ -66,7 +68,7 @@ LIVE = Live(
 )  # fmt: skip
 EVENTS = {
     "book": BOOK, "gap": GAP, "price": PRICE, "status": STATUS, "audit": AUDIT, "depth": DEPTH, "quote": QUOTE,
-    "live": LIVE,
+    "live": LIVE, "start": START,
 }  # fmt: skip
 
 ids = st.integers(0, 2**63 - 1)
@@ -94,6 +96,7 @@ events = st.one_of(
         st.none() | decimals, st.none() | decimals, st.none() | models,
     ),
     st.builds(Gap, names, names, ids, ids, ids, ids, names),
+    st.builds(Start, names, names, ids, ids, ids, names),
     st.builds(Audit, names, names, ids, names, ids, ids, ids, ids, ids, ids),
     st.builds(Depth, names, names, ids, ids, names, st.dictionaries(depth_values, floats, max_size=3)),
     st.builds(Status, names, names, ids, names, names, st.booleans(), st.none() | st.text(max_size=200),
@@ -420,6 +423,7 @@ def cases(event, names, values):
         *cases(BOOK, ("first_update_id", "update_id", "event_time", "received_time"), [*NO_INTEGER, None]),
         *cases(BOOK, ("previous_event_time",), NO_INTEGER),
         *cases(GAP, ("from_update_id", "to_update_id", "from_time", "to_time"), [*NO_INTEGER, None]),
+        *cases(START, ("first_update_id", "update_id", "event_time"), [*NO_INTEGER, None]),
         *cases(AUDIT, ("event_time", "tops", "wrong", "levels", "levels_wrong"), [*NO_INTEGER, None]),
         *cases(PRICE, ("update_id", "received_time"), [*NO_INTEGER, None]),
         *cases(PRICE, ("priced_time",), NO_INTEGER),
@@ -526,7 +530,7 @@ def test_what_older_versions_wrote_is_read_for_ever(sample):
     found = list(decode(sample.read_bytes()))
     assert [event for event in found if isinstance(event, InvalidLine)] == []
     assert {type(event) for event in found} <= (
-        {Price} if sample.stem.startswith("prices") else {Book, Gap, Status, Audit, Depth}
+        {Price} if sample.stem.startswith("prices") else {Book, Gap, Start, Status, Audit, Depth}
     )
     assert len(found) == len(list(lines(sample.read_bytes()))) > 0
 
@@ -548,6 +552,8 @@ def test_a_sample_says_what_it_always_said():
     assert (gap.from_update_id, gap.to_update_id, gap.reason) == (160, 201, "disconnected")
     halted, trading = decode((SAMPLES / "books.v1.status.ndjson").read_bytes())
     assert (halted.exchange_status, halted.is_halted, trading.problem) == ("BREAK", True, None)
+    (start,) = decode((SAMPLES / "books.v1.start.ndjson").read_bytes())
+    assert (start.first_update_id, start.update_id, start.event_time) == (202, 207, 1_723_100_002_000_000)
     (audit,) = decode((SAMPLES / "books.v1.audit.ndjson").read_bytes())
     assert (audit.from_update_id, audit.to_update_id) == (160, 759)
     assert (audit.tops, audit.wrong, audit.levels, audit.levels_wrong) == (598, 0, 1982, 1)

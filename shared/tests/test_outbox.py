@@ -228,28 +228,6 @@ async def test_nothing_is_reported_before_the_broker_confirmed_it():
         assert (scene.confirmed, len(scene.outbox)) == ([1], 0)
 
 
-async def test_nothing_leaves_before_what_has_to_be_prepared_for_it_is():
-    broker, prepared, ready = ScriptedBroker(), [], asyncio.Event()
-
-    async def prepare(events):
-        prepared.extend(event.update_id for event in events)
-        await ready.wait()
-
-    outbox = Outbox(
-        broker, "books", BOOKS_TYPE, "a", confirmed=len, prepare=prepare, clock=ManualClock(),
-        back_off=lambda: repeat(0.0),
-    )  # fmt: skip
-    running = asyncio.create_task(outbox.run())
-    for book in books(1, 2):
-        outbox.put(book)
-    await turns()
-    assert (prepared, broker.attempts) == ([1, 2], [])
-    ready.set()
-    await turns()
-    assert [attempt.update_ids for attempt in broker.attempts] == [[1, 2]]
-    running.cancel()
-
-
 async def test_an_outage_is_told_once_however_many_messages_are_under_way():
     with structlog.testing.capture_logs() as logs:
         async with running(window=4) as scene:

@@ -25,7 +25,7 @@ from crawler.settings import CrawlerSettings
 from fairprice import topology
 from fairprice.broker.memory import MemoryBroker
 from fairprice.errors import StartupError
-from fairprice.messages import Book, Gap, Status, decode
+from fairprice.messages import Book, Gap, Start, Status, decode
 from fairprice.runtime import lifecycle
 from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.metrics import Histogram
@@ -85,6 +85,7 @@ class Run:
         )
         self.events = {symbol: [] for symbol in self.settings.symbols}
         self.statuses = {}
+        self.starts = {}
         self.taking = asyncio.Event()
         self.taking.set()
         self.stopping = asyncio.Event()
@@ -151,6 +152,8 @@ class Run:
                     for event in decode(delivery.message.body):
                         if isinstance(event, Status):
                             self.statuses[event.symbol] = event
+                        elif isinstance(event, Start):
+                            self.starts[event.symbol] = event
                         elif isinstance(event, Book | Gap):
                             self.events[event.symbol].append(event)
                         if isinstance(event, Book):

@@ -4,6 +4,7 @@ Blows fall on one crawler at a time. The simulated exchange knows the truth, the
 """
 
 import asyncio
+import shutil
 from collections import defaultdict
 from contextlib import asynccontextmanager
 from random import Random
@@ -21,6 +22,7 @@ from fairprice.gaps import uncovered
 from fairprice.messages import Book, decode
 from fairprice.topology import BOOKS, BOOKS_CONVERTER, BOOKS_STORER, PRICES_STORER
 from simulator import Knobs
+from storer.audit.account import Kind
 from storer.audit.examine import examine
 from storer.settings import StorerSettings
 from storer.stores.sqlite import open_sqlite
@@ -70,6 +72,10 @@ class Twins:
         """End it with nothing said any more."""
         self._tasks[name].cancel()
         await soon(asyncio.wait({self._tasks[name]}))
+
+    def lose_state(self):
+        for name in self.crawlers:
+            shutil.rmtree(self._folder / name)
 
     async def stop(self, name):
         self._stops[name].set()
@@ -224,3 +230,24 @@ async def test_a_hole_that_both_had_stays_open_with_exactly_its_ids(clock, tmp_p
             open_gaps = [gap for gap in gaps if gap[2]]
             assert {open_ids for *_, open_ids in open_gaps} == {missing}
             assert both.stored.settled.open_gaps["binance", symbol] == len(open_gaps)
+
+
+async def test_a_hole_behind_which_nobody_knows_where_the_rows_end_is_recorded_with_exactly_its_ids(clock, tmp_path):
+    """The folders of state are gone, as with containers that have no volume."""
+    async with twins(clock, tmp_path, "BTCUSDT") as both:
+        await both.live(6.0)
+        await both.kill("a")
+        await both.kill("b")
+        both.lose_state()
+        await both.live(2.0)
+        both.start("a")
+        await both.in_sync("a")
+        both.start("b")
+        await both.in_sync("a", "b")
+        await both.live(6.0)
+        await both.settle()
+        await both.require_true()
+        missing, gaps = await both.missing("BTCUSDT")
+        assert [last - first + 1 for first, last, _ in gaps] == [missing] == [gaps[0][2]]
+        account = await examine(both.store, ("binance", "BTCUSDT"), 0, 2**62)
+        assert account.counts == {Kind.RECORDED_HOLE: 1}

@@ -45,6 +45,12 @@ class Rows:
             if start <= time < stop:
                 yield (time, *(row.get(name) for name in fields))
 
+    async def last(
+        self, measurement: str, fields: Sequence[str], venue: str, symbol: str, before: int
+    ) -> tuple[Any, ...] | None:
+        found = [row async for row in self.rows(measurement, fields, venue, symbol, 0, before)]
+        return found[-1] if found else None
+
     def price(self, time: int, first: int, last: int, bid: float = 100.0, **changes: Any) -> None:
         """Put a price there; its top follows from its last id."""
         row = {"first_update_id": first, "update_id": last, "bid": bid, "ask": bid + 0.25, "spread": 0.25}

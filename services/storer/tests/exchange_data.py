@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from fairprice.broker.port import Message
-from fairprice.messages import PRICE_VALUES, Audit, Book, Event, Gap, Price, encode, join
+from fairprice.messages import PRICE_VALUES, Audit, Book, Event, Gap, Price, Start, encode, join
 
 START = 1_723_075_200_000_000
 """An hour of 2024; events are a millisecond apart."""
@@ -26,6 +26,10 @@ def book(number: int, **changes: object) -> Book:
 def gap(number: int) -> Gap:
     start = START + number * 1000
     return Gap("binance", "BTCUSDT", number, number + 5, start, start + 1500, "sequence")
+
+
+def start(number: int) -> Start:
+    return Start("binance", "BTCUSDT", number, number, START + number * 1000, "a")
 
 
 def audit(minute: int, **changes: object) -> Audit:

@@ -43,6 +43,13 @@ class Store:
             if key[:3] == (measurement, venue, symbol) and start <= key[3] < stop:
                 yield (point.time, *(point.fields.get(name) for name in fields))
 
+    async def last(
+        self, measurement: str, fields: Sequence[str], venue: str, symbol: str, before: int
+    ) -> tuple[object, ...] | None:
+        series = [point for key, point in sorted(self.points.items()) if key[:3] == (measurement, venue, symbol)]
+        earlier = [point for point in series if point.time < before]
+        return (earlier[-1].time, *(earlier[-1].fields.get(name) for name in fields)) if earlier else None
+
     async def write(self, points: Sequence[Point]) -> list[Rejection]:
         self.writes += 1
         for point in points:

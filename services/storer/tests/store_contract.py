@@ -11,12 +11,21 @@ from typing import Any, Protocol
 
 import pytest
 from clocks import ManualClock
-from exchange_data import START, audit, book, gap, price
+from exchange_data import START, audit, book, gap, price, start
 
-from fairprice.messages import Model
+from fairprice.messages import Gap, Model
 from storer.basis import BasisRecord, Touched
-from storer.measurements import Point, audit_point, fair_price_point, gap_point, model_point, order_book_point
+from storer.measurements import (
+    Point,
+    audit_point,
+    fair_price_point,
+    gap_point,
+    model_point,
+    order_book_point,
+    start_point,
+)
 from storer.settlement import LOOK_BACK, Settled, Settlement
+from storer.starts import Starts
 from storer.stores.port import Row, Store
 
 MODEL = Model(0, 1.5, -2.5, 4.5, 7.25, None, 1192, 1187, 1147, 0)
@@ -74,6 +83,7 @@ class StoreContract:
             order_book_point(book(2), 4),
             gap_point(gap(3)),
             audit_point(audit(4, wrong=2, levels=1000)),
+            start_point(start(6)),
             model_point(book(5), MODEL),
         ]
         assert await kept.store.write(batch) == []
@@ -151,6 +161,31 @@ class StoreContract:
             "basis", START, "binance-usdm", "BTCUSDT", {"basis_bps": (mid / against - 1) * 1e4, "against": "binance"}
         )
         assert kept.rows("basis") == [expected(point)]
+
+    async def test_the_last_row_before_a_time_is_found_however_far_back_it_lies(self, kept: Kept):
+        far = replace(points(1)[0], time=START - 10**15)
+        await kept.store.write([far, *points(3, 4), *points(2, venue="binance-usdm"), *points(2, symbol="ETHUSDT")])
+
+        async def last(before: int, measurement: str = "fair_price") -> Row | None:
+            return await kept.store.last(measurement, ["update_id", "absent"], "binance", "BTCUSDT", before)
+
+        assert await last(END) == (points(4)[0].time, 4, None)
+        assert await last(points(4)[0].time) == (points(3)[0].time, 3, None)
+        assert await last(points(3)[0].time) == (far.time, 1, None)
+        assert await last(far.time) is None
+        assert await last(END, "gap") is None
+
+    async def test_what_is_missing_before_a_start_is_claimed_once_and_settled(self, kept: Kept):
+        await kept.store.write([*points(3, 4, 9), start_point(start(9))])
+        clock = ManualClock(START)
+        await Starts(kept.store, Settled(), clock=clock).round()
+        (claim,) = kept.rows("gap")
+        assert claim == expected(gap_point(Gap("binance", "BTCUSDT", 5, 8, START + 4000, START + 9000, "no_state")))
+        await kept.store.write(points(6))  # by another crawler, late
+        for _ in range(2):
+            await Starts(kept.store, Settled(), clock=clock).round()
+            await Settlement(kept.store, Settled(), clock=clock).settle(LOOK_BACK)
+            assert kept.rows("gap") == [{**claim, "open_ids": 3}]
 
     async def test_venue_symbol_and_time_tell_points_apart(self, kept: Kept):
         await kept.store.write([*points(1, 2), *points(1, venue="binance-usdm"), *points(1, symbol="ÄPFEL USD,1=2")])

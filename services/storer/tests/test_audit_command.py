@@ -54,7 +54,7 @@ class Done:
     stderr: str = ""
 
 
-async def run(url, *arguments, **environ) -> Done:
+async def run(url, *arguments, now=None, **environ) -> Done:
     """Run the command in this process."""
     printed = []
     terminal = Terminal(printed.append, 80, colour=False)
@@ -62,7 +62,7 @@ async def run(url, *arguments, **environ) -> Done:
         options = _parser().parse_args(["audit", *map(str, arguments)])
         settings = StorerSettings.load({"FAIRPRICE_STORE_URL": url} | environ)
         async with opened_reader(settings) as (reader, origin):
-            code = await audit(reader, options, SystemClock().wall(), terminal, origin=origin)
+            code = await audit(reader, options, now or SystemClock().wall(), terminal, origin=origin)
     except FatalError as error:
         return Done(2, stderr=f"error: {error}\n")
     return Done(code, "".join(f"{line}\n" for line in printed))
@@ -210,6 +210,15 @@ async def test_a_made_up_market_may_begin_anew_with_each_run(path):
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA application_id = 0")
     assert (await run(f"sqlite:///{path}", "--since", "all")).returncode == 1
+
+
+@pytest.mark.parametrize("since", ["1h", "all"])
+async def test_of_a_database_of_a_few_seconds_it_says_that_it_is_too_young(path, since):
+    await stored(path, sound(1))
+    done = await run(f"sqlite:///{path}", "--since", since, now=START + 29_000_000)
+    assert (done.returncode, done.stderr.split(";")[0]) == (
+        2, "error: all that is stored is younger than 30 s, in which rows may still be on their way",
+    )  # fmt: skip
 
 
 async def test_a_short_period_of_an_old_recording_holds_nothing(path):

@@ -106,6 +106,21 @@ class Gap:
 
 
 @dataclass
+class Start:
+    """With which book a crawler begins a symbol of which it knows no earlier one, right before that book.
+
+    Ids and time are the book's. What is missing before it only stored rows can tell.
+    """
+
+    venue: Name
+    symbol: Name
+    first_update_id: Integer
+    update_id: Integer
+    event_time: Integer
+    crawler: Name
+
+
+@dataclass
 class Price:
     """The fair price of one book, or the reason why there is none.
 
@@ -228,4 +243,4 @@ class Depth:
     values: Mapping[str, float | None]
 
 
-Event = Book | Gap | Price | Status | Audit | Depth | Quote | Live
+Event = Book | Gap | Start | Price | Status | Audit | Depth | Quote | Live

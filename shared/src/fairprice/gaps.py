@@ -6,6 +6,17 @@ rows alone, so replicas, restarts and redelivery come to the same answer.
 
 from collections.abc import Iterable
 
+CLOCK_SLACK = 1_000_000
+"""Microseconds that an exchange's clock may go back without its times being taken as they are."""
+
+
+def begins_anew(update_id: int, event_time: int, *, last_id: int, last_time: int) -> bool:
+    """Return whether a book's ids are others than those of a last one before: in one numbering none later is smaller.
+
+    Times are in microseconds.
+    """
+    return update_id <= last_id and event_time > last_time + CLOCK_SLACK
+
 
 def claimed(from_update_id: int, to_update_id: int) -> int:
     """Return how many ids a gap claims; one that runs backwards, because ids began anew, counts as one."""

@@ -27,6 +27,7 @@ from fairprice.events import (
     Model,
     Price,
     Quote,
+    Start,
     Status,
 )
 from fairprice.fields import (
@@ -60,14 +61,15 @@ MAX_BYTES = 256 * 1024
 __all__ = [
     "BOOKS_TYPE", "CONFIGURED_VALUE", "CONTENT_TYPE", "DEPTH_VALUE", "LIVE_TYPE", "MAX_BYTES", "MAX_LINES", "MAX_NAME",
     "PRICED", "PRICES_TYPE", "PRICE_VALUES", "QUOTES_TYPE", "Audit", "Book", "Depth", "Event", "Gap", "Level", "Live",
-    "Model", "Price", "Quote", "Status", "are_levels", "check_type", "decode", "decode_but_levels", "decode_line",
-    "encode", "join", "lines",
+    "Model", "Price", "Quote", "Start", "Status", "are_levels", "check_type", "decode", "decode_but_levels",
+    "decode_line", "encode", "join", "lines",
 ]  # fmt: skip
 """All that a service, or a reader of the messages, needs; events and fields have modules of their own."""
 
 _HEADS: dict[type[Event], bytes] = {
     Book: b'{"type":"book",',
     Gap: b'{"type":"gap",',
+    Start: b'{"type":"start",',
     Status: b'{"type":"status",',
     Audit: b'{"type":"audit",',
     Quote: b'{"type":"quote",',
@@ -238,6 +240,17 @@ def _decode_gap(fields: dict[str, Any]) -> Gap:
     )
 
 
+def _decode_start(fields: dict[str, Any]) -> Start:
+    return Start(
+        name_of(fields, "venue"),
+        name_of(fields, "symbol"),
+        integer_of(fields, "first_update_id"),
+        integer_of(fields, "update_id"),
+        integer_of(fields, "event_time"),
+        name_of(fields, "crawler"),
+    )
+
+
 def _decode_quote(fields: dict[str, Any]) -> Quote:
     return Quote(
         name_of(fields, "venue"),
@@ -353,6 +366,7 @@ def _decode_depth(fields: dict[str, Any]) -> Depth:
 _DECODERS: dict[str, Callable[[dict[str, Any]], Event]] = {
     "book": _decode_book,
     "gap": _decode_gap,
+    "start": _decode_start,
     "price": _decode_price,
     "status": _decode_status,
     "audit": _decode_audit,

@@ -35,13 +35,14 @@ from fairprice.messages import (
     Model,
     Price,
     Quote,
+    Start,
     Status,
 )
 
 Schema = dict[str, Any]
 
 EVENTS: Mapping[str, Mapping[str, type[Event]]] = {
-    BOOKS_TYPE: {"book": Book, "gap": Gap, "status": Status, "audit": Audit, "depth": Depth},
+    BOOKS_TYPE: {"book": Book, "gap": Gap, "start": Start, "status": Status, "audit": Audit, "depth": Depth},
     PRICES_TYPE: {"price": Price},
     QUOTES_TYPE: {"quote": Quote},
     LIVE_TYPE: {"live": Live},
@@ -147,6 +148,12 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "to_time": "event time of the first book after it, or of the last one that was received",
         "reason": "`missed_updates`, `disconnect`, `restart`, `not_followed`, `silence`, `unreadable_frame`, `audit`, "
         "`crossed`, `proof`, `id_reset`; later versions may add some",
+    },
+    "start": {
+        **_ANYWHERE,
+        "first_update_id": "the first id of the book behind this line",
+        "update_id": "its last id",
+        "event_time": "its time, by the exchange's clock",
     },
     "status": {
         **_ANYWHERE,

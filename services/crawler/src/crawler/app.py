@@ -159,7 +159,6 @@ class Crawler:
             BOOKS_TYPE,
             f"crawler/{name}",
             confirmed=self._checkpoint.confirm,
-            prepare=self._checkpoint.prepare,
             clock=self._clock,
             back_off=partial(delays, self._random),
             capacity_bytes=capacity_bytes,

@@ -20,21 +20,20 @@ class Checkpoint:
         self._file = file
         self._confirmed = file.load() if file else dict(confirmed)
         if file and not self._confirmed:
-            log.info("no earlier run is known; what was missed since one is not recorded", folder=str(file.path.parent))
+            log.info(
+                "no earlier run is known; what was missed since one, the stored rows tell", folder=str(file.path.parent)
+            )
         self._saving = asyncio.Lock()
         self._is_saved = True
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the next run will know: then a symbol of which nothing is known may have been followed before."""
+        return self._file is not None
 
     def of(self, symbol: str) -> Confirmed | None:
         """Return where a symbol stands, None if nothing is known of it."""
         return self._confirmed.get(symbol)
-
-    async def prepare(self, events: list[Sent]) -> None:
-        """Save where a symbol begins before its first book leaves: a kill right behind that is a gap, too."""
-        books = [event for event in events if event.kind is Book and event.symbol not in self._confirmed]
-        for book in reversed(books):
-            self._confirmed[book.symbol] = Confirmed(book.first_update_id - 1, book.event_time)
-        if books:
-            await self.save()
 
     def confirm(self, events: list[Sent]) -> None:
         """Take note of what the broker has."""

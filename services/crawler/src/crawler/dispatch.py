@@ -10,7 +10,7 @@ from crawler.report import Report
 from crawler.snapshots import NoneLeft
 from crawler.stream_events import Disconnected, StreamEvent, Suspected, Unreadable
 from crawler.tap import Outgoing
-from fairprice.messages import Book, Depth, Gap
+from fairprice.messages import Book, Depth, Gap, Start
 from fairprice.runtime.clock import Clock
 
 
@@ -90,7 +90,7 @@ class Dispatch:
                 case Book() | Gap():
                     self._report.count(output)
                     self._outgoing.put(output)
-                case Depth():
+                case Start() | Depth():
                     self._outgoing.put(output)
                 case SnapshotRequest():
                     self._ask(output)

@@ -82,6 +82,7 @@ class Feeds:
             verify=self._venue.verify,
             confirmed=self._checkpoint.of(symbol),
             since="not_followed" if symbol in self._let_go else "restart",
+            tells_start=self._checkpoint.is_kept,
             compare_seconds=None if self._venue.snapshots_in_stream else pause,
             shallow_first=self._are_shallow_first,
         )

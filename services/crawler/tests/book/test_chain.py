@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.book.chain import CLOCK_SLACK, RECENT, TICK, Chain
+from crawler.book.chain import RECENT, TICK, Chain
 from crawler.book.feed import Feed
 from crawler.book.market_data import Diff, Snapshot
 from crawler.book.steps import Fact, SnapshotRequest
+from fairprice.gaps import CLOCK_SLACK
 from fairprice.messages import Book, Gap
 
 START = 1_789_000_000_000_000

@@ -12,7 +12,7 @@ from crawler.book.market_data import Diff, Snapshot, Ticker, Top
 from crawler.book.publication import Confirmed
 from crawler.book.steps import Fact, SnapshotRequest
 from fairprice.errors import InvalidMarketData
-from fairprice.messages import Book, Gap
+from fairprice.messages import Book, Gap, Start
 
 START = 1_789_000_000_000_000
 
@@ -372,6 +372,17 @@ def test_a_feed_knows_the_instance_and_the_run_before():
     assert (gap.venue, gap.symbol, gap.from_time, gap.reason) == ("venue", "BTCUSDT", START, "restart")
     assert (book.venue, book.symbol, book.crawler, book.received_time) == ("venue", "BTCUSDT", "two", 5)
     assert feed.books == 1
+
+
+def test_a_feed_that_may_have_had_a_run_before_of_which_nothing_is_known_says_where_it_starts():
+    feed = Feed("venue", "BTCUSDT", "two", levels=20, is_alone=True, tells_start=True)
+    feed.receive_diff(diff(101, 105), 5)
+    start, book = feed.receive_snapshot(snapshot(100))
+    assert start == Start("venue", "BTCUSDT", 101, 105, book.event_time, "two")
+    assert shown(feed.receive_diff(diff(106, 110), 0)) == [110], "once"
+    feed = Feed("venue", "BTCUSDT", "two", levels=20, is_alone=True, tells_start=True, confirmed=Confirmed(90, START))
+    feed.receive_diff(diff(101, 105), 5)
+    assert shown(feed.receive_snapshot(snapshot(100))) == [(91, 100, "restart"), 105]
 
 
 def test_what_a_venue_sends_as_proof_is_asked_for_after_each_diff():

@@ -19,10 +19,11 @@ from fairprice.runtime.metrics import Histogram, Sample
 from fairprice.topology import BOOKS_STORER, PRICES_STORER
 from storer.basis import BasisRecord, Touched
 from storer.batch import Batch, Translate
-from storer.measurements import AUDIT, GAP, Point, book_queue_points, price_points
+from storer.measurements import AUDIT, GAP, START, Point, book_queue_points, price_points
 from storer.rounds import Rounds
 from storer.settings import StorerSettings
 from storer.settlement import Settled, Settlement
+from storer.starts import Starts
 from storer.stores.port import Store
 from storer.troubles import Troubles
 
@@ -87,8 +88,9 @@ async def run(
 ) -> None:
     """Store what `books.storer` and `prices.storer` bring until `stop` is set and what was delivered by then is stored.
 
-    Nothing is acknowledged before the store holds it, so cancelling loses nothing either. Meanwhile gaps are settled,
-    and the basis between venues is worked out. A replay has one venue, is never late, and nobody fills its gaps.
+    Nothing is acknowledged before the store holds it, so cancelling loses nothing either. Meanwhile gaps are claimed
+    and settled, and the basis between venues is worked out. A replay has one venue, is never late, and nobody fills its
+    gaps.
     """
     counters = counters or Counters()
     storer = partial(_Storer, settings, broker, store, clock, replay, partial(delays, random), counters, prefetch)
@@ -96,8 +98,9 @@ async def run(
     books = partial(book_queue_points, levels=settings.book_levels, interval=interval)
     async with asyncio.TaskGroup() as background:
         settlement = Settlement(store, counters.settled, clock=clock)
+        starts = Starts(store, counters.settled, clock=clock)
         basis = BasisRecord(store, counters.touched)
-        works = settlement.round, basis.round
+        works = starts.round, settlement.round, basis.round
         settling = None if replay else background.create_task(counters.rounds.run(*works, clock=clock, random=random))
         async with asyncio.TaskGroup() as consumers:
             consumers.create_task(storer(BOOKS_STORER, BOOKS_TYPE, books).run(stop))
@@ -218,7 +221,7 @@ class _Storer:
         if not self.replay:
             now = self.clock.wall()
             for point in stored:
-                if point.measurement not in {GAP, AUDIT}:
+                if point.measurement not in {GAP, START, AUDIT}:
                     self.counters.latency[point.measurement].observe(now - point.time)
         self.counters.batches[self.queue] += bool(batch.points)
         self.counters.invalid_lines += invalid

@@ -8,12 +8,13 @@ from itertools import chain, repeat
 from fairprice.errors import InvalidLine
 from fairprice.gaps import claimed
 from fairprice.head import head_of
-from fairprice.messages import Audit, Book, Depth, Gap, Level, Model, Price, decode_line
+from fairprice.messages import Audit, Book, Depth, Gap, Level, Model, Price, Start, decode_line
 from fairprice.sampling import is_sampled
 
 FAIR_PRICE = "fair_price"
 ORDER_BOOK = "order_book"
 GAP = "gap"
+START = "start"
 AUDIT = "audit"
 MODEL = "model"
 DEPTH = "depth"
@@ -81,12 +82,8 @@ def book_queue_points(line: bytes, *, levels: int, interval: int) -> Iterator[Po
                 yield order_book_point(book, levels)
             if book.model and is_sampled(*times, MINUTE):
                 yield model_point(book, book.model)
-        case Gap() as gap:
-            yield gap_point(gap)
-        case Audit() as audit:
-            yield audit_point(audit)
-        case Depth() as depth:
-            yield depth_point(depth)
+        case Gap() | Start() | Audit() | Depth() as event:
+            yield _point_beside_books(event)
         case Price():
             raise InvalidLine(line, "a price event has no place in a queue of books")
         case _:
@@ -140,6 +137,12 @@ def gap_point(gap: Gap) -> Point:
     return Point(GAP, time, gap.venue, gap.symbol, fields)
 
 
+def start_point(start: Start) -> Point:
+    """Return the point of a start: what is missing before it is found out later, from the rows (`storer.starts`)."""
+    fields = {"first_update_id": start.first_update_id, "update_id": start.update_id}
+    return Point(START, start.event_time, start.venue, start.symbol, fields)
+
+
 def audit_point(audit: Audit) -> Point:
     """Return the point of one crawler's audit of a minute, at its begin.
 
@@ -158,6 +161,18 @@ def depth_point(depth: Depth) -> Point:
     """Return the point of a depth; a value beyond what this crawler knows is absent, another may know it."""
     values = {name: value for name, value in depth.values.items() if value is not None}
     return Point(DEPTH, depth.event_time, depth.venue, depth.symbol, {**values, "update_id": depth.update_id})
+
+
+def _point_beside_books(event: Gap | Start | Audit | Depth) -> Point:
+    match event:
+        case Gap():
+            return gap_point(event)
+        case Start():
+            return start_point(event)
+        case Audit():
+            return audit_point(event)
+        case Depth():
+            return depth_point(event)
 
 
 def _padded(rows: list[Level], levels: int) -> list[Sequence[DecimalText]]:

@@ -56,6 +56,10 @@ class Settled:
     open_gaps: dict[Key, int] = field(default_factory=dict)
     filled: Counter[Key] = field(default_factory=Counter)
 
+    def now(self, wall: int) -> int:
+        """Return the time of what is stored at present, at most that of the wall clock."""
+        return min(wall, self.newest or wall)
+
     def note(self, points: Iterable[Point]) -> None:
         """Note that these were stored."""
         self.newest = max((point.time for point in points), default=self.newest)
@@ -109,8 +113,7 @@ class Settlement:
 
     async def settle(self, look_back: int) -> None:
         """Look once at all gaps that are open and due; raises `StoreUnavailable`."""
-        now = self._clock.wall()
-        start = max(0, min(now, self._settled.newest or now) - look_back)
+        start = max(0, self._settled.now(self._clock.wall()) - look_back)
         looks: dict[tuple[Key, int], _Look] = {}
         for key in await self._store.keys(GAP, start, NEVER):
             await self._settle_symbol(key, start, looks)

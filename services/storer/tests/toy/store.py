@@ -64,6 +64,13 @@ class JsonStore:
             row = self._rows[*series, time]
             yield (time, *(row.get(field) for field in fields))
 
+    async def last(
+        self, measurement: str, fields: Sequence[str], venue: str, symbol: str, before: int
+    ) -> tuple[Any, ...] | None:
+        """See `Reader.last`."""
+        rows = [row async for row in self.rows(measurement, fields, venue, symbol, -LARGEST, before)]
+        return rows[-1] if rows else None
+
     async def close(self) -> None:
         """See `Store.close`."""
         try:

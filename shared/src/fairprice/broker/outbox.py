@@ -7,13 +7,13 @@ and what names it.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from fairprice.broker.port import Broker, Message
 from fairprice.broker.retry import BackOff, Unconfirmed, publish_until_confirmed
-from fairprice.messages import MAX_BYTES, MAX_LINES, Audit, Depth, Event, Gap, Status, encode, join
+from fairprice.messages import MAX_BYTES, MAX_LINES, Audit, Depth, Event, Gap, Start, Status, encode, join
 from fairprice.runtime.clock import Clock
 
 MIB = 1024 * 1024
@@ -43,6 +43,8 @@ class Sent(NamedTuple):
             return f"{self.venue}.{self.symbol}:depth:{self.update_id}"
         if self.kind is Gap:
             return f"{self.venue}.{self.symbol}:gap:{self.first_update_id}-{self.update_id}"
+        if self.kind is Start:
+            return f"{self.venue}.{self.symbol}:start:{self.update_id}"
         if self.kind is Status:
             return f"{self.venue}.{self.symbol}:status:{self.event_time}"
         return f"{self.venue}.{self.symbol}:{self.update_id}"
@@ -52,9 +54,8 @@ class Outbox:
     """A bounded, ordered buffer of events in front of one exchange.
 
     `run` has to be running for anything to leave. `confirmed` is called with what the broker has, in the order of
-    `put`, whatever the order in which the broker confirms. `prepare` is called with what is about to leave and waited
-    for. `back_off` makes a fresh series of delays. `window` bounds the unconfirmed messages,
-    `capacity_bytes` the lines that wait for their turn.
+    `put`, whatever the order in which the broker confirms. `back_off` makes a fresh series of delays. `window` bounds
+    the unconfirmed messages, `capacity_bytes` the lines that wait for their turn.
     """
 
     def __init__(
@@ -65,7 +66,6 @@ class Outbox:
         app_id: str,
         *,
         confirmed: Callable[[list[Sent]], None],
-        prepare: Callable[[list[Sent]], Awaitable[None]] | None = None,
         clock: Clock,
         back_off: BackOff,
         window: int = 4,
@@ -76,7 +76,6 @@ class Outbox:
         self._message_type = message_type
         self._app_id = app_id
         self._confirmed = confirmed
-        self._prepare = prepare
         self._clock = clock
         self._back_off = back_off
         self._slots = asyncio.Semaphore(window)
@@ -117,8 +116,6 @@ class Outbox:
                 await self._filled.wait()
                 batch = self._take()
                 self._unconfirmed.append(batch)
-                if self._prepare:
-                    await self._prepare(batch.sent)
                 publishing.create_task(self._deliver(batch))
 
     async def drain(self) -> None:

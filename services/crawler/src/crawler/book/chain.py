@@ -13,9 +13,7 @@ from collections import deque
 from typing import NamedTuple
 
 from crawler.book.market_data import Diff
-
-CLOCK_SLACK = 1_000_000
-"""Microseconds that an exchange's clock may go back without its times being taken as they are."""
+from fairprice.gaps import CLOCK_SLACK
 
 RECENT = 600
 """Times remembered for a clock that goes back: a minute of diffs."""

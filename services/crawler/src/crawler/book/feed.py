@@ -21,7 +21,7 @@ from crawler.book.quote import quote_of
 from crawler.book.refresh import COMPARE_SECONDS
 from crawler.book.steps import Applied, Compared, Fact, SnapshotRequest, Step
 from fairprice.errors import InvalidMarketData
-from fairprice.messages import Audit, Book, Depth, Gap, Quote
+from fairprice.messages import Audit, Book, Depth, Gap, Quote, Start
 
 MAX_HELD = 100
 """Books held back at most, whatever their times."""
@@ -29,14 +29,15 @@ MAX_HELD = 100
 UNAUDITED_SECONDS = 60.0
 """Time with books and nothing to compare them with after which that is reported."""
 
-Output = Book | Gap | Depth | SnapshotRequest | Fact
+Output = Book | Gap | Start | Depth | SnapshotRequest | Fact
 
 
 class Feed:
     """The book of one symbol at one venue; `crawler` names this instance in the books.
 
     `levels` are published of each side. `verify`, `buffer_seconds`, `buffer_diffs`, `refreshes`, `compare_seconds`,
-    `shallow_first` and `depths` are those of `DepthSync`; `confirmed`, `since` and `is_alone` those of `Publication`.
+    `shallow_first` and `depths` are those of `DepthSync`; `confirmed`, `since`, `is_alone` and `tells_start` those of
+    `Publication`.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Feed:
         shallow_first: bool = False,
         hold_seconds: float = 1.0,
         is_alone: bool = False,
+        tells_start: bool = False,
         depths: Depths | None = None,
     ) -> None:
         self.symbol = symbol
@@ -72,7 +74,9 @@ class Feed:
         )
         self.audit = TopAudit()
         self.is_unaudited = False
-        self._publication = Publication(venue, symbol, crawler, confirmed, since=since, is_alone=is_alone)
+        self._publication = Publication(
+            venue, symbol, crawler, confirmed, since=since, is_alone=is_alone, tells_start=tells_start
+        )
         self._minutes = Minutes(venue, symbol, crawler)
         self._held: deque[Applied | Fact | Compared] = deque()
         self._hold_time = round(hold_seconds * 1_000_000)

@@ -6,10 +6,10 @@ a gap goes before it, whatever the cause was.
 
 from typing import NamedTuple
 
-from crawler.book.chain import CLOCK_SLACK
 from crawler.book.model import MarketModel
 from crawler.book.steps import Applied
-from fairprice.messages import Book, Gap, Model
+from fairprice.gaps import begins_anew
+from fairprice.messages import Book, Gap, Model, Start
 
 
 class Confirmed(NamedTuple):
@@ -22,7 +22,8 @@ class Confirmed(NamedTuple):
 class Publication:
     """What was published of one symbol; `confirmed` is where that ended before, `since` the reason why.
 
-    One that `is_alone`, with no other crawler that writes the same rows, publishes books with uncertain times, too.
+    One that `is_alone`, with no other crawler that writes the same rows, publishes books with uncertain times, too. One
+    that `tells_start` says so where nothing is known of before.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Publication:
         *,
         since: str = "restart",
         is_alone: bool = False,
+        tells_start: bool = False,
     ) -> None:
         self.books = 0
         self.model = MarketModel()
@@ -46,6 +48,7 @@ class Publication:
         self._last = confirmed
         self._ids_restart = False
         self._is_alone = is_alone
+        self._tells_start = tells_start
 
     def restart_ids(self) -> None:
         """Note that the exchange has restarted its ids: smaller ones are not what was published before."""
@@ -62,13 +65,13 @@ class Publication:
         if update_id > last.update_id:
             self._before_start = None
             return False
-        if event_time <= last.event_time + CLOCK_SLACK:
+        if not begins_anew(update_id, event_time, last_id=last.update_id, last_time=last.event_time):
             return False
         self._before_start = None
         self.restart_ids()
         return True
 
-    def publish(self, applied: Applied, *, is_proven: bool) -> list[Gap | Book]:
+    def publish(self, applied: Applied, *, is_proven: bool) -> list[Gap | Start | Book]:
         """Return the book, behind a gap if ids are missing before it; nothing for one that was published before.
 
         `is_proven` tells that the ticker has confirmed its top. A book whose time is uncertain is left out: another
@@ -78,7 +81,7 @@ class Publication:
         if not (applied.times.is_certain or self._is_alone):
             return []
         first = diff.first_update_id
-        events: list[Gap | Book] = []
+        events: list[Gap | Start | Book] = []
         last, restarted = self._last, self._ids_restart
         if last and not restarted:
             if diff.update_id <= last.update_id:
@@ -88,6 +91,8 @@ class Publication:
             events.append(self._gap(last, first - 1, event_time))
         if events:
             self.model.restart()
+        if self._tells_start and last is None:
+            events.append(Start(self._venue, self._symbol, first, diff.update_id, event_time, self._crawler))
         events.append(self._book(applied, first, is_proven=is_proven))
         self.books += 1
         self._last = Confirmed(diff.update_id, event_time)

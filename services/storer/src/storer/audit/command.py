@@ -20,6 +20,12 @@ from storer.stores.port import Key, Reader
 SETTLE = 30 * 1_000_000
 """Microseconds that rows may take from the exchange into the store; what is newer is not judged yet."""
 
+NEVER = 2**62
+
+_TOO_YOUNG = (
+    f"all that is stored is younger than {SETTLE // 1_000_000} s, in which rows may still be on their way; "
+    "ask again in a minute"
+)
 _UNITS = {"m": 1, "h": 60, "d": 24 * 60, "w": 7 * 24 * 60}
 
 DESCRIPTION = (
@@ -105,7 +111,7 @@ async def chosen(reader: Reader, options: argparse.Namespace, start: int, stop: 
     found = await keys(reader, start, stop)
     when = "" if options.since is None else " in that time; --since 7d or --since all looks further back"
     if not found:
-        raise StartupError(f"nothing is stored{when}")
+        raise StartupError(_TOO_YOUNG if await keys(reader, stop, NEVER) else f"nothing is stored{when}")
     if not options.symbol:
         return found
     chosen = []

@@ -9,9 +9,6 @@ from storer.audit.symbol import AUDIT_FIELDS, BOOK_FIELDS, GAP_FIELDS, PRICE_FIE
 from storer.measurements import AUDIT, FAIR_PRICE, GAP, ORDER_BOOK
 from storer.stores.port import Key, Reader, Row
 
-_LOOK_BACK = (MINUTE, 60 * MINUTE, 24 * 60 * MINUTE)
-"""Microseconds before the period in which its last row before is looked for, one after the other, then all time."""
-
 _NEVER = 2**63
 
 
@@ -33,7 +30,8 @@ async def examine(reader: Reader, key: Key, start: int, stop: int, *, runs_begin
 
     begin = await _begin(rows(GAP, GAP_FIELDS, 0, stop), start)
     audit = SymbolAudit(stop, runs_begin_anew=runs_begin_anew)
-    if before := await _last_before(reader, key, begin):
+    before = await reader.last(FAIR_PRICE, PRICE_FIELDS, *key, begin)
+    if before and before[2] is not None:
         audit.begin(before)
     gaps, books = _Ahead(rows(GAP, GAP_FIELDS, begin, stop)), _Ahead(rows(ORDER_BOOK, BOOK_FIELDS, begin, stop))
     await gaps.advance()
@@ -83,13 +81,3 @@ async def _begin(gaps: AsyncIterator[Row], start: int) -> int:
             first = time
         until = max(until, time + round((duration_ms or 0) * 1000))
     return first if until + SLACK >= start else start
-
-
-async def _last_before(reader: Reader, key: Key, begin: int) -> Row | None:
-    for look_back in (*_LOOK_BACK, begin):
-        last = None
-        async for row in reader.rows(FAIR_PRICE, PRICE_FIELDS, *key, max(0, begin - look_back), begin):
-            last = row
-        if last and last[2] is not None:
-            return last
-    return None

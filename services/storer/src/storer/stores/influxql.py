@@ -55,7 +55,7 @@ class InfluxReader:
     ) -> AsyncIterator[Row]:
         """See `Reader.rows`."""
         wanted = f"SELECT {_names(fields)} FROM {_name(measurement)}"  # noqa: S608  every name and text is quoted
-        whose = f"venue = {_text(venue)} AND symbol = {_text(symbol)}"
+        whose = _whose(venue, symbol)
         while True:
             query = f"{wanted} WHERE {whose} AND {_period(start, stop)} ORDER BY time LIMIT {self._page}"
             rows = [row for series in await self._ask(query) for row in series["values"]]
@@ -64,6 +64,17 @@ class InfluxReader:
             if len(rows) < self._page:
                 return
             start = rows[-1][0] + 1
+
+    async def last(self, measurement: str, fields: Sequence[str], venue: str, symbol: str, before: int) -> Row | None:
+        """See `Reader.last`."""
+        wanted = f"SELECT {_names(fields)} FROM {_name(measurement)}"  # noqa: S608  every name and text is quoted
+        period = f"{_whose(venue, symbol)} AND {_period(-_FARTHEST, before)}"
+        rows = [
+            row
+            for series in await self._ask(f"{wanted} WHERE {period} ORDER BY time DESC LIMIT 1")
+            for row in series["values"]
+        ]
+        return tuple(rows[0]) if rows else None
 
     async def _ask(self, query: str) -> list[Any]:
         """Return the series of the answer."""
@@ -103,6 +114,10 @@ class InfluxReader:
 
     def _unavailable(self, what: str) -> StoreUnavailable:
         return StoreUnavailable(f"InfluxDB at {self._address.url} {what}")
+
+
+def _whose(venue: str, symbol: str) -> str:
+    return f"venue = {_text(venue)} AND symbol = {_text(symbol)}"
 
 
 def _period(start: int, stop: int) -> str:

@@ -39,6 +39,12 @@ class Reader(Protocol):
         They are read in pages, so memory stays flat, and what is written meanwhile may be among them or not.
         """
 
+    async def last(self, measurement: str, fields: Sequence[str], venue: str, symbol: str, before: int) -> Row | None:
+        """Return the last point before a time, None where there is none, however far back it lies.
+
+        It costs no more where there are more rows. A point without any of the fields may be passed over.
+        """
+
 
 class Store(Reader, Protocol):
     """A database that keeps points by key.

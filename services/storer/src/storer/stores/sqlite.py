@@ -111,6 +111,10 @@ class SqliteStore:
         """See `Reader.rows`."""
         return self._reader.rows(measurement, fields, venue, symbol, start, stop)
 
+    async def last(self, measurement: str, fields: Sequence[str], venue: str, symbol: str, before: int) -> Row | None:
+        """See `Reader.last`."""
+        return await self._reader.last(measurement, fields, venue, symbol, before)
+
     async def close(self) -> None:
         """See `Store.close`."""
         try:

@@ -51,12 +51,19 @@ class SqliteReader:
     ) -> AsyncIterator[Row]:
         """See `Reader.rows`."""
         while True:
-            page = await self._worker.do(partial(self._rows, measurement, fields, (venue, symbol, start, stop)))
+            period = (venue, symbol, start, stop)
+            page = await self._worker.do(partial(self._rows, measurement, fields, period, "ASC", self._page))
             for row in page:
                 yield row
             if len(page) < self._page:
                 return
             start = page[-1][0] + 1
+
+    async def last(self, measurement: str, fields: Sequence[str], venue: str, symbol: str, before: int) -> Row | None:
+        """See `Reader.last`."""
+        period = (venue, symbol, -_FARTHEST, before)
+        rows = await self._worker.do(partial(self._rows, measurement, fields, period, "DESC", 1))
+        return rows[0] if rows else None
 
     async def origin(self) -> str | None:
         """Return what the file's rows come from, one of `origin.ORIGINS`; None where it bears no mark."""
@@ -82,14 +89,16 @@ class SqliteReader:
                 found.append(key)
         return found
 
-    def _rows(self, measurement: str, fields: Sequence[str], key_and_period: tuple[str, str, int, int]) -> list[Row]:
+    def _rows(
+        self, measurement: str, fields: Sequence[str], key_and_period: tuple[str, str, int, int], order: str, limit: int
+    ) -> list[Row]:
         known = self._columns(measurement)
         if known.isdisjoint(fields):
             return []
         names = ", ".join(quoted(field) if field in known else "NULL" for field in fields)
         query = (
             f"SELECT time, {names} FROM {quoted(measurement)} "  # noqa: S608  every name is quoted
-            f"WHERE venue = ? AND symbol = ? AND time >= ? AND time < ? ORDER BY time LIMIT {self._page}"
+            f"WHERE venue = ? AND symbol = ? AND time >= ? AND time < ? ORDER BY time {order} LIMIT {limit}"
         )
         venue, symbol, start, stop = key_and_period
         return self._select(query, (venue, symbol, start, min(stop, _FARTHEST)))
