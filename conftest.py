@@ -4,7 +4,7 @@ import gc
 import os
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ pytest.register_assert_rewrite(
     "influx_server", "ledger", "pipeline", "processes", "proxies", "store_contract", "venue_contract", "waiting",
 )  # fmt: skip  # here, since a conftest beside them may come when another has imported them
 
+from dealing import dealt  # noqa: E402
 from rabbitmq_nodes import server_of  # noqa: E402
 from recordings import Recording, parameters  # noqa: E402
 
@@ -40,7 +41,31 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the tests that stop servers: they last longest."""
-    items.sort(key=lambda item: "each_private_broker" not in getattr(item, "fixturenames", ()))
+    items.sort(key=lambda item: "each_private_broker" not in _fixtures(item))
+
+
+class Deal:
+    """Deals out to parallel workers what is left when the others have left tests out."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """One replay of a recording is looked at by tests of several files: they stay together, and play it once."""
+        items[:] = dealt(
+            items,
+            config.workerinput["workercount"],  # type: ignore[attr-defined]
+            is_long=lambda item: item.get_closest_marker("slow") is not None,
+            stack=lambda item: "replay" if "replay" in _fixtures(item) else item.path,
+        )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let parallel workers begin with what takes long; those who share servers have an order of their own."""
+    if hasattr(config, "workerinput") and not config.option.loadgroup:
+        config.pluginmanager.register(Deal())
+
+
+def _fixtures(item: pytest.Item) -> Sequence[str]:
+    return item.fixturenames if isinstance(item, pytest.Function) else ()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:

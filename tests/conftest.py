@@ -19,19 +19,10 @@ SLOW = (HERE / "e2e", HERE / "faults")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave what takes seconds out of `make test-fast`; begin with it, so that no worker is left with it at the end.
-
-    First of all come the tests that look at one replay of a recording: a worker steals from the end of another's list,
-    so they stay with one, which plays it once.
-    """
+    """Leave what takes seconds out of `make test-fast`."""
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in SLOW) or item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: ("replay" not in _fixtures(item), item.get_closest_marker("slow") is None))
-
-
-def _fixtures(item: pytest.Item) -> list[str]:
-    return item.fixturenames if isinstance(item, pytest.Function) else []
 
 
 @pytest.fixture(scope="session")

@@ -324,9 +324,44 @@ def backlog(address):
     return float(found[1])
 
 
+HASTY = """
+import sys, threading
+from functools import partial
+from fairprice.runtime import lifecycle
+from standalone.__main__ import main
+from storer.stores.sqlite import SqliteStore
+
+lifecycle.DRAIN_TIMEOUT, lifecycle.HARD_STOP = 2.0, 1.0
+lifecycle.drain = partial(lifecycle.drain, seconds=0.5, hard_stop=0.2)
+{disk}
+sys.exit(main())
+"""
+"""The embedded pipeline, which drains for half a second where others do for ten, and ends by force after four."""
+
+FREEZES = """
+write, frozen = SqliteStore._write, threading.Event()
+
+def freeze(store, points):
+    if any(point.measurement == "fair_price" for point in points) and sum(store._rows.values()) > 20:
+        frozen.wait()
+    return write(store, points)
+
+SqliteStore._write = freeze
+"""
+"""A disk that answers no more after a while, not even with an error."""
+
+
+@contextmanager
+def hasty(folder, disk=""):
+    """Run the embedded pipeline on such a disk; yield the process, the page's address and the database."""
+    (folder / "hasty.py").write_text(HASTY.format(disk=disk))
+    path, database = os.pathsep.join([str(folder), *sys.path]), folder / "x.db"
+    with running("hasty", "--port", 0, "--database", database, PYTHONPATH=path) as (process, address):
+        yield process, address, database
+
+
 def test_ctrl_c_with_a_locked_database_ends_in_time_and_says_what_was_not_stored(tmp_path):
-    database = tmp_path / "x.db"
-    with running("standalone", "--port", 0, "--database", database) as (process, address):
+    with hasty(tmp_path) as (process, address, database):
         eventually(lambda: count(database, "fair_price") > 5)
         holder = sqlite3.connect(database, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
@@ -345,28 +380,8 @@ def test_ctrl_c_with_a_locked_database_ends_in_time_and_says_what_was_not_stored
     assert f"Stored {stored} prices of {stored + int(found[1])} books" in out
 
 
-FREEZES = """
-import sys, threading
-from standalone.__main__ import main
-from storer.stores.sqlite import SqliteStore
-
-write, frozen = SqliteStore._write, threading.Event()
-
-def freeze(store, points):
-    if any(point.measurement == "fair_price" for point in points) and sum(store._rows.values()) > 20:
-        frozen.wait()
-    return write(store, points)
-
-SqliteStore._write = freeze
-sys.exit(main())
-"""
-"""The embedded pipeline on a disk that answers no more after a while, not even with an error."""
-
-
 def test_ctrl_c_with_a_frozen_disk_ends_in_time_and_says_what_was_not_stored(tmp_path):
-    (tmp_path / "frozen.py").write_text(FREEZES)
-    path = os.pathsep.join([str(tmp_path), *sys.path])
-    with running("frozen", "--port", 0, "--database", tmp_path / "x.db", PYTHONPATH=path) as (process, address):
+    with hasty(tmp_path, FREEZES) as (process, address, _):
         eventually(lambda: backlog(address) > 10)
         process.send_signal(signal.SIGINT)
         out = process.stdout.read()
