@@ -133,7 +133,7 @@ async def load(node, capsys, name, intact=QUEUES):
         await until(lambda: load.newest > 200)
         if lines(logs, "declared"):
             await asyncio.sleep(2)  # a queue younger than a second would not survive a kill of its node
-        assert load.broker.problem() is None
+        await until(lambda: load.broker.problem() is None)  # a publish may be late that is delivered already
         yield load, logs
         healed = time.monotonic()
         mark = load.put
