@@ -91,7 +91,9 @@ async def turns() -> None:
 
 
 class Scene:
-    def __init__(self, *, window: int = 1, capacity_bytes: int = MIB, back_off=lambda: repeat(0.0)) -> None:
+    def __init__(
+        self, *, window: int = 1, enough: int = 1, capacity_bytes: int = MIB, back_off=lambda: repeat(0.0)
+    ) -> None:
         self.broker = ScriptedBroker()
         self.clock = ManualClock(123_456_789)
         self.confirmed: list[int] = []
@@ -104,6 +106,7 @@ class Scene:
             clock=self.clock,
             back_off=back_off,
             window=window,
+            enough=enough,
             capacity_bytes=capacity_bytes,
         )
 
@@ -161,6 +164,29 @@ async def test_while_the_window_is_full_events_collect_and_leave_together():
         sent = [attempt.update_ids for attempt in scene.broker.attempts]
         assert [len(batch) for batch in sent] == [1, MAX_LINES, MAX_LINES, 50]
         assert list(chain.from_iterable(sent)) == list(range(251))
+
+
+async def test_while_a_message_is_unconfirmed_events_collect_until_they_are_enough_for_another():
+    async with running(window=2, enough=3) as scene:
+        for number in range(3):
+            scene.put(*books(number))
+            await turns()
+        assert [attempt.update_ids for attempt in scene.broker.attempts] == [[0]]
+        scene.put(*books(3, 4))
+        await turns()
+        assert [attempt.update_ids for attempt in scene.broker.attempts] == [[0], [1, 2, 3, 4]]
+
+
+async def test_what_has_collected_leaves_as_soon_as_nothing_is_unconfirmed():
+    async with running(window=2, enough=3) as scene:
+        for number in range(3):
+            scene.put(*books(number))
+            await turns()
+        scene.broker.attempts[0].confirm()
+        await turns()
+        assert [attempt.update_ids for attempt in scene.broker.open] == [[1, 2]]
+        await scene.confirm_all()
+        assert (scene.confirmed, len(scene.outbox)) == ([0, 1, 2], 0)
 
 
 async def test_a_batch_is_cut_before_it_exceeds_its_bytes():

@@ -1,8 +1,9 @@
 """Publishes events to one exchange: at once while idle, batched while busy.
 
-A few messages may be unconfirmed at a time. While that window is full, events collect and leave together when a slot
-frees. So an idle system adds no delay and a busy one batches by itself. Of an event that waits, its line is kept
-and what names it.
+A message costs everybody on its way as much as dozens of events in it. So while one is unconfirmed, events collect: they
+leave together when it is confirmed, or when they are enough for a message of their own, of which a few may be unconfirmed
+at a time (Nagle's rule for TCP, RFC 896). An idle system adds no delay, a busy one batches by itself. Of an event that
+waits, its line is kept and what names it.
 """
 
 import asyncio
@@ -17,6 +18,9 @@ from fairprice.messages import MAX_BYTES, MAX_LINES, Audit, Depth, Event, Gap, S
 from fairprice.runtime.clock import Clock
 
 MIB = 1024 * 1024
+ENOUGH_LINES = MAX_LINES // 4
+"""So many events need not wait until what left before them is confirmed."""
+
 CAPACITY_BYTES = 160 * MIB
 """What a broker's restart of thirty seconds leaves waiting with 300 symbols at ten books a second, and some more."""
 
@@ -55,7 +59,8 @@ class Outbox:
 
     `run` has to be running for anything to leave. `confirmed` is called with what the broker has, in the order of
     `put`, whatever the order in which the broker confirms. `back_off` makes a fresh series of delays. `window` bounds
-    the unconfirmed messages, `capacity_bytes` the lines that wait for their turn.
+    the unconfirmed messages; beside others they have at least `enough` lines. `capacity_bytes` bounds the lines that
+    wait for their turn.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class Outbox:
         clock: Clock,
         back_off: BackOff,
         window: int = 4,
+        enough: int = ENOUGH_LINES,
         capacity_bytes: int = CAPACITY_BYTES,
     ) -> None:
         self._broker = broker
@@ -79,11 +85,12 @@ class Outbox:
         self._clock = clock
         self._back_off = back_off
         self._slots = asyncio.Semaphore(window)
+        self._enough = enough
         self._capacity_bytes = capacity_bytes
         self._waiting: deque[tuple[bytes, Sent]] = deque()
         self._waiting_bytes = 0
         self._unconfirmed: deque[_Batch] = deque()
-        self._filled = asyncio.Event()
+        self._due = asyncio.Event()
         self._moved = asyncio.Event()
         self._repeated = Unconfirmed()
 
@@ -101,7 +108,8 @@ class Outbox:
         line = encode(event)
         self._waiting.append((line, _sent(event)))
         self._waiting_bytes += len(line)
-        self._filled.set()
+        if not self._due.is_set():
+            self._judge()
 
     async def room(self) -> None:
         """Wait while the buffer is full: this is what slows the source down when the broker is slow."""
@@ -113,9 +121,8 @@ class Outbox:
         async with asyncio.TaskGroup() as publishing:
             while True:
                 await self._slots.acquire()
-                await self._filled.wait()
+                await self._due.wait()
                 batch = self._take()
-                self._unconfirmed.append(batch)
                 publishing.create_task(self._deliver(batch))
 
     async def drain(self) -> None:
@@ -126,6 +133,13 @@ class Outbox:
     async def _move(self) -> None:
         self._moved.clear()
         await self._moved.wait()
+
+    def _judge(self) -> None:
+        """Decide whether what waits may leave now."""
+        if self._waiting and (not self._unconfirmed or len(self._waiting) >= self._enough):
+            self._due.set()
+        else:
+            self._due.clear()
 
     def _take(self) -> "_Batch":
         lines: list[bytes] = []
@@ -139,10 +153,11 @@ class Outbox:
             self._waiting_bytes -= len(line)
             lines.append(line)
             sent.append(name)
-        if not self._waiting:
-            self._filled.clear()
+        batch = _Batch(lines, sent)
+        self._unconfirmed.append(batch)
+        self._judge()
         self._moved.set()
-        return _Batch(lines, sent)
+        return batch
 
     async def _deliver(self, batch: "_Batch") -> None:
         message = _message(batch, self._message_type, self._app_id, self._clock.wall())
@@ -156,6 +171,7 @@ class Outbox:
     def _report(self) -> None:
         while self._unconfirmed and self._unconfirmed[0].is_confirmed:
             self._confirmed(self._unconfirmed.popleft().sent)
+        self._judge()
         self._moved.set()
 
 
