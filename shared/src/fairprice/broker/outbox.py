@@ -1,9 +1,9 @@
 """Publishes events to one exchange: at once while idle, batched while busy.
 
-A message costs everybody on its way as much as dozens of events in it. So while one is unconfirmed, events collect: they
-leave together when it is confirmed, or when they are enough for a message of their own, of which a few may be unconfirmed
-at a time (Nagle's rule for TCP, RFC 896). An idle system adds no delay, a busy one batches by itself. Of an event that
-waits, its line is kept and what names it.
+A message costs everybody on its way as much as dozens of events in it. So while one is unconfirmed, events collect:
+they leave together when it is confirmed, or when they are enough for a message of their own, of which a few may be
+unconfirmed at a time (Nagle's rule for TCP, RFC 896). An idle system adds no delay, a busy one batches by itself. Of an
+event that waits, its line is kept and what names it.
 """
 
 import asyncio
