@@ -6,6 +6,9 @@ from pathlib import Path
 TABLE = (Path(__file__).parent / "README.md").read_text()
 ROOT = Path(__file__).parents[2]
 CRAWLER = ROOT / "services/crawler/tests"
+STORER = ROOT / "services/storer/tests"
+SHARED = ROOT / "shared/tests"
+E2E = ROOT / "tests/e2e"
 FILES = {
     "sync": CRAWLER / "book/test_depth_sync.py",
     "feed": CRAWLER / "book/test_feed.py",
@@ -19,6 +22,29 @@ FILES = {
     "hostile": ROOT / "tests/faults/test_hostile_exchange.py",
     "twins": ROOT / "tests/faults/test_twins.py",
     "survive": ROOT / "tests/faults/test_books_survive_faults.py",
+    "killed": ROOT / "tests/faults/test_killed.py",
+    "recorder": ROOT / "tests/faults/test_recorder.py",
+    "soak": ROOT / "tests/test_soak.py",
+    "chain": CRAWLER / "book/test_chain.py",
+    "state": CRAWLER / "test_state.py",
+    "verification": CRAWLER / "test_verification.py",
+    "messages": SHARED / "test_messages.py",
+    "outbox": SHARED / "test_outbox.py",
+    "health": SHARED / "test_health.py",
+    "contract": SHARED / "broker_contract.py",
+    "amqp": SHARED / "test_amqp_faults.py",
+    "limits": SHARED / "test_amqp_limits.py",
+    "definitions": SHARED / "test_amqp_definitions.py",
+    "converter": ROOT / "services/converter/tests/test_converter_app.py",
+    "storer": STORER / "test_storer_app.py",
+    "influx": STORER / "test_influxdb_faults.py",
+    "replies": STORER / "test_influxdb_replies.py",
+    "sqlite": STORER / "test_sqlite.py",
+    "outages": E2E / "test_outages.py",
+    "processes": E2E / "test_processes.py",
+    "draining": E2E / "test_draining.py",
+    "pair": E2E / "test_two_crawlers.py",
+    "lines": E2E / "test_bad_lines.py",
 }
 ROWS = "\n".join(line for line in TABLE.splitlines() if line.startswith("|"))
 NAMED = re.findall(r"(\w+) `(test_\w+)`", ROWS)
@@ -34,3 +60,6 @@ def test_every_fault_has_a_row_with_a_test():
     rows = dict(re.findall(r"^\| (F\d+) \|(.*)$", TABLE, re.MULTILINE))
     assert list(rows) == [f"F{number}" for number in range(1, 27)]
     assert all("`test_" in row for row in rows.values())
+    rows = dict(re.findall(r"^\| (R\d+) \|(.*)$", TABLE, re.MULTILINE))
+    assert list(rows) == [f"R{number}" for number in range(1, 41)]
+    assert all("`test_" in row or re.search(r"see F\d+", row) for row in rows.values())

@@ -259,6 +259,9 @@ def test_a_handshake_that_is_refused_says_with_what(run, status, error):
     run(scenario())
 
 
+NO_NAME = "no-such-host.invalid"
+
+
 def test_who_is_not_there_or_speaks_no_websocket_is_unavailable(run):
     async def scenario():
         async def mumble(_reader, writer):
@@ -273,6 +276,8 @@ def test_who_is_not_there_or_speaks_no_websocket_is_unavailable(run):
         await server.wait_closed()
         with pytest.raises(ExchangeUnavailable, match=f"127.0.0.1:{port}"):
             await open_websocket(f"ws://127.0.0.1:{port}/", Listener())
+        with pytest.raises(ExchangeUnavailable, match=NO_NAME):
+            await open_websocket(f"ws://{NO_NAME}/", Listener())
 
     run(scenario())
 

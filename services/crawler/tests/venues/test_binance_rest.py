@@ -1,6 +1,7 @@
 """Binance's REST over a real socket: what is asked, what is made of each answer, and what waits for what."""
 
 import asyncio
+import re
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -237,10 +238,11 @@ async def test_a_body_that_does_not_end_is_given_up_in_time():
         silence.set()
 
 
-async def test_nobody_at_the_address_is_told_with_the_address():
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9", "http://no-such-host.invalid"])
+async def test_nobody_at_the_address_is_told_with_the_address(address):
     async with aiohttp.ClientSession() as session:
-        rest = Binance().rest(session, "http://127.0.0.1:9", clock=ManualClock())
-        with pytest.raises(ExchangeUnavailable, match=r"http://127\.0\.0\.1:9/api/v3/exchangeInfo"):
+        rest = Binance().rest(session, address, clock=ManualClock())
+        with pytest.raises(ExchangeUnavailable, match=re.escape(f"{address}/api/v3/exchangeInfo")):
             await rest.symbols()
 
 

@@ -68,7 +68,7 @@ class InfluxReader:
     async def last(self, measurement: str, fields: Sequence[str], venue: str, symbol: str, before: int) -> Row | None:
         """See `Reader.last`."""
         wanted = f"SELECT {_names(fields)} FROM {_name(measurement)}"  # noqa: S608  every name and text is quoted
-        period = f"{_whose(venue, symbol)} AND {_period(-_FARTHEST, before)}"
+        period = f"{_whose(venue, symbol)} AND {_period(0, before)}"
         rows = [
             row
             for series in await self._ask(f"{wanted} WHERE {period} ORDER BY time DESC LIMIT 1")
