@@ -16,9 +16,11 @@ from crawler.settings import CrawlerSettings
 from crawler.symbols import SymbolBoard
 from fairprice.broker.client import BrokerSettings, broker_problem, connected
 from fairprice.errors import ExchangeUnavailable, StartupError
+from fairprice.messages import MAX_NAME
 from fairprice.runtime import lifecycle, version
 from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.health import describe, serve_health
+from fairprice.runtime.settings import HttpSettings, given
 
 PORT = 8001
 
@@ -34,15 +36,19 @@ async def _run(_options: argparse.Namespace, environ: Mapping[str, str], stop: a
     settings = lifecycle.start(CrawlerSettings, environ, "crawler")
     async with connected("crawler", BrokerSettings.load(environ)) as broker:
         random, clock = Random(), SystemClock()  # noqa: S311  jitter
-        crawler = Crawler(
-            settings, broker, name=socket.gethostname(), random=random, clock=clock, proxy=proxies(environ)
-        )
+        crawler = Crawler(settings, broker, name=name(environ), random=random, clock=clock, proxy=proxies(environ))
         checks = {**broker.checks(), **crawler.checks()}
         async with serve_health(
             environ, "crawler", PORT, checks, crawler.samples, broker.samples, notes=crawler.notes()
         ):
             await lifecycle.drain(crawler.run(stop), stop)
     return lifecycle.EXIT_OK
+
+
+def name(environ: Mapping[str, str]) -> str:
+    """Return what tells this crawler from others: two on one machine listen on different ports."""
+    port = HttpSettings.load({"FAIRPRICE_HTTP_PORT": str(PORT)} | given(environ)).http_port
+    return f"{socket.gethostname()[: MAX_NAME - len(':1234567')]}:{port or os.getpid()}"
 
 
 async def _check(_options: argparse.Namespace, environ: Mapping[str, str], _stop: asyncio.Event) -> int:
