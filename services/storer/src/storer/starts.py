@@ -8,6 +8,8 @@ another storer or this one after a restart, writes nothing more.
 
 from typing import NamedTuple
 
+import structlog
+
 from fairprice.gaps import begins_anew, uncovered
 from fairprice.messages import Gap
 from fairprice.runtime.clock import Clock
@@ -21,6 +23,8 @@ PATIENCE = 600_000_000
 """Microseconds of stored time for which rows from before a start may still be on their way, where there are none."""
 
 CLAIM = ("from_update_id", "to_update_id")
+
+log = structlog.get_logger(__name__)
 
 
 class Row(NamedTuple):
@@ -57,15 +61,16 @@ class Starts:
         Prices come in order: those before a start are there when one from then on is.
         """
         before = await self._store.last(FAIR_PRICE, RANGE, *key, start.time)
+        if before is None and self._settled.now(self._clock.wall()) - start.time <= PATIENCE:
+            return False
         newest = await self._store.last(FAIR_PRICE, RANGE, *key, NEVER)
         if newest is None or newest[0] < start.time:
             return False
-        if before is None:
-            return self._settled.now(self._clock.wall()) - start.time > PATIENCE
-        gap = missing(key, Row(*before), start)
+        gap = missing(key, Row(*before), start) if before else None
         if gap is None or await self._is_claimed(key, gap):
             return True
-        await self._store.write([gap_point(gap)])
+        for rejection in await self._store.write([gap_point(gap)]):
+            log.error("the store does not take the gap before a start", reason=rejection.reason)
         return False
 
     async def _is_claimed(self, key: Key, gap: Gap) -> bool:
