@@ -1,6 +1,7 @@
 """What the documents say is what the code does."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,19 @@ def test_links_lead_somewhere(document):
     ] == []
 
 
+@cache
+def sources() -> dict[str, str]:
+    """Return the text of each module of the product by its path."""
+    paths = [*ROOT.glob("services/*/src/**/*.py"), *ROOT.glob("shared/src/**/*.py")]
+    return {str(path.relative_to(ROOT)): path.read_text() for path in paths}
+
+
+@cache
+def code() -> str:
+    """Return all of them, with texts that go over several lines in one piece."""
+    return re.sub(r'"\s*"', "", "".join(sources().values()))
+
+
 def troubles():
     """Return the rows of the table of troubles, each as its cells."""
     text = (ROOT / "docs/operations.md").read_text().partition("## Which line, which metric, which panel")[2]
@@ -89,12 +103,10 @@ def troubles():
 @pytest.mark.parametrize("row", troubles(), ids=lambda row: row[0])
 def test_lines_metrics_panels_and_alerts_that_help_in_trouble_exist(row):
     _, lines, metrics, panels, _ = row
-    sources = [*ROOT.glob("services/*/src/**/*.py"), *ROOT.glob("shared/src/**/*.py")]
-    code = re.sub(r'"\s*"', "", "".join(path.read_text() for path in sources))
     boards = "".join(path.read_text() for path in ROOT.glob("grafana/dashboards/*.json"))
     alerts = re.findall(r"alert: (\w+)", (ROOT / "deploy/prometheus/rules/fairprice.yml").read_text())
 
-    assert [line for line in re.findall("`([^`]+)`", lines) if f'"{line}"' not in code] == []
+    assert [line for line in re.findall("`([^`]+)`", lines) if f'"{line}"' not in code()] == []
     assert set(re.findall("`([^`]+)`", metrics)) <= {metric.name for metric in METRICS}
     assert [panel for panel in re.findall('"([^"]+)"', panels) if f'"title": "{panel}"' not in boards] == []
     assert set(re.findall(r"\b[A-Z][a-z]+[A-Z]\w+", re.sub('"[^"]*"', "", panels))) <= set(alerts)
@@ -118,7 +130,6 @@ def test_every_target_of_the_makefile_that_is_documented_exists():
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_every_metric_of_the_table_is_counted_somewhere(metric):
-    sources = [*ROOT.glob("services/*/src/**/*.py"), *ROOT.glob("shared/src/**/*.py")]
-    counted = [path for path in sources if f'yield "{metric.name}", ' in path.read_text() and path.name != "metrics.py"]
+    samples = f'yield "{metric.name}", '
 
-    assert counted
+    assert [path for path, text in sources().items() if samples in text and not path.endswith("/metrics.py")]

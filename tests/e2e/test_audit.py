@@ -24,8 +24,8 @@ def audit(database, *options):
     return SimpleNamespace(code=done.returncode, verdicts=verdicts, found=found, symbol=symbol)
 
 
-def test_whoever_reads_no_further_is_told_nothing(played, tmp_path):
-    database, _ = played(written(tmp_path / "short.ndjson", [book(9), *diffs(10, 30)]))
+def test_whoever_reads_no_further_is_told_nothing(replay, spot_recording):
+    _, database = replay(spot_recording.path)
     environ = CLEAN | {"FAIRPRICE_STORE_URL": f"sqlite:///{database}"}
     child = preloaded.start("storer", "audit", "--since", "all", environ=environ, piped="apart")
     child.stdout.close()

@@ -42,8 +42,10 @@ def test_what_cannot_be_evaluated_is_told_in_one_line(arguments, environ, said):
 
 
 def test_whoever_reads_no_further_is_told_nothing(tmp_path):
-    path = made_market.recording(tmp_path / "r", seconds=120, drift=2, noise=20)
-    child = preloaded.start("standalone", "evaluate", "--capture", str(path), environ=CLEAN, piped="apart")
+    path = made_market.recording(tmp_path / "r", seconds=105, drift=2, noise=20)
+    child = preloaded.start(
+        "standalone", "evaluate", "--capture", str(path), "--horizon", "1", environ=CLEAN, piped="apart"
+    )
     child.stdout.close()
 
     assert child.communicate() == (None, "")

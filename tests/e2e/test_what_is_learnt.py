@@ -108,10 +108,9 @@ def test_books_in_any_order_and_again_and_again_make_the_same_rows(crawlers):
 
 def require_coverage(crawlers):
     """Look at all markets together: one of six minutes may have grown livelier than its last two minutes were."""
+    markets = [[(row.event_time, row.values) for row in rows_of(each.books.values())] for each in crawlers]
     for name in ("1s", "10s"):
-        found = [
-            coverage([(row.event_time, row.values) for row in rows_of(each.books.values())], name) for each in crawlers
-        ]
+        found = [coverage(rows, name) for rows in markets]
         bands = sum(bands for bands, _ in found)
         assert bands > 2000 * len(crawlers)
         assert 0.85 <= sum(bands * share for bands, share in found) / bands <= 0.95, name

@@ -354,14 +354,14 @@ def test_frames_are_the_same_however_they_are_cut_and_mixed(pieces, cuts, pauses
         websocket._is_cutting = True
         Protocol.__init__(websocket._protocol, Side.CLIENT, state=State.OPEN, max_size=MAX_FRAME_BYTES)
         data = b"".join(frame.serialize(mask=False) for piece in pieces for frame in piece)
-        reads = 0
-        while data:
-            size = cuts[reads % len(cuts)]
+        reads = begin = 0
+        while begin < len(data):
+            end = begin + cuts[reads % len(cuts)]
             reads += 1
             if reads in pauses:
                 websocket.pause()
-            websocket.data_received(data[:size])
-            data = data[size:]
+            websocket.data_received(data[begin:end])
+            begin = end
             if reads in pauses:
                 websocket.resume()
         assert listener.frames == [

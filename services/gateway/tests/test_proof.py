@@ -118,6 +118,6 @@ def test_only_the_last_day_and_so_many_pieces_are_kept():
     for hour in range(100):
         proof.price(hour * 10 + 1, hour * 10 + 10, START + hour * HOUR)
     assert len(proof.hours()) == 24
-    for number in range(5000):
+    for number in range(MOST_PIECES + 100):
         proof.price(10_000 + 3 * number, 10_000 + 3 * number + 1, START + 100 * HOUR + number)
     assert len(proof._pieces) == MOST_PIECES

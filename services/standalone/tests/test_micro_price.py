@@ -194,7 +194,7 @@ def test_transitions_over_a_hole_do_not_count_and_nothing_is_said_of_an_unknown_
         fitted("binance", "BTCUSDT", Instants(NEEDED))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model():
     past = made(2000)
     past.values["bid"][:] = type(past.mid)("d", [999.99 + 0.01 * place for place in range(2000)])

@@ -1420,7 +1420,7 @@ def test_no_ticker_contradicts_a_book_that_is_whole(seed):
     assert {fact.kind for fact in exchange.facts} <= {"hole", "resync", "behind", "snapshot_refused", "clock_back"}
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(20))
 def test_no_ticker_contradicts_a_book_whose_price_has_left_its_reach(seed):
     """A snapshot of one level: the price is beyond it soon, and most of what the ticker shows is known by nobody."""
     exchange = SmallExchange(3000 + seed, reach=1)

@@ -64,7 +64,8 @@ class Claims:
         to_time = time + round((duration_ms or 0) * 1000)
         stored_open_ids = None if open_ids is None else round(open_ids)
         self._open.append(_Open(time, to_time, first, last, str(reason), stored_open_ids, missing))
-        self.next_end = min(each.to_time for each in self._open) + self._horizon
+        end = to_time + self._horizon
+        self.next_end = min(self.next_end or end, end)
 
     def fill(self, first: int, last: int) -> None:
         """Take away the ids that a row brings."""
