@@ -1,12 +1,16 @@
 """What RabbitMQ lacks is declared and bound, whatever interrupts it."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 import pytest
 from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
+from clocks import settle
+from waiting import soon
 
+from fairprice.broker import amqp_topology
 from fairprice.broker.amqp_topology import Topology
-from fairprice.topology import EXCHANGES, PRICES, PRICES_STORER, Exchange
+from fairprice.topology import EXCHANGES, PRICES, PRICES_STORER, QUOTES, QUOTES_CONVERTER, Exchange
 
 ALL = {(exchange.name, queue) for exchange in EXCHANGES for queue in exchange.queues}
 ONE = (Exchange(PRICES, (PRICES_STORER,)),)
@@ -16,11 +20,12 @@ ONE = (Exchange(PRICES, (PRICES_STORER,)),)
 class Server:
     """A broker as far as `Topology` asks it; `hurdles` are raised, one after the other, instead of binding a queue.
 
-    It `refuses` what is declared.
+    It `refuses` what is declared; about what is `silent` it gives no answer.
     """
 
     hurdles: list[Exception] = field(default_factory=list)
     there: set[str] = field(default_factory=set)
+    silent: set[str] = field(default_factory=set)
     bound: set[tuple[str, str]] = field(default_factory=set)
     refuses: bool = False
     is_closed = False
@@ -32,6 +37,8 @@ class Server:
         self._declare(f"exchange {name}", passive)
 
     async def declare_queue(self, name, *, passive=False, **_options):
+        if f"queue {name}" in self.silent:
+            await asyncio.Event().wait()
         self._declare(f"queue {name}", passive)
 
     async def get_queue(self, name, *, ensure):
@@ -96,3 +103,21 @@ async def test_what_may_not_be_declared_is_missing_by_its_name_and_what_only_is_
     assert len(restored.missing) == len(EXCHANGES) + len(ALL) - len(names)
     for name, text in {**restored.missing, **restored.absent}.items():
         assert text.startswith(f"{name} is missing, restart RabbitMQ to import its definitions")
+
+
+async def test_a_queue_of_the_live_view_that_gives_no_answer_holds_nothing_up(monkeypatch):
+    """On RabbitMQ 4.3 one whose node is down."""
+    monkeypatch.setattr(amqp_topology, "LIVE_TIMEOUT", 0.01)
+    server = Server(silent={f"queue {QUOTES_CONVERTER}"})
+    restored = await soon(Topology(server, EXCHANGES, None, set()).restore())
+    assert restored.missing == {}
+    assert "looking at what quotes needs: no answer" in " ".join(restored.absent.values())
+    assert server.bound == ALL - {(QUOTES, QUOTES_CONVERTER)}
+
+
+async def test_a_queue_of_the_record_that_gives_no_answer_is_waited_for():
+    server = Server(silent={f"queue {PRICES_STORER}"})
+    restoring = asyncio.create_task(Topology(server, EXCHANGES, None, set()).restore())
+    await settle()
+    assert not restoring.done()
+    restoring.cancel()

@@ -17,7 +17,9 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, ChannelPreconditionFailed
 from pamqp.common import FieldTable
 
+from fairprice.broker.aiormq_channel import bounded
 from fairprice.broker.amqp_message import PERSISTENT
+from fairprice.errors import BrokerUnavailable
 from fairprice.topology import (
     DELIVERY_LIMIT,
     LAST_RESORT_BYTES,
@@ -34,6 +36,12 @@ BARE: FieldTable = {"x-queue-type": "quorum"}
 
 DEFAULT_DELIVERY_LIMIT = 20
 """What RabbitMQ 4 takes when nobody says anything; 3.10 has no limit then."""
+
+LIVE_TIMEOUT = 3.0
+"""Seconds that the broker has for an exchange of the live view and its queues.
+
+A classic queue is on one node of a cluster; while that is down, RabbitMQ 4.3 does not answer questions about it.
+"""
 
 PROBE_LIFE = 60_000
 """Milliseconds until the broker deletes the queue of a trial that was broken off."""
@@ -113,12 +121,14 @@ class Topology:
         absent: dict[str, str] = {}
         complete = []
         for exchange in self._exchanges:
-            if await self._is_complete(exchange):
-                complete.append(exchange)
-            else:
-                await self._furnish(exchange, declared, absent if exchange.live else missing)
+            async with _answered(exchange, absent):
+                if await self._is_complete(exchange):
+                    complete.append(exchange)
+                else:
+                    await self._furnish(exchange, declared, absent if exchange.live else missing)
         for exchange in complete if declared else ():
-            await self._furnish(exchange, declared, absent if exchange.live else missing)
+            async with _answered(exchange, absent):
+                await self._furnish(exchange, declared, absent if exchange.live else missing)
         return Restored(tuple(declared), missing, absent)
 
     async def unsafe(self) -> tuple[str, ...]:
@@ -211,6 +221,21 @@ class Topology:
             return False
 
 
+@asynccontextmanager
+async def _answered(exchange: Exchange, absent: dict[str, str]) -> AsyncIterator[None]:
+    """Give what is live up, and note it as absent, when nobody answers: nothing else waits for it."""
+    if not exchange.live:
+        yield
+        return
+    try:
+        async with bounded(f"looking at what {exchange.name} needs", LIVE_TIMEOUT):
+            yield
+    except BrokerUnavailable as error:
+        if not isinstance(error.__cause__, TimeoutError):
+            raise
+        absent[f"answer about {exchange.name}"] = f"{error}; the node that has its queue may be down"
+
+
 async def _is_dropped(channel: AbstractChannel, queue: str) -> bool:
     """Return whether a new queue of this name drops a message that is given back too often; it goes nowhere then."""
     arguments: FieldTable = {
@@ -281,6 +306,6 @@ class _Asking:
             self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
         try:
             yield self._channel
-        except ChannelClosed:
+        except BaseException:  # refused, or nobody waits for its answer any more
             self._channel = None
             raise
