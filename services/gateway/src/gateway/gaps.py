@@ -74,6 +74,11 @@ class Gaps:
 
     def _add(self, first: int, last: int) -> bool:
         """Join the ids with what they touch; return whether any of them is new."""
+        if self._ranges:
+            start, end = self._ranges[-1]
+            if start <= first <= end + 1 and last > end:  # nearly all join the newest
+                self._ranges[-1] = start, last
+                return True
         begin = bisect_left(self._ranges, first - 1, key=_LAST)
         end = begin
         while end < len(self._ranges) and self._ranges[end][0] <= last + 1:

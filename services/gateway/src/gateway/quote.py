@@ -4,8 +4,7 @@ Everything else in the line is passed on as it came. `fairprice.messages.decode_
 which costs five times as much and is the storer's business; here a live view sees every price there is.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fairprice.errors import InvalidLine
 from gateway.dispute import Top
@@ -13,8 +12,7 @@ from gateway.key import Key
 from gateway.lines import NUMBERS, read_name
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(NamedTuple):
     """The part of a price event that is drawn and judged; `line` is the event on the wire, times are microseconds."""
 
     key: Key
@@ -56,8 +54,8 @@ def read_quote(fields: dict[str, Any], line: bytes) -> Quote:
         )
     except KeyError as error:
         raise InvalidLine(line, f"field {error} is missing") from error
-    numbers = {type(quote.price), type(quote.bid), type(quote.ask), type(quote.spread_bps)}
-    integers = {type(quote.event_time), type(quote.update_id), type(quote.first_update_id)} == {int}
-    if not (type(quote.status) is str and integers and numbers <= NUMBERS and 0 <= quote.event_time < 1 << 63):
+    are_numbers = NUMBERS.issuperset(map(type, (quote.price, quote.bid, quote.ask, quote.spread_bps)))
+    are_integers = type(quote.event_time) is type(quote.update_id) is type(quote.first_update_id) is int
+    if not (type(quote.status) is str and are_integers and are_numbers and 0 <= quote.event_time < 1 << 63):
         raise InvalidLine(line, "a field of the price has the wrong type")
     return quote
