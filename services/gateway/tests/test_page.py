@@ -208,6 +208,10 @@ async def test_the_depth_of_the_whole_book_has_a_row_a_distance_that_is_known(se
         async with opened(browser, gateway.url) as page:
             await expect(page.locator("#whole tr")).to_have_text(["10 bps5.00002.5000"])
             await expect(page.locator("#whole-beyond")).to_contain_text("500 bps")
+            await expect(page.locator("#whole-chart")).to_be_visible()
+            drawn = [await page.locator(f"#whole-chart .{side}").get_attribute("d") for side in ("bid", "ask")]
+            assert drawn == ["M0 1L-1 0.0000L-1 1Z", "M0 1L1 0.2929L1 1Z"]
+            await expect(page.locator("#whole-scale")).to_have_text("10 bpsmid10 bps")
             await expect(page.locator("#whole-note")).to_contain_text("at ")
 
 
@@ -309,6 +313,22 @@ async def test_the_record_is_shown_when_it_is_newer_and_when_no_live_price_comes
             await asyncio.sleep(1.1)
             await gateway.publish(make.book(5), make.price(5))
             await expect(page.locator("#update-id")).to_have_text("119")
+
+
+async def test_a_dispute_is_an_alarm_until_both_agree_again(serving, make, browser):
+    async with serving() as gateway:
+        await gateway.publish(make.book(1), make.price(1), make.live(1, bid=61_000.0))
+        async with opened(browser, gateway.url) as page:
+            await expect(page.locator("#feed-words")).to_have_text("in sync")
+            await gateway.clock.advance(1.0)
+            await gateway.publish(make.live(1, bid=61_000.0, ahead=9))
+            await gateway.beat()
+            await expect(page.locator("#feed-words")).to_have_text("disputed")
+            await expect(page.locator("#alarm")).to_contain_text("do not trust")
+            await gateway.publish(make.book(2, bid=61_000.0), make.price(2, bid=61_000.0))
+            await gateway.beat()
+            await expect(page.locator("#feed-words")).to_have_text("in sync")
+            await expect(page.locator("#alarm")).to_be_hidden()
 
 
 @asynccontextmanager
