@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -29,7 +30,7 @@ NODE = "FAIRPRICE_TEST_NODE"
 VENUES = ("binance", "binance-usdm")
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 STREAMS = (BOOKS, PRICES, QUOTES, LIVE)
-ENOUGH = {"book": 200, "price": 200, "gap": 1, "status": 4, "quote": 50, "live": 50}
+ENOUGH = {"book": 80, "price": 80, "gap": 1, "status": 4, "quote": 50, "live": 50}
 
 
 async def published(broker, exchange, heard, is_enough):
@@ -39,7 +40,7 @@ async def published(broker, exchange, heard, is_enough):
             for delivery in await tap.receive(1000):
                 found = lines(delivery.message.body)
                 heard += [(delivery.message.type, json.loads(line)["type"], line) for line in found]
-            if all(sum(kind == each[1] for each in heard) >= number for kind, number in ENOUGH.items()):
+            if Counter(kind for _, kind, _ in heard) >= Counter(ENOUGH):
                 is_enough.set()
 
 
