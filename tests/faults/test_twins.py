@@ -158,7 +158,6 @@ async def twins(clock, folder, *symbols, knobs=None):
             await store.close()
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("blows", [6, pytest.param(30, marks=pytest.mark.rounds)])
 async def test_whatever_befalls_one_of_two_crawlers_the_rows_are_whole_and_true(clock, tmp_path, blows):
     """Each blow when both are in sync again: a kill, a stop, and a long absence, on each in turn."""
@@ -182,7 +181,6 @@ async def test_whatever_befalls_one_of_two_crawlers_the_rows_are_whole_and_true(
         assert not both.server.limits.breaches
 
 
-@pytest.mark.timeout(120)
 async def test_twins_on_stream_servers_that_cut_diffs_at_other_ids_miss_nothing_and_repeat_nothing(clock, tmp_path):
     """A thin symbol does not move between the cuts of the one and of the other: both end at one id, at two times."""
     async with twins(clock, tmp_path, "BTCUSDT", "币安人生USDT", knobs=Knobs(stream_servers_ms=(0, 50))) as both:
@@ -207,7 +205,6 @@ async def test_twins_on_stream_servers_that_cut_diffs_at_other_ids_miss_nothing_
         assert repeated > 5, "the servers have ended diffs at one id, and there is one row for both"
 
 
-@pytest.mark.timeout(120)
 async def test_a_hole_that_both_had_stays_open_with_exactly_its_ids(clock, tmp_path):
     async with twins(clock, tmp_path) as both:
         await both.live(5.0)
