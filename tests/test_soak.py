@@ -7,10 +7,11 @@ from random import Random
 
 import pytest
 
-from simulator import KINDS
+from simulator import KINDS, START_US, Exchange, Fault, Knobs
 from storer.audit.account import Account, Finding, Kind
 from tests.soak.blows import FATAL, FREEZE, HALT, KILL, OTHERS, blows, kinds
 from tests.soak.embedded import Embedded
+from tests.soak.remembered import KEPT, LEVELS, Remembered
 from tests.soak.soak import Soak
 from tests.soak.verdict import LEAST_BLOWS, Seen, failures, slope, so_far, table
 
@@ -96,6 +97,20 @@ def test_memory_is_that_of_the_longest_life_of_each_process_and_queues_are_told_
     assert "memory  crawler-0          52 -> 59 MB in 7 min, +100.0 MB an hour in the second half" in told
     assert "memory  storer             40 -> 40 MB in 10 min, +0.0 MB an hour in the second half" in told
     assert "queue   books              0 -> 0 messages, at most 1" in told
+
+
+@pytest.mark.parametrize("kept", [KEPT, 1])
+def test_late_books_are_compared_with_the_truth_of_their_time_also_when_ids_have_begun_anew(monkeypatch, kept):
+    monkeypatch.setattr("tests.soak.remembered.KEPT", kept)
+    exchange, other = (each(("BTCUSDT",), 1, start_us=START_US, knobs=Knobs()) for each in (Remembered, Exchange))
+    sent = [frame.last_id for frame in exchange.advance(START_US + 500_000) if frame.kind == "depth"]
+    other.advance(START_US + 500_000)
+    true = [other.book_at("BTCUSDT", update_id, LEVELS) for update_id in sent]
+    exchange.inject(Fault("id_reset"))
+    exchange.advance(START_US + 1_500_000)
+    assert [exchange.book_at("BTCUSDT", update_id, LEVELS) for update_id in sent] == true
+    first = exchange.book_at("BTCUSDT", sent[0], LEVELS)
+    assert (first is exchange.book_at("BTCUSDT", sent[0], LEVELS)) == (kept == KEPT)
 
 
 @pytest.mark.slow

@@ -14,9 +14,10 @@ from fairprice.broker.retry import consume
 from fairprice.messages import Book, Gap, decode
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import SystemClock
-from simulator import Exchange, Knobs, SimulatorServer
+from simulator import Knobs, SimulatorServer
 from storer.audit.examine import examine, keys
 from tests.soak.blows import FREEZE, HALT, KILL, Blow, blows, kinds
+from tests.soak.remembered import LEVELS, Remembered
 from tests.soak.stage import TRUTH, Market, Stage
 from tests.soak.verdict import Seen, so_far
 from tests.truth import known
@@ -35,8 +36,6 @@ TELL = 60.0
 
 REST = 150.0
 """Seconds in which everything has to be well again; a crawler that is refused by 403 asks nothing for a minute."""
-
-LEVELS = 20
 
 PING_INTERVAL = 5.0
 """Seconds of the exchange, which has twenty: here connections do not live that long, and pings are to be missed."""
@@ -68,7 +67,7 @@ class Soak:
         self._tell = tell
         self._clock = SystemClock()
         knobs = Knobs(time_scale=pace, ping_interval_s=PING_INTERVAL)
-        self._market = Exchange(symbols, random.randrange(10**6), start_us=self._clock.wall(), knobs=knobs)
+        self._market = Remembered(symbols, random.randrange(10**6), start_us=self._clock.wall(), knobs=knobs)
         self._server = SimulatorServer(self._market, at_present=True)
         self._away: set[str] = set()
         self._out_since: dict[tuple[str, str], float] = {}
@@ -141,7 +140,7 @@ class Soak:
     def _compare_book(self, book: Book) -> None:
         self.seen.books += 1
         try:
-            truth = self._market.book_at(book.symbol, book.update_id, 2 * LEVELS)
+            truth = self._market.book_at(book.symbol, book.update_id, LEVELS)
         except LookupError:
             return
         self.seen.compared += 1
