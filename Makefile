@@ -27,7 +27,7 @@ COMPOSE := docker compose
 PROJECTS := $(COMPOSE) ls --quiet --filter name='^fairprice(-simulated)?$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo live services docker up up-simulated down passwords test test-fast test-slow test-rounds test-under-load coverage test-servers test-rabbitmq test-influxdb test-chain test-containers soak recordings smoke lint check format bench bench-peers images dist version notes lock clean
+.PHONY: help install install-dev demo live services docker up up-simulated down passwords test test-fast test-slow test-rounds test-under-load coverage test-servers test-rabbitmq test-influxdb test-chain test-containers soak recordings smoke lint check format bench bench-quick bench-peers images dist version notes lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -126,6 +126,9 @@ format: install-dev ## format the code and sort the imports
 
 bench: install ## the benchmarks; needs a recording or makes frames itself
 	@$(BIN)/python -m benchmarks
+
+bench-quick: install ## is anything twice as dear as it was? ratios only, without servers, in less than a minute
+	@$(BIN)/python -m benchmarks.quick
 
 bench-peers: install ## the same with the peers' libraries, in an environment of their own
 	@$(PYTHON) -m benchmarks.peers

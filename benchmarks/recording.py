@@ -14,6 +14,7 @@ from simulator import Exchange, Frame
 
 FILE = "binance_spot_btcusdt_20240808.ndjson.gz"
 FOLDER = Path(os.environ.get("FAIRPRICE_TEST_DATA") or Path(__file__).parents[1] / "var" / "recordings")
+MADE_UP = Path(__file__).parents[1] / "tests" / "recordings" / "binance_spot_made_up.ndjson.gz"
 SYMBOL = "BTCUSDT"
 DEPTH = b'{"stream":"btcusdt@depth@100ms"'
 SNAPSHOT = b'{"lastUpdateId"'
@@ -98,6 +99,11 @@ def load() -> Recording:
     """Return the real recording, or a simulated one."""
     path = FOLDER / FILE
     return Recording(path.name, list(_read(path))) if path.exists() else Recording("simulator, seed 1", _simulated())
+
+
+def made_up() -> Recording:
+    """Return half a minute of a market that was made up, the same everywhere."""
+    return Recording(MADE_UP.name, list(_read(MADE_UP)))
 
 
 def write(path: Path, lines: list[Line]) -> None:
