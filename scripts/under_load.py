@@ -38,12 +38,13 @@ class Run:
 
 @contextmanager
 def busy(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Keep so many processes busy beside the block."""
+    """Keep so many processes busy beside the block.
+
+    They stay in its session: Linux shares cores among sessions first (`sched_autogroup_enabled`), so eight sessions
+    would leave a ninth of the machine to all workers of pytest together.
+    """
     command = [sys.executable, "-c", BUSY, str(os.getpid())]
-    processes = [
-        subprocess.Popen(command, start_new_session=True)  # noqa: S603  as if somebody else had started it
-        for _ in range(count)
-    ]
+    processes = [subprocess.Popen(command) for _ in range(count)]  # noqa: S603  ours
     try:
         yield processes
     finally:

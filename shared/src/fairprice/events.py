@@ -6,29 +6,13 @@ the cost of making and encoding them, thousands of times a second.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
 
 from fairprice.estimates import ESTIMATES
+from fairprice.kinds import Decimal, DepthValues, Integer, Levels, Name, Number, PriceValues, Real, Size, Text, Truth
 
 DEPTH_VALUE = re.compile(r"(bid|ask)_(quantity|value)_[0-9]{1,20}(_[0-9]{1,20})?bps")
 """Names of what a depth event holds: base quantity and quote value within so many basis points of the mid."""
-
-Name = Annotated[str, "name"]
-"""1 to 64 characters without blanks."""
-Integer = Annotated[int, "integer"]
-"""From 0 to 2^63 - 1; times are microseconds since the epoch."""
-Decimal = Annotated[str, "decimal"]
-"""A number as the exchange wrote it, like `61000.01000000`."""
-Text = Annotated[str, "text"]
-"""At most a thousand characters, for people."""
-Real = Annotated[float, "real"]
-"""A number from -1e100 to 1e100, far beyond any price, so that sums of them are numbers, too."""
-Size = Annotated[float, "size"]
-"""A number from 0 to 1e100."""
-Level = list[str]
-"""`[price, quantity]`, decimal strings as the exchange sent them."""
 
 PRICE_VALUES = (
     "bid", "ask", "bid_size", "ask_size", "spread", "spread_bps", "imbalance", *ESTIMATES, "curve_bps",
@@ -85,8 +69,8 @@ class Book:
     previous_event_time: Integer | None
     received_time: Integer
     crawler: Name
-    bids: list[Level]
-    asks: list[Level]
+    bids: Levels
+    asks: Levels
     floor: Decimal | None
     ceiling: Decimal | None
     model: Model | None = None
@@ -138,8 +122,8 @@ class Price:
     priced_time: Integer | None
     estimator: Name
     status: Name
-    price: float | None
-    values: Mapping[str, float | None]
+    price: Number | None
+    values: PriceValues
 
 
 @dataclass
@@ -159,8 +143,8 @@ class Quote:
     ticker_id: Integer
     received_time: Integer
     crawler: Name
-    bids: list[Level]
-    asks: list[Level]
+    bids: Levels
+    asks: Levels
     floor: Decimal | None
     ceiling: Decimal | None
     model: Model | None = None
@@ -183,10 +167,10 @@ class Live:
     priced_time: Integer | None
     estimator: Name
     status: Name
-    price: float | None
-    bids: list[Level]
-    asks: list[Level]
-    values: Mapping[str, float | None]
+    price: Number | None
+    bids: Levels
+    asks: Levels
+    values: PriceValues
 
 
 @dataclass
@@ -203,7 +187,7 @@ class Status:
     event_time: Integer
     crawler: Name
     exchange_status: Name
-    is_halted: bool
+    is_halted: Truth
     problem: Text | None
     model_time: Integer | None = None
 
@@ -240,7 +224,7 @@ class Depth:
     update_id: Integer
     event_time: Integer
     crawler: Name
-    values: Mapping[str, float | None]
+    values: DepthValues
 
 
 Event = Book | Gap | Start | Price | Status | Audit | Depth | Quote | Live

@@ -4,18 +4,16 @@ All functions raise `Wrong`, in words for whoever looks at a dead letter.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import chain
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeGuard
 
 import orjson
 
 MAX_NAME = 64
 MAX_TEXT = 1000
 MAX_REAL = 1e100
-
-T = TypeVar("T")
 
 _DECIMAL = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?")
 _DECIMALS = re.compile(r"(?:[0-9]{1,40}+(?>\.[0-9]{1,40}+|)\|)*+")
@@ -123,11 +121,6 @@ def text_of(fields: dict[str, Any], field: str) -> str:
     return value
 
 
-def optional(read: Callable[[dict[str, Any], str], T], fields: dict[str, Any], field: str) -> T | None:
-    """Return what `read` reads of a field, or None for null."""
-    return None if field_of(fields, field) is None else read(fields, field)
-
-
 def no_levels(field: str, rows: object) -> str:
     """Say of a side of a book that `are_levels` is false of it."""
     return f"field {field!r} is no list of [price, quantity] in decimal strings: {rows!r:.80}"
@@ -143,3 +136,29 @@ def are_levels(rows: object) -> bool:
         return no_bar_inside and set(map(len, rows)) <= {2} and _DECIMALS.fullmatch(text) is not None
     except TypeError:
         return False
+
+
+Reader = Callable[[dict[str, Any], str], Any]
+
+READERS: Mapping[str, Reader] = {
+    "name": name_of,
+    "integer": integer_of,
+    "decimal": decimal_of,
+    "text": text_of,
+    "number": number_of,
+    "real": real_of,
+    "size": size_of,
+    "boolean": truth_of,
+    "levels": field_of,
+}
+"""What reads a field of each kind; `levels` are read as they are, for `are_levels` costs more than the whole line."""
+
+
+def nullable(read: Reader, *, may_be_absent: bool) -> Reader:
+    """Return what reads a field that is null where there is nothing, or not there either."""
+    look_up = dict.get if may_be_absent else field_of
+
+    def read_or_none(fields: dict[str, Any], field: str) -> Any:
+        return None if look_up(fields, field) is None else read(fields, field)
+
+    return read_or_none

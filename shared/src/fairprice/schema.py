@@ -8,51 +8,33 @@ when `decode_line` takes it.
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import orjson
 
 from fairprice.estimates import ESTIMATES
 from fairprice.fields import MAX_NAME, MAX_REAL, MAX_TEXT
+from fairprice.kinds import Kind, kinds
 from fairprice.messages import (
-    BOOKS_TYPE,
     CONFIGURED_VALUE,
     DEPTH_VALUE,
-    LIVE_TYPE,
+    EVENTS,
     PRICE_VALUES,
     PRICED,
-    PRICES_TYPE,
-    QUOTES_TYPE,
-    Audit,
-    Book,
     Depth,
     Event,
-    Gap,
     Live,
     Model,
     Price,
-    Quote,
-    Start,
-    Status,
 )
 
 Schema = dict[str, Any]
 
-EVENTS: Mapping[str, Mapping[str, type[Event]]] = {
-    BOOKS_TYPE: {"book": Book, "gap": Gap, "start": Start, "status": Status, "audit": Audit, "depth": Depth},
-    PRICES_TYPE: {"price": Price},
-    QUOTES_TYPE: {"quote": Quote},
-    LIVE_TYPE: {"live": Live},
-}
-"""The events in messages of each type, by the `type` of their lines."""
-
 OBJECTS: Mapping[str, type[Model]] = {"model": Model}
 """What is an object inside a line, by its kind."""
 
-_MAY_BE_ABSENT = frozenset({*PRICE_VALUES, "model", "model_time"})
+_VALUE = Kind("number", is_nullable=True, may_be_absent=True)
 
 _BLANKS = r"[\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 """What no name holds, spelt out, since languages differ in what they call a blank."""
@@ -206,7 +188,7 @@ DEPTH_MEANING = (
 def schema(message_type: str) -> Schema:
     """Return the JSON Schema of one line of messages of this type."""
     events = EVENTS[message_type]
-    objects = {each for kind in events for each, _ in _kinds(kind).values()} & OBJECTS.keys()
+    objects = {each.name for kind in events for each in _kinds(kind).values()} & OBJECTS.keys()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"One line of a message of the type {message_type}",
@@ -218,8 +200,8 @@ def schema(message_type: str) -> Schema:
 def table(kind: str) -> str:
     """Return the fields of a type of line as a table in Markdown."""
     rows = [] if kind in OBJECTS else [f"| `type` | `{kind}` | |"]
-    for name, (each, optional) in _kinds(kind).items():
-        written = each + " or null" * optional + ", may be absent" * (name in _MAY_BE_ABSENT)
+    for name, each in _kinds(kind).items():
+        written = each.name + " or null" * each.is_nullable + ", may be absent" * each.may_be_absent
         rows.append(f"| `{name}` | {written} | {MEANINGS[kind][name]} |")
     if kind in {"price", "live"}:
         rows.append(f"| `depth_...`, `impact_...` | number or null, may be absent | {CONFIGURED_MEANING} |")
@@ -245,9 +227,9 @@ def _object_schema(kind: str) -> Schema:
     """Return the schema of a line, or of an object inside one."""
     properties: Schema = {} if kind in OBJECTS else {"type": {"const": kind}}
     required = [*properties]
-    for name, (each, optional) in _kinds(kind).items():
-        properties[name] = _property(each, optional=optional) | {"description": MEANINGS[kind][name]}
-        if name not in _MAY_BE_ABSENT:
+    for name, each in _kinds(kind).items():
+        properties[name] = _property(each) | {"description": MEANINGS[kind][name]}
+        if not each.may_be_absent:
             required.append(name)
     found: Schema = {"type": "object", "properties": properties, "required": required}
     event = _class_of(kind)
@@ -270,35 +252,21 @@ def _price_rules() -> Schema:
     }
 
 
-def _property(kind: str, *, optional: bool) -> Schema:
-    reference = {"$ref": f"#/$defs/{kind}"}
-    return {"oneOf": [reference, {"type": "null"}]} if optional else reference
+def _property(kind: Kind) -> Schema:
+    reference = {"$ref": f"#/$defs/{kind.name}"}
+    return {"oneOf": [reference, {"type": "null"}]} if kind.is_nullable else reference
 
 
-def _kinds(kind: str) -> dict[str, tuple[str, bool]]:
-    """Return for each field of a line its kind (see `KINDS`) and whether it may be null, without its `type`."""
-    event = _class_of(kind)
-    hints = get_type_hints(event, include_extras=True)
-    kinds = {field.name: _kind(hints[field.name]) for field in fields(event) if field.name != "values"}
-    return kinds | (dict.fromkeys(PRICE_VALUES, ("number", True)) if event in {Price, Live} else {})
+def _kinds(kind: str) -> dict[str, Kind]:
+    """Return what each field of a line is, without its `type` and those that settings name."""
+    found = kinds(_class_of(kind))
+    values = found.pop("values", None)
+    return found | (dict.fromkeys(PRICE_VALUES, _VALUE) if values and values.name == "price values" else {})
 
 
 def _class_of(kind: str) -> type[Event | Model]:
     """Return what a line, or an object inside one, is decoded to."""
-    found: dict[str, type[Event | Model]] = dict(OBJECTS)
-    for events in EVENTS.values():
-        found.update(events)
-    return found[kind]
-
-
-def _kind(hint: Any) -> tuple[str, bool]:
-    """Return the kind of a field and whether it may be null."""
-    options = [each for each in get_args(hint) if each is not NoneType]
-    if NoneType in get_args(hint):
-        return _kind(options[0])[0], True
-    if metadata := getattr(hint, "__metadata__", None):
-        return metadata[0], False
-    return {float: "number", bool: "boolean", Model: "model"}.get(hint, "levels"), False
+    return {**OBJECTS, **{name: event for events in EVENTS.values() for name, event in events.items()}}[kind]
 
 
 def main(folder: Path) -> None:
