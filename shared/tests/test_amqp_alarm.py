@@ -11,7 +11,7 @@ from fairprice.broker.amqp_connections import Session
 def session_of(accepting: asyncio.Event) -> Session:
     """A session whose publishing connection is blocked unless it is `accepting`, as an alarm does it."""
     connection = SimpleNamespace(transport=SimpleNamespace(connection=SimpleNamespace(ready=accepting.wait)))
-    return Session(publishing=connection, consuming=connection)
+    return Session("a-node", publishing=connection, consuming=connection)
 
 
 async def test_an_alarm_and_its_end_are_logged_once_each_though_nobody_waited_when_it_ended():
