@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -36,14 +37,14 @@ def test_every_setting_is_known_documented_and_exemplified():
     assert set(VARIABLES) == set(FIELDS) == set(documented()) == set(example())
 
 
-@pytest.mark.parametrize("variable", VARIABLES)
-def test_the_documented_default_and_meaning_are_those_of_the_code(variable):
-    default, meaning = documented()[variable]
-    model, field = FIELDS[variable]
+def test_the_documented_defaults_and_meanings_are_those_of_the_code():
+    exemplified = example()
+    for variable, (default, meaning) in documented().items():
+        model, field = FIELDS[variable]
 
-    assert getattr(model.load({variable: default}), field) == getattr(model.load({}), field)
-    assert meaning == model.model_fields[field].description
-    assert example()[variable] == default
+        assert getattr(model.load({variable: default}), field) == getattr(model.load({}), field), variable
+        assert meaning == model.model_fields[field].description, variable
+        assert exemplified[variable] == default
 
 
 WRONG = (
@@ -54,9 +55,8 @@ WRONG = (
 """What somebody may write anywhere; nothing of it may end in a traceback."""
 
 
-@pytest.mark.parametrize("variable", VARIABLES)
-def test_whatever_is_written_is_taken_or_refused_in_a_sentence_that_names_the_variable(variable):
-    for value in WRONG:
+def test_whatever_is_written_is_taken_or_refused_in_a_sentence_that_names_the_variable():
+    for variable, value in product(VARIABLES, WRONG):
         for model in SETTINGS:
             assert refusal(model, {variable: value}).startswith(f"{variable}: "), value
         remarks({variable: value})
@@ -70,13 +70,16 @@ def refusal(model, environ):
     return f"{', '.join(environ)}: taken"
 
 
-@pytest.mark.parametrize("document", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=lambda path: path.name)
-def test_links_lead_somewhere(document):
-    targets = re.findall(r"\]\(([^)#]+)\)", document.read_text())
+def test_links_lead_somewhere():
+    links = [
+        (document, target)
+        for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text())
+        if not re.match(r"https?:", target)
+    ]
 
-    assert [
-        target for target in targets if not re.match(r"https?:", target) and not (document.parent / target).exists()
-    ] == []
+    assert links
+    assert [(document.name, target) for document, target in links if not (document.parent / target).exists()] == []
 
 
 @cache
@@ -128,8 +131,7 @@ def test_every_target_of_the_makefile_that_is_documented_exists():
     assert documented_targets <= targets
 
 
-@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
-def test_every_metric_of_the_table_is_counted_somewhere(metric):
-    samples = f'yield "{metric.name}", '
+def test_every_metric_of_the_table_is_counted_somewhere():
+    text = "".join(text for path, text in sources().items() if not path.endswith("/metrics.py"))
 
-    assert [path for path, text in sources().items() if samples in text and not path.endswith("/metrics.py")]
+    assert [metric.name for metric in METRICS if f'yield "{metric.name}", ' not in text] == []
