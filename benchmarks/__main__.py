@@ -16,6 +16,7 @@ from benchmarks import (
     bench_pipeline,
     bench_quotes,
     bench_storer,
+    bench_symbols,
     recording,
     servers,
 )
@@ -44,6 +45,7 @@ IN_PROCESS: dict[str, Report] = {
     "book": _book,
     "audit": lambda _options: bench_audit.report(),
     "quotes": lambda options: bench_quotes.report(recording.load(), options.rounds or ROUNDS, options.seconds),
+    "symbols": lambda options: bench_symbols.report(options.rounds or ROUNDS_ON_SERVERS),
     "pipeline": lambda options: bench_pipeline.report(recording.load(), options.rounds or ROUNDS),
 }
 ON_SERVERS: dict[str, Report] = {
@@ -52,8 +54,8 @@ ON_SERVERS: dict[str, Report] = {
     "chain": lambda options: bench_chain.report(options.seconds),
     "latency": lambda options: bench_latency.report(options.seconds),
 }
-ONLY_BY_NAME = ("audit",)
-"""Takes too long to be run with the others."""
+ONLY_BY_NAME = ("audit", "symbols")
+"""Take too long to be run with the others."""
 
 
 def main() -> None:
