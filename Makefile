@@ -7,7 +7,7 @@ MODULES := fairprice crawler converter storer gateway simulator standalone grafa
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 PYTEST := $(BIN)/python -m pytest -q
-LOCAL := not rabbitmq and not influxdb and not compose
+LOCAL := not rabbitmq and not influxdb and not compose and not week
 PARALLEL := -n auto --dist worksteal
 BY_SERVER := -n 2 --dist loadgroup --no-loadscope-reorder
 
@@ -27,7 +27,7 @@ COMPOSE := docker compose
 PROJECTS := $(COMPOSE) ls --quiet --filter name='^fairprice(-simulated)?$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo live services docker up up-simulated down passwords test test-fast test-slow test-rounds test-under-load coverage test-servers test-rabbitmq test-influxdb test-chain test-containers soak recordings smoke lint check format bench bench-quick bench-peers images dist version notes lock clean
+.PHONY: help install install-dev demo live services docker up up-simulated down passwords test test-fast test-slow test-rounds test-week test-under-load coverage test-servers test-rabbitmq test-influxdb test-chain test-containers soak recordings smoke lint check format bench bench-quick bench-peers images dist version notes lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -78,6 +78,9 @@ test-slow: install-dev ## of these the others: processes, browsers
 
 test-rounds: install-dev ## more input than in make test: more seeds, variants and examples
 	@$(PYTEST) $(PARALLEL) -m '$(LOCAL) and (rounds or hypothesis)' --hypothesis-profile many
+
+test-week: install-dev ## a week of a market on a driven clock: some minutes of CPU
+	@$(PYTEST) -m week
 
 coverage: install-dev ## test-fast, and which branches it passes: fails below the floors (pyproject.toml)
 	@$(PYTEST) $(PARALLEL) -m '$(LOCAL) and not rounds and not slow' --cov --cov-report=
