@@ -1,7 +1,7 @@
 """What an audit finds in stored rows, and what it takes for sound."""
 
 import pytest
-from audited import KEY, SECOND, START, at, sound, verdicts, wrong
+from audited import KEY, SECOND, START, Rows, at, sound, verdicts, wrong
 
 from fairprice.coverage import HOUR, MINUTE
 from fairprice.messages import Gap
@@ -250,6 +250,29 @@ async def test_a_claim_up_to_a_new_numbering_leaves_what_another_crawler_claims_
     for point in map(gap_point, claims):
         rows.gaps[point.time] = dict(point.fields)
     assert wrong(await rows.audit()) == {Kind.RECORDED_HOLE: 2}
+
+
+async def test_a_crawler_killed_before_it_has_noted_the_new_numbering_tells_what_it_misses_there():
+    rows = sound()
+    restart(rows, 1800, first_id=5)
+    rows.remove(1810, 1819)
+    rows.gap(at(1799), at(1800), 18001, 4)
+    rows.gap(at(1798), at(1820), 17991, 204)
+    assert wrong(await rows.audit()) == {Kind.RECORDED_HOLE: 2}
+    rows.gap(at(1798), at(1820), 17991, 203)
+    assert wrong(await rows.audit()) == {Kind.RECORDED_HOLE: 2, Kind.UNRECORDED_HOLE: 1}
+
+
+async def test_a_gap_from_the_numbering_before_the_last_on_tells_of_both():
+    rows = Rows()
+    for numbering, first_id in enumerate((2001, 1001, 5)):
+        for second in range(5):
+            rows.price(at(5 * numbering + second), first_id + 10 * second, first_id + 10 * second + 9)
+    rows.gap(at(4), at(5), 2051, 1000)
+    rows.gap(at(3), at(10), 2041, 4)
+    assert wrong(await rows.audit()) == {Kind.RECORDED_HOLE: 2}
+    del rows.gaps[at(3)]
+    assert wrong(await rows.audit()) == {Kind.RECORDED_HOLE: 1, Kind.UNRECORDED_HOLE: 1}
 
 
 async def test_rows_that_are_missing_before_ids_begin_anew_are_not_recorded_by_that():

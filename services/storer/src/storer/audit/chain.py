@@ -4,6 +4,9 @@ Each row brings the ids from its first to its last. The next one joins it, or le
 behind everything before it is one of these, in this order: it brings ids of a hole (the exchange's clock went back); it
 is the first of ids that begin anew, which a gap tells, or which the next row proves by joining it; it is another row's
 double; it tells the state at an id as another row does, from another first id on; or it contradicts them.
+
+A crawler that was killed before it had noted a new numbering goes back to the one before with its gap: that tells what
+is missing in either, and may tell of two numberings.
 """
 
 from collections import deque
@@ -66,6 +69,7 @@ class Chain:
         self._holes: list[_Hole] = []
         self._astray: _Astray | None = None
         self._recent: deque[PriceRow] = deque(maxlen=RECENT)
+        self._began = 0
         self.reached: int | None = None
         """The highest id of this numbering so far."""
         self.last: PriceRow | None = None
@@ -128,12 +132,15 @@ class Chain:
     def _restarts(self, row: PriceRow, before: int, reached: int) -> bool:
         """Go over to a new numbering where a gap tells of it; `before` is the time of the row before."""
         told = self._claims.take_restarts(before, row.time)
-        if not told:
+        behind = [last for _, last in told]
+        if not told and row.update_id <= self._began:
+            behind = self._claims.begun_anew(before, row.time)
+        if not behind:
             return False
-        ended = min(first for first, _ in told) - 1
+        ended = min((first for first, _ in told), default=0) - 1
         if ended > reached:
             self._open(before, before, reached + 1, ended)
-        began = max((last for _, last in told if last < row.first_update_id), default=row.first_update_id - 1)
+        began = max((last for last in behind if last < row.first_update_id), default=row.first_update_id - 1)
         detail = "the exchange's ids began anew"
         self._found(Finding(Kind.RECORDED_HOLE, before, row.time, reached + 1, began, detail=detail))
         self._begin_anew(began)
@@ -144,7 +151,7 @@ class Chain:
     def _begin_anew(self, reached: int) -> None:
         self._close(None)
         self._recent.clear()
-        self.reached = reached
+        self._began = self.reached = reached
 
     def _judge_backward(self, row: PriceRow) -> None:
         if self.last and (self._runs_begin_anew or not self._same(row)):

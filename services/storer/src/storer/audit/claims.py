@@ -11,6 +11,9 @@ from storer.stores.port import Row
 SLACK = 1_000_000
 """Microseconds on either side of a gap in which rows count that fill it: event times are moved by little."""
 
+ENDLESS = 2**63
+"""More than any id."""
+
 
 @dataclass(slots=True)
 class _Open:
@@ -28,6 +31,12 @@ class _Open:
     @property
     def is_backward(self) -> bool:
         return self.to_update_id < self.from_update_id
+
+    def ranges(self) -> list[Range]:
+        """Return the ids that it tells; one that runs backwards the last of one numbering and the first of another."""
+        if self.is_backward:
+            return [(self.from_update_id, ENDLESS), (-ENDLESS, self.to_update_id)]
+        return [(self.from_update_id, self.to_update_id)]
 
     def settled(self, *, is_over: bool) -> Claim:
         ids = self.from_update_id, self.to_update_id
@@ -74,7 +83,7 @@ class Claims:
 
     def told(self, from_time: int, to_time: int) -> list[Range]:
         """Return the ranges of those that reach into this time."""
-        return [(each.from_update_id, each.to_update_id) for each in self._reaching(from_time, to_time)]
+        return [ids for each in self._reaching(from_time, to_time) for ids in each.ranges()]
 
     def take_restarts(self, from_time: int, to_time: int) -> list[Range]:
         """Return, once each, the gaps of this time with which ids begin anew: from which id, and behind which."""
@@ -82,6 +91,10 @@ class Claims:
         for each in taken:
             each.has_begun_anew = True
         return [(each.from_update_id, each.to_update_id) for each in taken]
+
+    def begun_anew(self, from_time: int, to_time: int) -> list[int]:
+        """Return behind which ids they began anew, by the gaps of this time; one may tell it of several numberings."""
+        return [each.to_update_id for each in self._reaching(from_time, to_time) if each.is_backward]
 
     def pass_by(self, time: int) -> Iterator[tuple[Claim, bool]]:
         """Yield what is over at this time, and whether the store holds too few of its ids for open."""
