@@ -15,9 +15,6 @@ from fairprice.runtime.clock import Clock
 
 EXCERPT_BYTES = 500
 
-KEPT_FRAMES = 4096
-"""Ticker frames that are known by their bytes: more than come in the time that one connection lags behind another."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -45,20 +42,13 @@ class Intake:
         self._fail = fail
         self._clock = clock
         self._diffs, self._tickers = Merged(), Merged()
-        self._symbol_of: dict[bytes, str] = {}
 
     def receive(self, link: Link, frame: bytes) -> None:
         """See `Owner.receive`; what goes wrong in the sink ends the run."""
         try:
-            if symbol := self._symbol_of.get(frame):  # half of all frames, known before anything is read
-                self._note_repeat(link, symbol)
-                return
             head = self._peek(frame)
             if type(head) is Ticker and self._tickers.is_newer(head.symbol, head.update_id):
                 link.carries = True
-                if len(self._symbol_of) >= KEPT_FRAMES:
-                    self._symbol_of.clear()
-                self._symbol_of[frame] = head.symbol
                 self._sink(head if head.symbol in link.ticking else _first(link, head))
             elif isinstance(head, Ticker):
                 self._take_ticker(link, head)
@@ -73,7 +63,6 @@ class Intake:
 
     def forget(self, symbols: Iterable[str], *, diffs: bool = True) -> None:
         """Take any id next, of tickers and, by default, of diffs."""
-        self._symbol_of.clear()
         self._tickers.forget(symbols)
         if diffs:
             self._diffs.forget(symbols)
@@ -120,16 +109,12 @@ class Intake:
             self._group_of[event.symbol].restart_ids(event.symbol, event.update_id, now)
         self._push(event)
 
-    def _note_repeat(self, link: Link, symbol: str) -> None:
-        self.repeats += 1
-        link.carries = True
-        link.ticking.add(symbol)  # what this link brings next is next to what is there
-
     def _take_ticker(self, link: Link, ticker: Ticker) -> None:
-        if self._tickers.is_repeat(ticker.symbol, ticker.update_id, self._clock.monotonic()):
-            self._note_repeat(link, ticker.symbol)
-            return
         link.carries = True
+        if self._tickers.is_repeat(ticker.symbol, ticker.update_id, self._clock.monotonic()):
+            self.repeats += 1
+            link.ticking.add(ticker.symbol)  # what this link brings next is next to what is there
+            return
         self._tickers.take(ticker.symbol, ticker.update_id)
         self._push(ticker if ticker.symbol in link.ticking else _first(link, ticker))
 
