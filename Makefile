@@ -27,7 +27,7 @@ COMPOSE := docker compose
 PROJECTS := $(COMPOSE) ls --quiet --filter name='^fairprice(-simulated)?$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo live services docker up up-simulated down passwords test test-fast test-slow test-rounds test-week test-under-load coverage test-servers test-rabbitmq test-influxdb test-chain test-containers soak recordings smoke lint check format bench bench-quick bench-peers images dist version notes lock clean
+.PHONY: help install install-dev demo live services docker up up-simulated down passwords test test-fast test-slow test-rounds test-week test-under-load coverage test-servers test-rabbitmq test-cluster test-influxdb test-chain test-containers soak recordings smoke lint check format bench bench-quick bench-peers images dist version notes lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -93,7 +93,10 @@ test-servers: install-dev ## the tests on real servers, on PATH, by address or i
 	@$(WITH_SERVERS) $(SIDE_BY_SIDE) $(SERVER_TESTS)
 
 test-rabbitmq: install-dev ## of these those on RabbitMQ alone
-	@$(PYTEST) $(BY_SERVER) -m 'rabbitmq and not influxdb and not compose'
+	@$(PYTEST) $(BY_SERVER) -m 'rabbitmq and not influxdb and not compose and not rounds'
+
+test-cluster: install-dev ## a RabbitMQ cluster through all faults, on each version: minutes each, by hand
+	@$(PYTEST) -m cluster
 
 test-influxdb: install-dev ## of these those on InfluxDB alone
 	@$(PYTEST) -m 'influxdb and not rabbitmq and not compose'

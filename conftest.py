@@ -14,8 +14,9 @@ os.environ["SSL_CERT_FILE"] = os.devnull
 """Each process reads the machine's authorities twice as aiohttp is loaded; no test believes one of them."""
 
 pytest.register_assert_rewrite(
-    "broker_contract", "broker_steps", "brokers", "compose_stack", "databases", "driven", "exchange_data",
-    "influx_server", "ledger", "pipeline", "processes", "proxies", "store_contract", "venue_contract", "waiting",
+    "broker_contract", "broker_load", "broker_steps", "brokers", "compose_stack", "databases", "driven",
+    "exchange_data", "influx_server", "ledger", "pipeline", "processes", "proxies", "store_contract", "venue_contract",
+    "waiting",
 )  # fmt: skip  # here, since a conftest beside them may come when another has imported them
 
 from dealing import dealt  # noqa: E402

@@ -2,7 +2,8 @@
 
 `FAIRPRICE_TEST_RABBITMQ_URL` names servers to use, separated by commas; their virtual host is emptied again and again.
 `FAIRPRICE_TEST_RABBITMQ_BIN` names folders with `rabbitmq-server` and `rabbitmqctl`, separated by colons, one for each
-version to test; without it those on PATH are taken. A private node listens on loopback only and leaves nothing behind.
+version to test, the newest last; without it those on PATH are taken. A private node listens on loopback only and leaves
+nothing behind.
 """
 
 import asyncio
@@ -132,15 +133,19 @@ async def running(broker):
 
 
 class Node:
-    """A private node with the user guest, unless `definitions` brings others."""
+    """A private node with the user guest, unless `definitions` brings others.
 
-    def __init__(self, folder, home, *, configuration="", definitions=None):
+    Nodes of a cluster are given a `name`, and the port of a `port_mapper` that runs already.
+    """
+
+    def __init__(self, folder, home, *, configuration="", definitions=None, name="", port_mapper=None):
         self._folder = folder
         self._home = home
         self._server = None
         self._port_mapper = None
-        self.port, distribution, port_mapper = free_port(), free_port(), free_port()
-        self.name = f"fairprice-{self.port}@localhost"
+        self._has_port_mapper = port_mapper is not None
+        self.port, distribution, port_mapper = free_port(), free_port(), port_mapper or free_port()
+        self.name = f"{name or f'fairprice-{self.port}'}@localhost"
         lines = [configuration, f"listeners.tcp.local = 127.0.0.1:{self.port}"]
         if definitions:
             lines += [f"load_definitions = {definitions}"]
@@ -157,7 +162,8 @@ class Node:
         self._environment = self._ctl_environment | {
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1", "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(distribution), "RABBITMQ_CONFIG_FILE": f"{home}/rabbitmq.conf",
-            "RABBITMQ_PID_FILE": f"{home}/pid", "RABBITMQ_LOGS": f"{home}/rabbitmq.log",
+            "RABBITMQ_CONFIG_FILES": f"{home}/conf.d", "RABBITMQ_PID_FILE": f"{home}/pid",
+            "RABBITMQ_LOGS": f"{home}/rabbitmq.log",
             "ERL_CRASH_DUMP": f"{home}/erl_crash.dump", "ERL_MAX_PORTS": "4096",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
         }  # fmt: skip
@@ -171,6 +177,11 @@ class Node:
 
     def start(self):
         """Start or start again, and wait until clients are let in."""
+        self.launch()
+        self.await_clients()
+
+    def launch(self):
+        """Start it, and do not wait."""
         self._map_ports()
         (self._home / "pid").unlink(missing_ok=True)
         with (self._home / "output.log").open("ab") as output:
@@ -179,6 +190,9 @@ class Node:
                 env=self._environment, cwd=self._home, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 start_new_session=True,
             )  # fmt: skip
+
+    def await_clients(self):
+        """Wait until clients are let in."""
         deadline = time.monotonic() + START_TIMEOUT
         while not self._answers():
             if self._server.poll() is not None or time.monotonic() > deadline:
@@ -205,10 +219,10 @@ class Node:
     def thaw(self):
         os.kill(self._pid, signal.SIGCONT)
 
-    def ctl(self, *arguments):
-        """Run rabbitmqctl and return what it prints."""
+    def ctl(self, *arguments, tool="rabbitmqctl"):
+        """Run rabbitmqctl, or another tool of its kind, and return what it prints."""
         done = subprocess.run(
-            [self._folder / "rabbitmqctl", "--quiet", "--node", self.name, *arguments],
+            [self._folder / tool, "--quiet", "--node", self.name, *arguments],
             env=self._ctl_environment, cwd=self._home, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert not done.returncode, done.stdout + done.stderr
@@ -228,7 +242,7 @@ class Node:
 
     def _map_ports(self):
         """Erlang's port mapper would outlive the node that starts it, so it is started here."""
-        if not self._port_mapper:
+        if not self._port_mapper and not self._has_port_mapper:
             self._port_mapper = subprocess.Popen(
                 ["epmd", "-address", "127.0.0.1", "-port", self._port_mapper_port],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
