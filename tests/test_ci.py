@@ -67,7 +67,8 @@ def test_the_full_job_checks_what_a_developer_checks():
 def test_a_check_runs_each_test_once_and_the_containers_where_they_are_wanted():
     """For every set of marks that there can be, exactly one of the targets takes it; of Hypothesis more is tried.
 
-    Rounds on RabbitMQ, of the whole chain or of a cluster, and a week of a market take minutes: they are left to whoever asks for them.
+    Rounds on RabbitMQ, of the chain or of a cluster, and a week of a market take minutes: they are left to whoever
+    asks for them.
     """
     servers = ("rabbitmq", "influxdb", "compose")
     kinds = (*servers, "slow", "rounds", "week")
