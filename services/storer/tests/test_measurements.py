@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairprice.errors import InvalidLine
-from fairprice.messages import PRICE_VALUES, Book, Depth, Gap, Model, Price, Status, encode
+from fairprice.messages import PRICE_VALUES, Book, Depth, Gap, Model, Price, Start, Status, encode
 from storer.measurements import (
+    Point,
     audit_point,
     book_queue_points,
     depth_point,
@@ -95,6 +96,13 @@ def test_a_line_of_a_queue_of_prices_is_a_price_or_refused():
     for line in (encode(BOOK), b"{}", b'{"type":"trade"}'):
         with pytest.raises(InvalidLine):
             [*price_points(line)]
+
+
+def test_a_start_is_stored_with_the_ids_of_the_first_book():
+    start = Start("binance", "BTCUSDT", 5, 7, 9 * SECOND, "a")
+    assert points_of(encode(start), levels=2, interval=SECOND) == [
+        Point("start", 9 * SECOND, "binance", "BTCUSDT", {"first_update_id": 5, "update_id": 7})
+    ]
 
 
 def test_a_line_of_a_queue_of_books_is_a_book_a_gap_or_an_audit():

@@ -1,14 +1,15 @@
 """What is stored: the measurements, and how a line of a message becomes a point of one of them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain, repeat
+from typing import Any
 
 from fairprice.errors import InvalidLine
 from fairprice.gaps import claimed
 from fairprice.head import head_of
-from fairprice.messages import Audit, Book, Depth, Gap, Level, Model, Price, Start, decode_line
+from fairprice.messages import Audit, Book, Depth, Event, Gap, Level, Model, Price, Start, decode_line
 from fairprice.sampling import is_sampled
 
 FAIR_PRICE = "fair_price"
@@ -83,7 +84,7 @@ def book_queue_points(line: bytes, *, levels: int, interval: int) -> Iterator[Po
             if book.model and is_sampled(*times, MINUTE):
                 yield model_point(book, book.model)
         case Gap() | Start() | Audit() | Depth() as event:
-            yield _point_beside_books(event)
+            yield _POINTS[type(event)](event)
         case Price():
             raise InvalidLine(line, "a price event has no place in a queue of books")
         case _:
@@ -163,18 +164,6 @@ def depth_point(depth: Depth) -> Point:
     return Point(DEPTH, depth.event_time, depth.venue, depth.symbol, {**values, "update_id": depth.update_id})
 
 
-def _point_beside_books(event: Gap | Start | Audit | Depth) -> Point:
-    match event:
-        case Gap():
-            return gap_point(event)
-        case Start():
-            return start_point(event)
-        case Audit():
-            return audit_point(event)
-        case Depth():
-            return depth_point(event)
-
-
 def _padded(rows: list[Level], levels: int) -> list[Sequence[DecimalText]]:
     return [*rows[:levels], *repeat(_NO_LEVEL, levels - len(rows))]
 
@@ -187,3 +176,12 @@ def _level_names(levels: int) -> tuple[str, ...]:
         for position in range(levels)
         for value in ("price", "size")
     )
+
+
+_POINTS: Mapping[type[Event], Callable[[Any], Point]] = {
+    Gap: gap_point,
+    Start: start_point,
+    Audit: audit_point,
+    Depth: depth_point,
+}
+"""What makes a point of an event that comes beside the books."""
