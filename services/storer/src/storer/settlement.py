@@ -17,7 +17,7 @@ from fairprice.runtime.clock import Clock
 from fairprice.runtime.metrics import Sample
 from storer.measurements import FAIR_PRICE, GAP, Point
 from storer.rounds import INTERVAL, JITTER
-from storer.stores.port import Key, Store
+from storer.stores.port import NEVER, Key, Store
 
 LONGEST = 600.0
 """Seconds after which a gap that stays open is looked at again, at most, unless its rows take long to read."""
@@ -39,8 +39,6 @@ BATCH = 500
 
 RANGE = ("first_update_id", "update_id")
 FIELDS = ("from_update_id", "to_update_id", "duration_ms", "reason", "open_ids")
-NEVER = 2**62
-
 log = structlog.get_logger(__name__)
 
 

@@ -14,8 +14,8 @@ from fairprice.gaps import begins_anew, uncovered
 from fairprice.messages import Gap
 from fairprice.runtime.clock import Clock
 from storer.measurements import FAIR_PRICE, GAP, START, TICK, gap_point
-from storer.settlement import FIRST_LOOK_BACK, NEVER, RANGE, Settled
-from storer.stores.port import Key, Store
+from storer.settlement import FIRST_LOOK_BACK, RANGE, Settled
+from storer.stores.port import NEVER, Key, Store
 
 REASON = "no_state"
 

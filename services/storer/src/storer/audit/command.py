@@ -15,12 +15,10 @@ from storer.audit.account import Account
 from storer.audit.examine import examine, keys
 from storer.audit.grid import grid
 from storer.stores.origin import EXCHANGE
-from storer.stores.port import Key, Reader
+from storer.stores.port import NEVER, Key, Reader
 
 SETTLE = 30 * 1_000_000
 """Microseconds that rows may take from the exchange into the store; what is newer is not judged yet."""
-
-NEVER = 2**62
 
 _TOO_YOUNG = (
     f"all that is stored is younger than {SETTLE // 1_000_000} s, in which rows may still be on their way; "

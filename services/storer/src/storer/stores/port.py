@@ -18,6 +18,9 @@ class Rejection:
 Key = tuple[str, str]
 """Venue and symbol."""
 
+NEVER = 2**62
+"""A time behind that of any point, in microseconds."""
+
 Row = tuple[Any, ...]
 """A point's time and the values of the fields that were asked for: ids as integers, None where it has no value."""
 
