@@ -35,7 +35,7 @@ CAPACITY = 500
 class Load:
     """One service that publishes books all the time and one consumer of each queue, with a ledger of all."""
 
-    def __init__(self, url, intact=QUEUES, use=None):
+    def __init__(self, url, intact=QUEUES, use=None, publish_timeout=PUBLISH_TIMEOUT):
         self.intact = intact
         self.failures = 0
         self.broker = AmqpBroker(
@@ -43,7 +43,7 @@ class Load:
             name="load",
             clock=SystemClock(),
             back_off=self._back_off,
-            publish_timeout=PUBLISH_TIMEOUT,
+            publish_timeout=publish_timeout,
             use=use,
         )
         self.outbox = Outbox(
@@ -123,10 +123,10 @@ class Load:
 
 
 @asynccontextmanager
-async def load(url, capsys, name, intact=QUEUES, use=None):
+async def load(url, capsys, name, *, intact=QUEUES, use=None, publish_timeout=PUBLISH_TIMEOUT):
     """Run the load; the body breaks things and heals them. Afterwards each queue has given everything."""
     with capture_logs() as logs:
-        load = Load(url, intact, use)
+        load = Load(url, intact, use, publish_timeout)
         running = asyncio.create_task(load.run())
         await until(lambda: load.newest > 200)
         if lines(logs, "declared"):

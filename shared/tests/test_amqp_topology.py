@@ -28,9 +28,11 @@ class Server:
     silent: set[str] = field(default_factory=set)
     bound: set[tuple[str, str]] = field(default_factory=set)
     refuses: bool = False
-    is_closed = False
+    is_closed: bool = False
+    channels: int = 0
 
     async def channel(self, **_options):
+        self.channels += 1
         return self
 
     async def declare_exchange(self, name, *_kind, passive=False, **_options):
@@ -113,6 +115,21 @@ async def test_a_queue_of_the_live_view_that_gives_no_answer_holds_nothing_up(mo
     assert restored.missing == {}
     assert "looking at what quotes needs: no answer" in " ".join(restored.absent.values())
     assert server.bound == ALL - {(QUOTES, QUOTES_CONVERTER)}
+
+
+async def test_a_queue_of_the_live_view_that_gives_no_answer_is_not_asked_again_before_it_has(monkeypatch):
+    """Each question left open keeps a channel of the connection, of which there are 2047."""
+    monkeypatch.setattr(amqp_topology, "LIVE_TIMEOUT", 0.01)
+    server = Server(silent={f"queue {QUOTES_CONVERTER}"})
+    topology = Topology(server, EXCHANGES, None, set())
+    told = (await soon(topology.restore())).absent
+    channels = server.channels
+    for _ in range(3):
+        assert (await soon(topology.restore())).absent == told
+    assert server.channels == channels
+    server.silent.clear()
+    server.is_closed = True  # the broker is done with the question
+    assert not (await soon(topology.restore())).absent
 
 
 async def test_a_queue_of_the_record_that_gives_no_answer_is_waited_for():

@@ -53,6 +53,11 @@ class Turns:
         addresses = parse(self._read())
         return addresses[self._turn % len(addresses)]
 
+    @property
+    def are_several(self) -> bool:
+        """Whether there is another node to go on to."""
+        return len(parse(self._read())) > 1
+
     def next(self) -> None:
         """Go on to the next node, after the last to the first."""
         self._turn += 1

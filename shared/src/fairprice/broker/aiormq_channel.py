@@ -175,13 +175,21 @@ class Channel:
         """Settle a delivery, or all up to it; the broker does not answer."""
         await self._channel.basic_ack(tag, multiple=multiple, wait=False)
 
+    async def gives(self, queue: str) -> bool:
+        """Take a message from a queue, and return whether there was one: closing the channel gives it back."""
+        return isinstance((await self._channel.basic_get(queue)).delivery, spec.Basic.GetOk)
+
+    async def bind(self, queue: str, exchange: str) -> None:
+        """Bind a queue; one that is bound already stays so."""
+        await self._channel.queue_bind(queue, exchange)
+
     async def declare_tap(self, exchange: str, capacity: int) -> str:
         """Bind a queue of the connection's own that forgets its oldest message; return its name, made by the broker."""
         declared = await self._channel.queue_declare(
             exclusive=True, auto_delete=True, arguments={"x-max-length": capacity, "x-overflow": "drop-head"}
         )
         queue = declared.queue or ""
-        await self._channel.queue_bind(queue, exchange)
+        await self.bind(queue, exchange)
         return queue
 
     async def delete(self, queue: str) -> None:

@@ -9,16 +9,19 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import NoReturn
 
 from aio_pika.exceptions import ChannelClosed, DeliveryError, PublishError
 
 from fairprice.broker.aiormq_channel import Channel, bounded
 from fairprice.broker.amqp_casting import Caster
-from fairprice.broker.amqp_connections import CLOSE_TIMEOUT, REPLY_TIMEOUT, Connections
+from fairprice.broker.amqp_connections import CLOSE_TIMEOUT, REPLY_TIMEOUT, Connections, Session
 from fairprice.broker.amqp_delivery import AmqpSubscription, AmqpTap
+from fairprice.broker.amqp_look import Look, bind, close, take
 from fairprice.broker.amqp_message import to_amqp
+from fairprice.broker.majority import Request
 from fairprice.broker.port import Message
 from fairprice.broker.retry import BackOff
 from fairprice.errors import BrokerUnavailable
@@ -26,6 +29,9 @@ from fairprice.runtime.clock import Clock
 from fairprice.runtime.health import Check
 from fairprice.runtime.metrics import Sample
 from fairprice.topology import EXCHANGES, Exchange, Use
+
+SILENCE = 10.0
+"""Seconds without a delivery after which a subscription is looked at: is there nothing, or does nothing come?"""
 
 
 class AmqpBroker:
@@ -35,7 +41,9 @@ class AmqpBroker:
     connect: a new password is found without a restart, and the nodes of a cluster have their turns. `name` is what
     RabbitMQ lists the connections under. `back_off` makes the pauses between attempts to connect, and between those to
     publish while a queue is full. A publish waits `publish_timeout` seconds in all, for a connection, for room and for
-    its confirmation; opening a subscription or a tap takes `reply_timeout` seconds at most. Of the `exchanges` and
+    its confirmation; opening a subscription or a tap takes `reply_timeout` seconds at most. After `silence` seconds
+    without a delivery the broker is asked whether there is nothing. A node that leaves open what only most of the nodes
+    can answer (`fairprice.broker.majority`) is given up for the next one. Of the `exchanges` and
     their queues only those in `use` are looked after, all where there is none.
     """
 
@@ -48,6 +56,7 @@ class AmqpBroker:
         back_off: BackOff,
         publish_timeout: float = 30.0,
         reply_timeout: float = REPLY_TIMEOUT,
+        silence: float = SILENCE,
         exchanges: Iterable[Exchange] = EXCHANGES,
         use: Use | None = None,
     ) -> None:
@@ -61,6 +70,7 @@ class AmqpBroker:
         self._back_off = back_off
         self._publish_timeout = publish_timeout
         self._reply_timeout = reply_timeout
+        self._silence = silence
         self._channel: Channel | None = None
         self._opening = asyncio.Lock()
         self._problems: dict[str, str] = {}
@@ -80,7 +90,7 @@ class AmqpBroker:
         attempt = _Attempt(exchange, self._clock.monotonic())
         self._attempts[attempt] = None
         try:
-            async with self._bounded(f"publishing to {exchange!r}", self._publish_timeout):
+            async with self._bounded(f"publishing to {exchange!r}", attempt.request, self._publish_timeout):
                 await self._until_accepted(attempt, message)
         except BrokerUnavailable:
             self._published[exchange, "unknown"] += 1
@@ -98,14 +108,15 @@ class AmqpBroker:
         """See `Broker.subscribe`."""
         doing, is_live = f"consuming {queue!r}", queue in self._live
         self._subscribed.setdefault(queue, 0)
-        async with self._consuming(doing, is_live=is_live) as channel:
+        async with self._consuming(doing, is_live=is_live) as (session, channel):
             subscription = AmqpSubscription(channel, queue, self._delivered)
-            async with self._bounded(doing, is_live=is_live):
+            async with self._bounded(doing, self._asked(session), is_live=is_live):
                 await channel.limit(prefetch)
                 await subscription.begin(queue)
             self._subscribed[queue] += 1
             try:
-                yield subscription
+                async with self._looked_at(subscription, session, partial(take, queue), is_live=is_live):
+                    yield subscription
             finally:
                 self._subscribed[queue] -= 1
                 subscription.end("left")
@@ -114,13 +125,14 @@ class AmqpBroker:
     async def tap(self, exchange: str, capacity: int) -> AsyncIterator[AmqpTap]:
         """See `Broker.tap`; the queue is the connection's own and named by the broker (`amq.gen-...`)."""
         doing, is_live = f"tapping {exchange!r}", exchange in self._live
-        async with self._consuming(doing, is_live=is_live) as channel:
+        async with self._consuming(doing, is_live=is_live) as (session, channel):
             tap = AmqpTap(channel, f"tap of {exchange}", self._delivered, capacity)
-            async with self._bounded(doing, is_live=is_live):
+            async with self._bounded(doing, self._asked(session), is_live=is_live):
                 queue = await channel.declare_tap(exchange, capacity)
                 await tap.begin(queue)
             try:
-                yield tap
+                async with self._looked_at(tap, session, partial(bind, queue, exchange), is_live=is_live):
+                    yield tap
             finally:
                 tap.end("left")
                 with suppress(BrokerUnavailable):
@@ -163,7 +175,8 @@ class AmqpBroker:
         """Publish until every queue has taken it; a full one refuses, and the broker does not say when it has room."""
         properties = to_amqp(message)
         for pause in self._back_off():
-            channel = await self._publishing()
+            session, channel = await self._publishing()
+            attempt.request.ask(session, self._clock.monotonic())
             try:
                 await channel.publish(attempt.exchange, message.routing_key, message.body, properties)
             except PublishError:  # a DeliveryError as well: nothing is bound
@@ -171,41 +184,85 @@ class AmqpBroker:
                 raise
             except DeliveryError:
                 attempt.is_refused = True
+                attempt.request.answer()
                 self._published[attempt.exchange, "rejected"] += 1
                 await self._clock.sleep(pause)
             else:
                 return
 
-    async def _publishing(self) -> Channel:
+    async def _publishing(self) -> tuple[Session, Channel]:
         """Return the one channel to publish on, opened again when it or its connection was lost; wait while blocked."""
         session = await self._connections.session()
         await session.unblocked()
         async with self._opening:
             if not self._channel or not self._channel.serves(session.publishing):
                 self._channel = await Channel.open(session.publishing, confirms=True)
-        return self._channel
+        return session, self._channel
 
     @asynccontextmanager
-    async def _consuming(self, doing: str, *, is_live: bool) -> AsyncIterator[Channel]:
+    async def _consuming(self, doing: str, *, is_live: bool) -> AsyncIterator[tuple[Session, Channel]]:
         """Open a channel to consume on; closing it returns to the broker what is unsettled."""
         async with self._bounded(doing, is_live=is_live):
             session = await self._connections.session()
             channel = await Channel.open(session.consuming, confirms=False)
         try:
-            yield channel
+            yield session, channel
         finally:
-            with suppress(BrokerUnavailable):
-                async with bounded("closing a channel", CLOSE_TIMEOUT):
-                    await channel.close()
+            await close(channel)
 
     @asynccontextmanager
-    async def _bounded(self, doing: str, seconds: float | None = None, *, is_live: bool = False) -> AsyncIterator[None]:
+    async def _looked_at(
+        self, subscription: AmqpSubscription, session: Session, look: Look, *, is_live: bool
+    ) -> AsyncIterator[None]:
+        """Look at a subscription whenever it is silent, and end it when it is not as it should be."""
+        looking = asyncio.create_task(self._look_at(subscription, session, look, is_live=is_live))
+        try:
+            yield
+        finally:
+            looking.cancel()
+            await asyncio.wait({looking})
+
+    async def _look_at(self, subscription: AmqpSubscription, session: Session, look: Look, *, is_live: bool) -> None:
+        try:
+            while True:
+                await subscription.silence(self._clock, self._silence)
+                request = self._asked(session)
+                giving_up = self._given_up_for(request, self._reply_timeout, is_live=is_live)
+                async with giving_up, bounded(f"looking at {subscription.name!r}", self._reply_timeout):
+                    await look(session)
+        except BrokerUnavailable as error:
+            subscription.end(str(error))
+
+    def _asked(self, session: Session) -> Request[Session]:
+        return Request(session, self._clock.monotonic())
+
+    @asynccontextmanager
+    async def _given_up_for(self, request: Request[Session], patience: float, *, is_live: bool) -> AsyncIterator[None]:
+        """Doubt the node that owes an answer when the patience with it has ended."""
+        try:
+            yield
+        except BrokerUnavailable as error:
+            session = request.debtor(self._clock.monotonic(), patience)
+            if session and isinstance(error.__cause__, TimeoutError) and not is_live:
+                self._connections.doubt(session, str(error))
+            raise
+
+    @asynccontextmanager
+    async def _bounded(
+        self,
+        doing: str,
+        request: Request[Session] | None = None,
+        seconds: float | None = None,
+        *,
+        is_live: bool = False,
+    ) -> AsyncIterator[None]:
         """Bound it in time, raise `BrokerUnavailable` with all that is known, and remember it until it works again.
 
         What `is_live` only is no problem of the service's.
         """
+        seconds = seconds or self._reply_timeout
         try:
-            async with bounded(doing, seconds or self._reply_timeout):
+            async with self._given_up_for(request or Request(), seconds, is_live=is_live), bounded(doing, seconds):
                 yield
         except BrokerUnavailable as error:
             if isinstance(error.__cause__, ChannelClosed):
@@ -233,3 +290,4 @@ class _Attempt:
     exchange: str
     began: float
     is_refused: bool = False
+    request: Request[Session] = field(default_factory=Request)

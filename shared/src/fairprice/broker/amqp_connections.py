@@ -151,6 +151,15 @@ class Connections:
         """Open a connection for something else, at the same node; raises `BrokerUnavailable`."""
         return _connection(self._read_address(), f"{self._name} {use}")
 
+    def doubt(self, session: Session, why: str) -> None:
+        """Give a session up whose node does nothing that needs the other ones, if there is another to go on to.
+
+        An alarm holds up all nodes alike, so it is waited for.
+        """
+        if not session.lost and not session.is_blocked and self._turns.are_several:
+            session.lost = f"{why}; is the node {session.node} cut off from the others?"
+            self._awake.set()
+
     def check_soon(self) -> None:
         """Have the topology looked at: something was not there."""
         self._awake.set()

@@ -10,6 +10,7 @@ from fairprice.broker.amqp_connections import REPLY_TIMEOUT
 from fairprice.broker.amqp_message import from_amqp
 from fairprice.broker.port import Delivery, Message
 from fairprice.errors import BrokerUnavailable
+from fairprice.runtime.clock import Clock
 
 
 class AmqpSubscription:
@@ -25,9 +26,10 @@ class AmqpSubscription:
         self, channel: Channel, name: str, delivered: Counter[tuple[str, str]], capacity: int | None = None
     ) -> None:
         self._channel = channel
-        self._name = name
+        self.name = name
         self._delivered = delivered
         self._open: dict[int, None] = {}
+        self._deliveries = 0
         self._ready: deque[_Delivery] = deque(maxlen=capacity)
         self._changed = asyncio.Event()
         self._finished = False
@@ -44,11 +46,18 @@ class AmqpSubscription:
         self._ready.clear()
         self._changed.set()
 
+    async def silence(self, clock: Clock, seconds: float) -> None:
+        """Return when nothing has come for so long though something might: nothing is held."""
+        before = None
+        while self._open or before != self._deliveries:
+            before = self._deliveries
+            await clock.sleep(seconds)
+
     async def receive(self, limit: int) -> list[Delivery]:
         """See `Subscription.receive`."""
         while not self._ready:
             if self._ended:
-                raise BrokerUnavailable(f"the subscription to {self._name!r} has ended: {self._ended}")
+                raise BrokerUnavailable(f"the subscription to {self.name!r} has ended: {self._ended}")
             if self._finished:
                 return []
             self._changed.clear()
@@ -58,7 +67,7 @@ class AmqpSubscription:
     async def finish(self) -> None:
         """See `Subscription.finish`; deliveries still come until the broker has answered."""
         try:
-            async with bounded(f"leaving {self._name!r}", REPLY_TIMEOUT):
+            async with bounded(f"leaving {self.name!r}", REPLY_TIMEOUT):
                 await self._channel.cancel()
         finally:
             self._finished = True
@@ -67,10 +76,10 @@ class AmqpSubscription:
     async def ack(self, tag: int, *, multiple: bool) -> None:
         """Settle a delivery, or all up to it."""
         if tag not in self._open:
-            raise BrokerUnavailable(f"delivery {tag} of {self._name!r} is settled, or its subscription has ended")
+            raise BrokerUnavailable(f"delivery {tag} of {self.name!r} is settled, or its subscription has ended")
         for each in list(takewhile(lambda earlier: earlier <= tag, self._open)) if multiple else [tag]:
             del self._open[each]
-        async with bounded(f"acknowledging to {self._name!r}", REPLY_TIMEOUT):
+        async with bounded(f"acknowledging to {self.name!r}", REPLY_TIMEOUT):
             await self._channel.ack(tag, multiple=multiple)
 
     def _hold(self, delivery: "_Delivery") -> None:
@@ -82,7 +91,8 @@ class AmqpSubscription:
         if self._ended or not delivered.delivery_tag:
             return
         self._hold(_Delivery(from_amqp(delivered), delivered.delivery_tag, self))
-        self._delivered[self._name, "again" if delivered.redelivered else "first"] += 1
+        self._deliveries += 1
+        self._delivered[self.name, "again" if delivered.redelivered else "first"] += 1
         self._changed.set()
 
 

@@ -108,6 +108,7 @@ class Topology:
         self._use = use
         self._unbound = unbound
         self._asking = _Asking(connection)
+        self._unanswered: dict[str, tuple[AbstractChannel, str]] = {}
         self._is_unsafe: bool | None = None
 
     async def restore(self) -> Restored:
@@ -120,15 +121,20 @@ class Topology:
         missing: dict[str, str] = {}
         absent: dict[str, str] = {}
         complete = []
+
+        async def furnish(exchange: Exchange) -> None:
+            await self._furnish(exchange, declared, absent if exchange.live else missing)
+
+        async def look(exchange: Exchange) -> None:
+            if await self._is_complete(exchange):
+                complete.append(exchange)
+            else:
+                await furnish(exchange)
+
         for exchange in self._exchanges:
-            async with _answered(exchange, absent):
-                if await self._is_complete(exchange):
-                    complete.append(exchange)
-                else:
-                    await self._furnish(exchange, declared, absent if exchange.live else missing)
+            await self._as_it_answers(exchange, look, absent)
         for exchange in complete if declared else ():
-            async with _answered(exchange, absent):
-                await self._furnish(exchange, declared, absent if exchange.live else missing)
+            await self._as_it_answers(exchange, furnish, absent)
         return Restored(tuple(declared), missing, absent)
 
     async def unsafe(self) -> tuple[str, ...]:
@@ -142,6 +148,32 @@ class Topology:
         found = tuple([text async for text in self._find_unsafe()])
         self._is_unsafe = bool(found)
         return found
+
+    async def _as_it_answers(
+        self, exchange: Exchange, do: Callable[[Exchange], Awaitable[None]], absent: dict[str, str]
+    ) -> None:
+        """Give what is live up, and note it as absent, when nobody answers: nothing else waits for it.
+
+        Nothing more is asked about it before the broker is done with that question, which keeps a channel until then.
+        """
+        if not exchange.live:
+            await do(exchange)
+            return
+        name = f"answer about {exchange.name}"
+        if exchange.name in self._unanswered:
+            channel, told = self._unanswered[exchange.name]
+            if not channel.is_closed:
+                absent[name] = told
+                return
+        try:
+            async with bounded(f"looking at what {exchange.name} needs", LIVE_TIMEOUT):
+                await do(exchange)
+        except BrokerUnavailable as error:
+            if not isinstance(error.__cause__, TimeoutError):
+                raise
+            absent[name] = f"{error}; the node that has its queue may be down"
+            if self._asking.given_up:
+                self._unanswered[exchange.name] = self._asking.given_up, absent[name]
 
     async def _is_complete(self, exchange: Exchange) -> bool:
         """Whether all is there that is used of an exchange and its queues."""
@@ -221,21 +253,6 @@ class Topology:
             return False
 
 
-@asynccontextmanager
-async def _answered(exchange: Exchange, absent: dict[str, str]) -> AsyncIterator[None]:
-    """Give what is live up, and note it as absent, when nobody answers: nothing else waits for it."""
-    if not exchange.live:
-        yield
-        return
-    try:
-        async with bounded(f"looking at what {exchange.name} needs", LIVE_TIMEOUT):
-            yield
-    except BrokerUnavailable as error:
-        if not isinstance(error.__cause__, TimeoutError):
-            raise
-        absent[f"answer about {exchange.name}"] = f"{error}; the node that has its queue may be down"
-
-
 async def _is_dropped(channel: AbstractChannel, queue: str) -> bool:
     """Return whether a new queue of this name drops a message that is given back too often; it goes nowhere then."""
     arguments: FieldTable = {
@@ -284,11 +301,15 @@ async def _bind_queue(channel: AbstractChannel, *, name: str, exchange: str) -> 
 
 
 class _Asking:
-    """One channel for many questions; the broker closes it with every refusal, then the next question opens another."""
+    """One channel for many questions; the broker closes it with every refusal, then the next question opens another.
+
+    `given_up` is the one whose answer nobody waited for any more, last; it is closed once the broker has come to that.
+    """
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
         self._channel: AbstractChannel | None = None
+        self.given_up: AbstractChannel | None = None
 
     async def refusal(self, question: Question) -> ChannelClosed | None:
         """Ask, and return the broker's refusal if it is one."""
@@ -306,6 +327,9 @@ class _Asking:
             self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
         try:
             yield self._channel
-        except BaseException:  # refused, or nobody waits for its answer any more
+        except ChannelClosed:
             self._channel = None
+            raise
+        except BaseException:
+            self.given_up, self._channel = self._channel, None
             raise

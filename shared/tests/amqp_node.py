@@ -1,0 +1,99 @@
+"""A node of RabbitMQ as far as its network goes, for what a single real one cannot do: to be cut off from the others.
+
+It answers on the wire all that a client asks, but for the kinds of question that it is told to leave open. Nothing is
+routed or kept.
+"""
+
+import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager, suppress
+
+from pamqp import commands, frame, header
+from pamqp.body import ContentBody
+
+NEEDS_MOST = (commands.Basic.Publish, commands.Basic.Consume, commands.Basic.Get, commands.Queue.Bind)
+"""What a node answers only together with most of the others."""
+
+HEADER_BYTES = 7
+"""Of a frame, before what is in it, whose length its last four bytes tell; an end of one byte follows."""
+
+
+class Node:
+    """Counts what it was `asked`, answered or not; `silent` are the kinds of question that it leaves open."""
+
+    def __init__(self):
+        self.asked = Counter()
+        self.silent = set()
+        self.connections = 0
+        self.port = 0
+        self._writers = set()
+
+    @property
+    def url(self):
+        return f"amqp://127.0.0.1:{self.port}/"
+
+    @asynccontextmanager
+    async def serving(self):
+        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+
+    def drop(self):
+        """Lose all connections, as a kill does."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _serve(self, reader, writer):
+        self.connections += 1
+        self._writers.add(writer)
+        published = Counter()
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readexactly(len(b"AMQP\x00\x00\x09\x01"))
+            capabilities = {"publisher_confirms": True, "basic.nack": True, "consumer_cancel_notify": True}
+            start = commands.Connection.Start(server_properties={"capabilities": capabilities}, mechanisms="PLAIN")
+            writer.write(frame.marshal(start, 0))
+            while True:
+                channel, asked = await _read(reader)
+                if isinstance(asked, header.ContentHeader | ContentBody):
+                    continue
+                self.asked[type(asked)] += 1
+                if isinstance(asked, commands.Basic.Publish):
+                    published[channel] += 1
+                if type(asked) in self.silent:
+                    continue
+                if answer := ANSWERS.get(type(asked)):
+                    writer.write(frame.marshal(answer(asked, published[channel]), channel))
+                if isinstance(asked, commands.Connection.Close):
+                    break
+        self.connections -= 1
+        self._writers.discard(writer)
+        writer.close()
+
+
+async def _read(reader):
+    start = await reader.readexactly(HEADER_BYTES)
+    rest = await reader.readexactly(int.from_bytes(start[3:], "big") + 1)
+    _, channel, read = frame.unmarshal(start + rest)
+    return channel, read
+
+
+ANSWERS = {
+    commands.Connection.StartOk: lambda *_: commands.Connection.Tune(2047, 131072, 0),
+    commands.Connection.Open: lambda *_: commands.Connection.OpenOk(),
+    commands.Connection.Close: lambda *_: commands.Connection.CloseOk(),
+    commands.Channel.Open: lambda *_: commands.Channel.OpenOk(),
+    commands.Channel.Close: lambda *_: commands.Channel.CloseOk(),
+    commands.Confirm.Select: lambda *_: commands.Confirm.SelectOk(),
+    commands.Exchange.Declare: lambda *_: commands.Exchange.DeclareOk(),
+    commands.Queue.Declare: lambda asked, _: commands.Queue.DeclareOk(asked.queue or "amq.gen-1", 0, 0),
+    commands.Queue.Bind: lambda *_: commands.Queue.BindOk(),
+    commands.Queue.Delete: lambda *_: commands.Queue.DeleteOk(0),
+    commands.Basic.Qos: lambda *_: commands.Basic.QosOk(),
+    commands.Basic.Consume: lambda asked, _: commands.Basic.ConsumeOk(asked.consumer_tag),
+    commands.Basic.Cancel: lambda asked, _: commands.Basic.CancelOk(asked.consumer_tag),
+    commands.Basic.Get: lambda *_: commands.Basic.GetEmpty(),
+    commands.Basic.Publish: lambda _, published: commands.Basic.Ack(published),
+}
