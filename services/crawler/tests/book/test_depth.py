@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.book.chain import ChainTime
-from crawler.book.depth import PENDING_DIFFS, Depths
+from crawler.book.depth import Depths
 from crawler.book.feed import Feed
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
 from crawler.book.reach import Reach
@@ -97,25 +97,36 @@ def test_without_a_mid_there_is_no_depth(reach):
     assert read(depths, bids, asks, reach) is None
 
 
-@pytest.mark.parametrize("level", [["100.00", "7"], ["99.0", "0." + "0" * 18 + "1"], ["99." + "0" * 19, "1"]])
-def test_a_book_with_numbers_as_no_exchange_writes_them_has_no_depth(level):
+UNUSUAL = [[["99.0", "0." + "0" * 8 + "1"]], [["99." + "0" * 9, "1"]], [["99.0", "1"], ["99.00", "2"]]]
+
+
+@pytest.mark.parametrize("levels", UNUSUAL, ids=["finer quantity", "finer price", "one price in two ways"])
+def test_a_book_with_numbers_as_no_exchange_writes_them_has_no_depth(levels):
     depths = Depths((Decimal(500),), 1.0)
     depths.begin([["100.0", "5"]], [["101.0", "1"]])
     assert depths.read("100.0", "101.0", WHOLE)
-    depths.follow(diff(1, [level]))
+    depths.follow(diff(1, levels))
     assert depths.read("100.0", "101.0", WHOLE) is None
-    depths.follow(diff(2, [[level[0], "0"]]))
+    depths.follow(diff(2, [[levels[0][0], "0"]]))
     assert depths.read("100.0", "101.0", WHOLE) is None
     depths.begin([["100.0", "5"]], [["101.0", "1"]])
     assert depths.read("100.0", "101.0", WHOLE)
+
+
+def test_a_book_that_begins_with_finer_numbers_has_a_finer_scale_and_takes_a_price_as_it_comes():
+    depths = Depths((Decimal(500),), 1.0)
+    depths.begin([["100.0", "0." + "0" * 20 + "7"]], [["101.0", "1"]])
+    assert depths.read("100.0", "101.0", WHOLE)["bid_quantity_500bps"] == 7e-21
+    depths.follow(diff(1, [["100.00", "7"]]))
+    assert depths.read("100.0", "101.0", WHOLE)["bid_quantity_500bps"] == 7
 
 
 def test_what_waits_is_bounded_where_the_clock_stands_still():
     depths = Depths((Decimal(500),), 1.0)
     depths.begin([["100.0", "1"]], [["101.0", "1"]])
-    for number in range(5 * PENDING_DIFFS):
+    for number in range(500):
         depths.follow(diff(number, [["100.0", str(number)]]))
-        assert len(depths._pending) <= PENDING_DIFFS
+    assert len(depths._bids) == 1
     assert depths.read("100.0", "101.0", WHOLE)["bid_quantity_500bps"] == number
 
 

@@ -304,5 +304,5 @@ class DepthSync:
             return []
         self._book, self._reach, steps = fresh
         if self._depths:
-            self._depths.begin([*fresh.book.bids], [*fresh.book.asks])
+            self._depths.begin(fresh.book.bids, fresh.book.asks)
         return steps
