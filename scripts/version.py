@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PATTERN = re.compile(r'^((?:version|__version__) = ")([^"]+)(")$', re.MULTILINE)
+PATTERN = re.compile(r'^((?:version|__version__) = "|.*name: fairprice/\w+, newTag: )([^"}]+)("|}.*)$', re.MULTILINE)
 VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)((a|b|rc)\d+)?")
 
 
@@ -19,7 +19,13 @@ def places(root: Path) -> list[Path]:
     """Return the files that tell the version."""
     packages = ["", "shared", *(f"services/{path.parent.name}" for path in root.glob("services/*/pyproject.toml"))]
     modules = ["shared/src/fairprice/__init__.py", "services/simulator/src/simulator/__init__.py"]
-    return [root / package / "pyproject.toml" for package in packages] + [root / module for module in modules]
+    manifests = sorted(root.glob("deploy/kubernetes/**/kustomization.yaml"))
+    images = [path for path in manifests if PATTERN.search(path.read_text())]
+    return [
+        *(root / package / "pyproject.toml" for package in packages),
+        *(root / module for module in modules),
+        *images,
+    ]
 
 
 def read(root: Path) -> dict[Path, str]:
@@ -27,7 +33,7 @@ def read(root: Path) -> dict[Path, str]:
     found = {}
     for path in places(root):
         try:
-            [(_, found[path], _)] = PATTERN.findall(path.read_text())
+            [found[path]] = {version for _, version, _ in PATTERN.findall(path.read_text())}
         except ValueError:
             raise ValueError(f"{path} does not tell one version") from None
     return found

@@ -1,4 +1,4 @@
-"""deploy/credentials.py: passwords are made once, kept, and seen by nobody but their consumer."""
+"""deploy/credentials/credentials.py: passwords are made once, kept, and seen by nobody but their consumer."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def credentials(tmp_path, monkeypatch):
-    module = runpy.run_path(str(ROOT / "deploy" / "credentials.py"))
+    module = runpy.run_path(str(ROOT / "deploy" / "credentials" / "credentials.py"))
     names = module["hand_out"].__globals__
     owners = {}
     monkeypatch.setitem(names, "STORE", tmp_path / "store")
@@ -114,6 +114,8 @@ def test_starting_says_nothing_secret(credentials, capsys):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the file modes of Unix")
 def test_it_needs_nothing_but_python():
-    imported = re.findall(r"^(?:import|from) (\w+)", (ROOT / "deploy" / "credentials.py").read_text(), re.MULTILINE)
+    imported = re.findall(
+        r"^(?:import|from) (\w+)", (ROOT / "deploy" / "credentials" / "credentials.py").read_text(), re.MULTILINE
+    )
 
     assert set(imported) <= sys.stdlib_module_names

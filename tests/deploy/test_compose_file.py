@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 DOCKERFILE = (ROOT / "services" / "Dockerfile").read_text()
-CREDENTIALS = runpy.run_path(str(ROOT / "deploy" / "credentials.py"))
+CREDENTIALS = runpy.run_path(str(ROOT / "deploy" / "credentials" / "credentials.py"))
 
 OURS = {"crawler": CRAWLER_PORT, "converter": CONVERTER_PORT, "storer": STORER_PORT, "gateway": 8000}
 CRAWLERS = ("crawler", "crawler-usdm")
