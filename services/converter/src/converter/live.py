@@ -18,7 +18,6 @@ from fairprice.errors import InvalidError, InvalidLine, UnknownLine
 from fairprice.messages import (
     LIVE_TYPE,
     QUOTES_TYPE,
-    Book,
     Quote,
     check_type,
     decode_but_levels,
@@ -149,35 +148,20 @@ def _is_newer(quote: Quote, than: tuple[int, int]) -> bool:
 
 def live_price(pricer: Pricer, quote: Quote, priced_time: int) -> LivePrice:
     """Return the price that a book of these levels would have; raises `InvalidMarketData`."""
-    book = Book(
+    status, values = pricer.evaluate(quote)
+    return LivePrice(
         quote.venue,
         quote.symbol,
         quote.first_update_id,
         quote.update_id,
         quote.event_time,
-        None,
-        quote.received_time,
-        quote.crawler,
-        quote.bids,
-        quote.asks,
-        quote.floor,
-        quote.ceiling,
-        quote.model,
-    )
-    price = pricer.price(book, priced_time)
-    return LivePrice(
-        price.venue,
-        price.symbol,
-        price.first_update_id,
-        price.update_id,
-        price.event_time,
         quote.ticker_id,
-        price.received_time,
-        price.priced_time,
-        price.estimator,
-        price.status,
-        price.price,
+        quote.received_time,
+        priced_time,
+        pricer.estimator,
+        status,
+        values[pricer.estimator],
         quote.bids,
         quote.asks,
-        price.values,
+        values,
     )

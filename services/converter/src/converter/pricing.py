@@ -35,7 +35,7 @@ from converter.estimators import ESTIMATORS, Known
 from converter.fair_price import BASIS_POINTS, Ratio
 from converter.forecast import band, expected_mid
 from converter.levels import ASK, BID, FinerThanScaleError, Scale, Scaled, Side, read_side
-from fairprice.messages import PRICE_VALUES, Book, Model, Price
+from fairprice.messages import PRICE_VALUES, Book, Model, Price, Quote
 
 USUAL_DECIMALS = 8
 """As Binance writes all its numbers."""
@@ -63,7 +63,7 @@ class Pricer:
         curve_bps: Decimal = Decimal(1),
         forecast_seconds: float = 1.0,
     ) -> None:
-        self._estimator = estimator
+        self.estimator = estimator
         widths = [(bps.as_integer_ratio(), _name(bps)) for bps in sorted(depth_bps)]
         self._bid_bands = [(bps, f"depth_bid_{name}bps") for bps, name in widths]
         self._ask_bands = [(bps, f"depth_ask_{name}bps") for bps, name in widths]
@@ -78,11 +78,8 @@ class Pricer:
         self._finest = Scale(MOST_DECIMALS)
 
     def price(self, book: Book, priced_time: int | None) -> Price:
-        """Return the book's price; raises `InvalidMarketData` when a price is zero or occurs twice in a side."""
-        try:
-            status, values = self._evaluate(book, self._usual)
-        except FinerThanScaleError:
-            status, values = self._evaluate(book, self._finest)
+        """Return the book's price; raises as `evaluate` does."""
+        status, values = self.evaluate(book)
         return Price(
             book.venue,
             book.symbol,
@@ -91,13 +88,20 @@ class Pricer:
             book.event_time,
             book.received_time,
             priced_time,
-            self._estimator,
+            self.estimator,
             status,
-            values[self._estimator],
+            values[self.estimator],
             values,
         )
 
-    def _evaluate(self, book: Book, scale: Scale) -> tuple[str, Values]:
+    def evaluate(self, book: Book | Quote) -> tuple[str, Values]:
+        """Return status and values; raises `InvalidMarketData` when a price is zero or occurs twice in a side."""
+        try:
+            return self._evaluate(book, self._usual)
+        except FinerThanScaleError:
+            return self._evaluate(book, self._finest)
+
+    def _evaluate(self, book: Book | Quote, scale: Scale) -> tuple[str, Values]:
         bids = read_side(BID, book.bids, book.floor, scale)
         asks = read_side(ASK, book.asks, book.ceiling, scale)
         bid, ask, unit = bids.best, asks.best, scale.unit
@@ -125,7 +129,7 @@ class Pricer:
             value = estimate(known)
             if isinstance(value, float):
                 values[name] = value
-            elif name == self._estimator:
+            elif name == self.estimator:
                 status = value
         return status, values
 

@@ -77,9 +77,12 @@ class Pace:
 
     def take(self, now: float) -> list[Waiting]:
         """Return what is due at this second of the monotonic clock, and let it wait no more."""
+        due = [symbol for symbol in self._waiting if self._next.get(symbol, -inf) <= now]
+        if not due:
+            return []
         self._credit = min(AT_ONCE, self._credit + max(0.0, now - self._credited_at) * self._most)
         self._credited_at = now
-        due = [symbol for symbol in self._waiting if self._next.get(symbol, -inf) <= now][: int(self._credit)]
+        del due[int(self._credit) :]
         self._credit -= len(due)
         self._next |= dict.fromkeys(due, now + self._interval)
         return [self._waiting.pop(symbol) for symbol in due]
