@@ -14,11 +14,11 @@ from benchmarks.events import books, prices
 from benchmarks.hop_worker import publish_events
 from benchmarks.processes import measured
 from fairprice.messages import BOOKS_TYPE, PRICES_TYPE, Book, Event, Price
+from fairprice.store_address import InfluxAddress
 from fairprice.topology import BOOKS, PRICES
 from storer.line_protocol import encode
 from storer.measurements import fair_price_point, order_book_point
 from storer.settings import StorerSettings
-from storer.stores.address import InfluxAddress
 
 LEVELS = 20
 LINES = {PRICES: 5000, BOOKS: 2000}

@@ -34,7 +34,7 @@ def test_an_echo_of_a_replica_is_no_news(market, make):
     assert len(market.take(lines(make.price(1), make.price(2)), at())) == 2
     assert market.take(lines(make.price(1), make.price(2)), at()) == []
     assert seen(market).quote.update_id == make.price(2).update_id
-    assert len(seen(market).history) == 2
+    assert len(seen(market).recent) == 2
 
 
 def test_an_echo_does_not_make_a_stale_feed_fresh(market, make):
@@ -47,7 +47,7 @@ def test_a_late_price_of_a_converter_that_stood_still_is_neither_live_nor_the_en
     market.take(lines(*(make.price(step) for step in range(600))), at())
     assert market.take(lines(make.price(0), make.price(1), make.price(2)), at(6)) == []
     assert seen(market).state(6) is State.STALE
-    assert len(seen(market).history) == 600
+    assert len(seen(market).recent) == 600
     assert seen(market).quote.update_id == make.price(599).update_id
 
 
@@ -59,7 +59,7 @@ def test_a_recording_that_starts_again_starts_history_gaps_and_book_again(market
     first = next(step for step, shown in enumerate(news) if shown)
     assert first == 50  # tenths of a second
     assert all(news[first:])
-    assert seen(market).history.since(1)["time"] == [make.price(step).event_time for step in range(first, 60)]
+    assert seen(market).recent.since(1)["time"] == [make.price(step).event_time for step in range(first, 60)]
     assert (seen(market).book_line(), seen(market).depth) == (b"", None)
     market.take_books(lines(make.book(60)), 1, at(6))
     assert seen(market).book_line() == encode(make.book(60))

@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 import orjson
 from ports import free_port
 
-from storer.stores.address import InfluxAddress
+from fairprice.store_address import InfluxAddress
 
 ABSENT = (
     "no InfluxDB: put influxd on PATH, or set FAIRPRICE_TEST_INFLUXDB_URL to http://operator:TOKEN@HOST:PORT of an"

@@ -15,9 +15,9 @@ from store_contract import Kept, StoreContract
 
 from fairprice.errors import StoreUnavailable
 from fairprice.runtime.settings import FileSecret
+from fairprice.store_address import InfluxAddress
 from storer.measurements import Point, fair_price_point, gap_point
 from storer.stores import influxdb
-from storer.stores.address import InfluxAddress
 from storer.stores.influxdb import open_influxdb
 
 pytestmark = pytest.mark.influxdb

@@ -17,9 +17,9 @@ from exchange_data import price
 from pydantic import SecretStr
 
 from fairprice.errors import StoreUnavailable
+from fairprice.store_address import InfluxAddress
 from storer.influx_version import another_version, named_major
 from storer.measurements import fair_price_point
-from storer.stores.address import InfluxAddress
 from storer.stores.influxdb import SLOWLY, open_influxdb
 
 TOKEN = "apiv3_right"

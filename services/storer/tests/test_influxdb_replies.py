@@ -12,10 +12,10 @@ from pydantic import SecretStr
 from waiting import PATIENCE
 
 from fairprice.errors import StoreUnavailable
+from fairprice.store_address import InfluxAddress
 from storer.line_protocol import encode
 from storer.measurements import fair_price_point
 from storer.stores import influxdb
-from storer.stores.address import InfluxAddress
 from storer.stores.influxdb import open_influxdb
 
 POINTS = [fair_price_point(price(number)) for number in range(1, 9)]

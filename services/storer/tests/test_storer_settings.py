@@ -7,9 +7,9 @@ from pydantic import SecretStr
 
 from fairprice.errors import SettingsError, StartupError
 from fairprice.runtime.settings import SECRETS, FileSecret
+from fairprice.store_address import InfluxAddress, SqliteAddress, parse
 from storer.program import open_store
 from storer.settings import StorerSettings
-from storer.stores.address import InfluxAddress, SqliteAddress, parse
 from storer.stores.influxdb import InfluxStore
 from storer.stores.sqlite import SqliteStore
 

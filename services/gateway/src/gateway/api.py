@@ -82,12 +82,12 @@ class Api:
         """Answer with the last `minutes` by column, and the gaps that reach into them."""
         instrument = self._instrument(request)
         minutes = _minutes(request.query.get("minutes", ""), self._history_minutes)
-        start = instrument.history.start(minutes)
+        start = instrument.recent.start(minutes)
         return json_answer(
             {
                 **instrument.key._asdict(),
                 "minutes": minutes,
-                **instrument.history.since(minutes),
+                **instrument.recent.since(minutes),
                 "gaps": [gap for gap in instrument.gaps if gap["to_time"] >= start],
             }
         )

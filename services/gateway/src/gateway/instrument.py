@@ -11,13 +11,13 @@ from fairprice.messages import Audit, Book, Depth, Gap, Status, decode_line
 from fairprice.runtime.clock import Clock
 from gateway.dispute import FRESH, Dispute
 from gateway.gaps import Gaps
-from gateway.history import History
 from gateway.key import Key
 from gateway.lines import read_position
 from gateway.live import Live, LiveView
 from gateway.pairing import Pair, Pairing
 from gateway.proof import Proof
 from gateway.quote import Quote
+from gateway.recent import Recent
 from gateway.run import NEW_RUN_AFTER, Run, Step
 from gateway.states import TRUSTED, UNLISTED, State
 from gateway.statuses import KEPT, Statuses
@@ -69,7 +69,7 @@ class Instrument:
         self.depth: Depth | None = None
         self.gaps = Gaps(limits.max_gaps)
         self.heard_at: float | None = None
-        self.history = History(limits.history_minutes)
+        self.recent = Recent(limits.history_minutes)
         self.proof = Proof()
         self.live = LiveView(limits.new_run_after)
         self._limits = limits
@@ -100,7 +100,7 @@ class Instrument:
         self._compare(received.monotonic)
         if quote.status in TRUSTED and not self.is_disputed(received.monotonic):
             self._good, self._good_received = quote, received.monotonic
-        self.history.append(quote)
+        self.recent.append(quote)
         self._pairing.take_quote(quote, received.monotonic)
         return True
 
@@ -224,7 +224,7 @@ class Instrument:
 
     def _start_over(self, first: Quote) -> None:
         """Forget what lies after the first price of a new run."""
-        self.history = History(self._limits.history_minutes)
+        self.recent = Recent(self._limits.history_minutes)
         self.proof = Proof()
         self.gaps.start_over(first.event_time)
         self._book, self._book_line = None, b""

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from fairprice.runtime.settings import Duration, HttpSettings
+from fairprice.store_settings import StoreSettings
 
 
 def _names(value: object) -> object:
@@ -20,8 +21,8 @@ def _is_name(name: str) -> str:
 HostNames = Annotated[tuple[Annotated[str, BeforeValidator(_is_name)], ...], BeforeValidator(_names)]
 
 
-class GatewaySettings(HttpSettings):
-    """Under which names it answers, how much of the past it remembers, and when a price is too old to trust."""
+class GatewaySettings(HttpSettings, StoreSettings):
+    """Under which names it answers, where it reads the past, and when a price is too old to trust."""
 
     http_names: HostNames = Field(
         (), description="further host names under which the page is reached, like prices.example.org; no others answer"

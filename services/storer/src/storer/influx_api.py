@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 
 from fairprice.errors import StartupError
+from fairprice.store_address import InfluxAddress
 from storer.influx_version import PERHAPS_3, another_version, named_major
-from storer.stores.address import InfluxAddress
 
 
 @dataclass(frozen=True, slots=True)

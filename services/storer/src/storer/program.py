@@ -18,12 +18,12 @@ from fairprice.runtime import lifecycle, version
 from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.health import describe, serve_health
 from fairprice.runtime.printing import print_line
+from fairprice.store_address import InfluxAddress, SqliteAddress
 from storer.app import Counters, run
 from storer.audit.command import DESCRIPTION, Terminal, add_options, audit
 from storer.influx_api import InfluxApi
 from storer.provisioning import Credentials, provision
 from storer.settings import StorerSettings
-from storer.stores.address import InfluxAddress, SqliteAddress
 from storer.stores.influxdb import open_influxdb
 from storer.stores.port import Store
 from storer.stores.reading import opened_reader

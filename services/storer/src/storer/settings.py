@@ -3,22 +3,12 @@
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field
 
-from fairprice.runtime.settings import Duration, ServiceSettings
-from storer.stores.address import InfluxAddress, StoreAddress, parse
+from fairprice.runtime.settings import Duration
+from fairprice.store_settings import StoreSettings
 
 _HOURS = {"h": 1, "d": 24, "w": 168}
-
-
-def _address(value: object) -> object:
-    return parse(value) if isinstance(value, str) else value
-
-
-def _one_line(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().isprintable():
-        raise ValueError("write the token alone, in one line")
-    return value
 
 
 def _hours(value: object) -> object:
@@ -32,16 +22,9 @@ def _hours(value: object) -> object:
     return int(match[1]) * _HOURS[match[2]]
 
 
-class StorerSettings(ServiceSettings):
+class StorerSettings(StoreSettings):
     """Where points are stored, which ones, and in which batches."""
 
-    store_url: Annotated[StoreAddress, BeforeValidator(_address)] = Field(
-        InfluxAddress("http://localhost:8086", "market", "ticks"),
-        description="where to store; influxdbs:// for TLS, or sqlite:///PATH",
-    )
-    store_token: Annotated[SecretStr, AfterValidator(_one_line)] = Field(
-        SecretStr(""), description="InfluxDB's token; provision needs the operator's"
-    )
     store_timeout: Annotated[Duration, Field(gt=0)] = Field(10.0, description="how long a write may take")
     store_gzip: bool = Field(False, description="compress what is written, for a slow link")  # noqa: FBT003
     store_retention: Annotated[int, BeforeValidator(_hours)] = Field(

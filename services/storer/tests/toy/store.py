@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 
 from fairprice.errors import StartupError, StoreUnavailable
+from fairprice.runtime.worker import Worker
 from storer.measurements import REVISION, Point
 from storer.stores.port import Rejection
-from storer.stores.worker import Worker
 
 Key = tuple[str, str, str, int]
 Row = dict[str, Any]

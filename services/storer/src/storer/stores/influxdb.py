@@ -17,10 +17,10 @@ from influxdb_client.service.ping_service import PingService
 from pydantic import SecretStr
 
 from fairprice.errors import StoreUnavailable
+from fairprice.store_address import InfluxAddress
 from storer.influx_version import PERHAPS_3, another_version, named_major
 from storer.line_protocol import encode
 from storer.measurements import Point
-from storer.stores.address import InfluxAddress
 from storer.stores.influxql import InfluxReader
 from storer.stores.port import Key, Rejection, Row
 

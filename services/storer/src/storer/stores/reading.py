@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from fairprice.store_address import InfluxAddress, SqliteAddress
 from storer.settings import StorerSettings
-from storer.stores.address import InfluxAddress, SqliteAddress
 from storer.stores.influxql import InfluxReader
 from storer.stores.port import Reader
 from storer.stores.sqlite_reader import open_sqlite_reader

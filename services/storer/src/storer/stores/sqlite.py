@@ -16,12 +16,12 @@ import structlog
 
 from fairprice.errors import StartupError, StoreUnavailable
 from fairprice.messages import Gap
+from fairprice.runtime.worker import Worker
 from storer.measurements import GAP, Point, gap_point
 from storer.stores.origin import OtherOrigin, mark
 from storer.stores.port import Key, Rejection, Row
 from storer.stores.sql import KEY, Shape, by_shape, columns_of, create_table, quoted, row_of, upsert
 from storer.stores.sqlite_reader import SqliteReader
-from storer.stores.worker import Worker
 
 MAX_COLUMNS = 2000
 """SQLite's own limit (https://www.sqlite.org/limits.html)."""

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from fairprice.errors import StartupError, StoreUnavailable
+from fairprice.runtime.worker import Worker
 from storer.stores.origin import origin_of
 from storer.stores.port import Key, Row
 from storer.stores.sql import quoted
-from storer.stores.worker import Worker
 
 PAGE = 20_000
 """Rows that are read at once: some hundredths of a second."""

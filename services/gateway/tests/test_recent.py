@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from fairprice.errors import InvalidLine
 from fairprice.messages import encode
-from gateway.history import MAX_POINTS, STEP, History
 from gateway.key import Key
 from gateway.quote import Quote, read_quote
+from gateway.recent import MAX_POINTS, STEP, Recent
 
 MINUTE = 60_000_000
 
@@ -17,7 +17,7 @@ def quote(time, price=1.0, status="ok"):
 
 
 def test_points_of_one_slot_become_the_last_of_them():
-    history = History(1)
+    history = Recent(1)
     for time, price in ((0, 1.0), (STEP - 1, 2.0), (STEP, 3.0)):
         history.append(quote(time, price))
     assert history.since(1)["time"] == [STEP - 1, STEP]
@@ -25,7 +25,7 @@ def test_points_of_one_slot_become_the_last_of_them():
 
 
 def test_it_remembers_no_more_than_its_minutes_however_many_prices_come():
-    history = History(2)
+    history = Recent(2)
     longest = 0
     for step in range(10_000):
         history.append(quote(step * STEP // 4))
@@ -37,7 +37,7 @@ def test_it_remembers_no_more_than_its_minutes_however_many_prices_come():
 
 
 def test_a_price_that_is_missing_stays_missing():
-    history = History(1)
+    history = Recent(1)
     history.append(quote(0, None, "crossed"))
     assert history.since(1) == {
         "time": [0], "price": [None], "bid": [0.5], "ask": [1.5], "spread_bps": [2.0], "status": ["crossed"],
@@ -45,8 +45,8 @@ def test_a_price_that_is_missing_stays_missing():
 
 
 def test_nothing_seen_is_an_empty_answer():
-    assert set(map(len, History(1).since(1).values())) == {0}
-    assert History(1).start(1) == 0
+    assert set(map(len, Recent(1).since(1).values())) == {0}
+    assert Recent(1).start(1) == 0
 
 
 @given(
@@ -54,7 +54,7 @@ def test_nothing_seen_is_an_empty_answer():
     minutes=st.sampled_from([0.05, 1, 5, 15]),
 )
 def test_thinning_keeps_a_slots_last_point_and_never_too_many(steps, minutes):
-    history = History(15)
+    history = Recent(15)
     times, time = [], 1_723_075_200_000_000
     for step in steps:
         time += step
@@ -69,7 +69,7 @@ def test_thinning_keeps_a_slots_last_point_and_never_too_many(steps, minutes):
 
 
 def test_thinned_points_stay_the_same_as_time_goes_on():
-    history, earlier = History(15), []
+    history, earlier = Recent(15), []
     for step in range(9_000):
         history.append(quote(step * STEP))
         if step == 8_000:

@@ -19,7 +19,7 @@ _SPARE = _MINUTE // STEP
 """So many expired points may wait, to be dropped together."""
 
 
-class History:
+class Recent:
     """A window of `minutes` over event time that ends at the newest price.
 
     Holds at most `minutes * 600 + 600` points of about 50 bytes.
