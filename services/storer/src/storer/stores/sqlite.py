@@ -17,10 +17,11 @@ import structlog
 from fairprice.errors import StartupError, StoreUnavailable
 from fairprice.messages import Gap
 from fairprice.runtime.worker import Worker
-from storer.measurements import GAP, Point, gap_point
+from storer.measurements import FAIR_PRICE, GAP, Point, gap_point
 from storer.stores.origin import OtherOrigin, mark
 from storer.stores.port import Key, Rejection, Row
 from storer.stores.sql import KEY, Shape, by_shape, columns_of, create_table, quoted, row_of, upsert
+from storer.stores.sqlite_bars import NEEDED, Bars
 from storer.stores.sqlite_reader import SqliteReader
 
 MAX_COLUMNS = 2000
@@ -91,6 +92,7 @@ class SqliteStore:
         self._worker = worker
         self._columns: dict[str, set[str]] = {}
         self._rows: Counter[str] = Counter()
+        self._bars = Bars()
         self._reader = SqliteReader(path, worker, lambda: self._connection)
 
     async def write(self, points: Sequence[Point]) -> list[Rejection]:
@@ -151,8 +153,10 @@ class SqliteStore:
             rejections = [
                 rejection for shape, rows in by_shape(points).items() for rejection in self._insert(shape, rows)
             ]
+            self._make_bars(connection, points, {rejection.index for rejection in rejections})
             connection.execute("COMMIT")
         except sqlite3.Error:
+            self._bars = Bars()  # what was noted is found again in the rows
             self._columns.clear()  # a table or column made in this transaction is gone again
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -184,7 +188,19 @@ class SqliteStore:
         if self._database:
             connection, self._database = self._database.connection, None
             self._columns.clear()
+            self._finish_bars(connection)
             connection.close()
+
+    def _make_bars(self, connection: sqlite3.Connection, points: Sequence[Point], refused: set[int]) -> None:
+        if self._known_columns(FAIR_PRICE) >= NEEDED:
+            self._bars.note(connection, (point for index, point in enumerate(points) if index not in refused))
+
+    def _finish_bars(self, connection: sqlite3.Connection) -> None:
+        bars, self._bars = self._bars, Bars()
+        try:
+            bars.finish(connection)
+        except sqlite3.Error as error:
+            log.warning("the last bars are made at the next start", path=str(self._path), error=str(error))
 
     def _empty_log(self) -> None:
         """Bring the rows of the write-ahead log into the file, even if both were moved."""
