@@ -44,6 +44,7 @@ HANDED_OUT = {
     "consumer": (OWN, {"broker-password": "rabbitmq-consumer"}),
     "provisioner": (OWN, {"operator-token": "influxdb-operator-token", "grafana-password": "influxdb-grafana"}),
     "store-token": (OWN, {}),  # the server chooses it, the provisioner puts it there
+    "history-token": (OWN, {}),  # likewise: the gateway reads the past with it
     "influxdb": (INFLUXDB, {"admin-password": "influxdb-admin", "operator-token": "influxdb-operator-token"}),
     "grafana": (
         GRAFANA,

@@ -91,7 +91,8 @@ class Stack:
         """Return every secret, those of people and of machines."""
         script = "from pathlib import Path; [print(file.read_text()) for file in Path('/credentials').iterdir()]"
         kept = self.compose("run", "--rm", "--no-TTY", "--entrypoint", "python", "passwords", "-c", script)
-        made_there = self.read("store-token", "token") + self.read("credentials-provisioner", "grafana-token")
+        made_there = self.read("store-token", "token") + self.read("history-token", "token")
+        made_there += self.read("credentials-provisioner", "grafana-token")
         return {*kept.split(), *made_there.split()}
 
     def read(self, volume, file):

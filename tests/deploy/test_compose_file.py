@@ -25,6 +25,9 @@ SERVICES = COMPOSE["services"]
 DOCKERFILE = (ROOT / "services" / "Dockerfile").read_text()
 CREDENTIALS = runpy.run_path(str(ROOT / "deploy" / "credentials" / "credentials.py"))
 
+CHOSEN = ("store-token", "history-token")
+"""Volumes of what InfluxDB chose, where the provisioner puts it."""
+
 OURS = {"crawler": CRAWLER_PORT, "converter": CONVERTER_PORT, "storer": STORER_PORT, "gateway": 8000}
 CRAWLERS = ("crawler", "crawler-usdm")
 SIMULATORS = ("simulator", "simulator-usdm")
@@ -134,7 +137,7 @@ def test_no_secret_is_in_its_environment(name):
     for variable, value in environment(name).items():
         if re.search(r"PASSWORD|TOKEN|SECRET_KEY", variable):
             assert variable.endswith("_FILE")
-            assert re.match(r"/run/(secrets|store-token)/", value)
+            assert re.match(r"/run/(secrets|store-token|history-token)/", value)
     assert not re.search(r"://[^/]*@", json.dumps(SERVICES[name]))
 
 
@@ -220,20 +223,23 @@ def test_a_service_is_itself_at_the_broker_and_answers_on_its_usual_port(name):
 
 @every_service
 def test_it_sees_no_credentials_but_its_own(name):
-    seen = {source: mode for source, _, mode in volumes(name) if re.match("credentials|store-token", source)}
+    seen = {
+        source: mode for source, _, mode in volumes(name) if re.match("credentials|store-token|history-token", source)
+    }
     own = {consumers()[name]: "ro"} if name in consumers() else {}
 
     assert seen == {
         "credentials": dict.fromkeys(["credentials", *consumers().values()], "rw"),
         "passwords": {"credentials": "ro"},
-        "provisioner": {"credentials-provisioner": "rw", "store-token": "rw"},  # where it puts what InfluxDB chose
+        "provisioner": {"credentials-provisioner": "rw", **dict.fromkeys(CHOSEN, "rw")},
+        "gateway": own | {"history-token": "ro"},
         "storer": own | {"store-token": "ro"},
     }.get(name, own)
 
 
 def consumers():
     """Return the volume of each consumer."""
-    named = {name: name if name == "store-token" else f"credentials-{name}" for name in CREDENTIALS["HANDED_OUT"]}
+    named = {name: name if name in CHOSEN else f"credentials-{name}" for name in CREDENTIALS["HANDED_OUT"]}
     return named | {"crawler-usdm": named["crawler"]}
 
 

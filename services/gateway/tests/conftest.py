@@ -157,7 +157,7 @@ def memory_broker():
 
 
 @asynccontextmanager
-async def _serving(*, clock=None, expected=(), registry=None, checks=None, limits=None, **settings):
+async def _serving(*, clock=None, expected=(), registry=None, checks=None, history=None, limits=None, **settings):
     clock = clock or ManualClock()
     broker = memory_broker()
     url = asyncio.get_running_loop().create_future()
@@ -171,6 +171,7 @@ async def _serving(*, clock=None, expected=(), registry=None, checks=None, limit
             expected=expected,
             registry=registry or CollectorRegistry(),
             checks={} if checks is None else checks,
+            history=history,
             on_serving=url.set_result,
             **(limits or {}),
         )
@@ -193,7 +194,7 @@ def make():
 
 @pytest.fixture
 def serving():
-    """Return a context manager that runs a gateway; takes settings, `clock`, `expected`, `checks` and `limits`."""
+    """Return a context manager that runs a gateway; takes settings and what `_serving` names."""
     return _serving
 
 

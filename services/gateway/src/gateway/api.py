@@ -10,14 +10,17 @@ from fairprice.coverage import MARKS
 from fairprice.estimates import ESTIMATES
 from fairprice.messages import encode
 from fairprice.runtime.clock import Clock
+from gateway import history_api
 from gateway.answers import json_answer, secured
 from gateway.instrument import Instrument
 from gateway.key import Key
 from gateway.market import Market
+from gateway.past import VERDICTS
 from gateway.states import STATES, STATUSES, TRUSTED
 
 PATHS = (
     "/api/prices",
+    history_api.PATH,
     *(
         path
         for name in ("{symbol}", "{venue}/{symbol}")
@@ -66,9 +69,10 @@ class Api:
         """Answer with what there is, and what each state, status, verdict on an hour and estimator means."""
         states = {state.value: meaning for state, meaning in STATES.items()}
         verdicts = {verdict.value: meaning for verdict, (_, meaning) in MARKS.items()}
+        bars = {"bar_verdicts": VERDICTS}
         meanings = {"states": states, "statuses": STATUSES, "trusted": sorted(TRUSTED), "verdicts": verdicts}
         estimators = {name: estimate.meaning for name, estimate in ESTIMATES.items()}
-        return json_answer({"paths": PATHS, **meanings, "estimators": estimators})
+        return json_answer({"paths": PATHS, **meanings, **bars, "estimators": estimators})
 
     async def prices(self, _request: web.Request) -> web.Response:
         """Answer with the newest price of every symbol, in the order of first sight."""

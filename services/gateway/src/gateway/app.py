@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from functools import partial
 
 import structlog
@@ -18,13 +19,17 @@ from fairprice.topology import BOOKS, LIVE, PRICES
 from gateway.answers import fallback_routes
 from gateway.api import Api
 from gateway.audience import MAX_LISTENERS, Audience
+from gateway.history_api import HistoryApi
 from gateway.instrument import FORGOTTEN_AFTER, Limits, moment
 from gateway.key import Key
 from gateway.market import Market, News
 from gateway.own_names import OwnNames
 from gateway.page import page_routes
+from gateway.past import Past
 from gateway.run import NEW_RUN_AFTER
 from gateway.settings import GatewaySettings
+from gateway.stored.opening import open_history
+from gateway.stored.port import History
 from gateway.stream import BEAT, HEARTBEAT, LIVE_FRAMES, Stream
 
 TAP_CAPACITY = 200
@@ -55,6 +60,7 @@ async def run(
     max_listeners: int = MAX_LISTENERS,
     forgotten_after: float = FORGOTTEN_AFTER,
     new_run_after: float = NEW_RUN_AFTER,
+    history: History | None = None,
     beat: float = BEAT,
     heartbeat: float = HEARTBEAT,
 ) -> None:
@@ -64,6 +70,7 @@ async def run(
     after `forgotten_after` seconds of silence. A feed that brings only older events for `new_run_after` seconds has
     started over. Books and moments are sent each `beat` seconds; a listener that
     has been silent for `heartbeat` seconds is pinged, and let go when it does not answer.
+    `history` is where the past is read, None for where the settings say; it is closed in the end.
     `registry`, `checks` and `notes` are what `/metrics` and `/readyz` tell beside the gateway's own; the page shows
     what `checks` find, too. Raises `StartupError` when the address cannot be had.
     """
@@ -76,14 +83,17 @@ async def run(
         basis_bound=settings.basis_bound,
     )
     market = Market(limits, [Key(*each) for each in expected])
-    gateway = Gateway(settings, market, Audience(max_listeners), checks, clock, beat=beat, heartbeat=heartbeat)
+    past = Past(history or open_history(settings.store_url, settings.store_token), clock)
+    gateway = Gateway(
+        settings, market, Audience(max_listeners), checks, clock, past=past, beat=beat, heartbeat=heartbeat
+    )
     registry.register(Exporter(gateway.samples))
     routes = [
         *health_routes({**checks, "prices": gateway.problem}, registry, {**notes, "page": market.note}),
         *gateway.routes(),
     ]
     watch = partial(_watch, broker, capacity=tap_capacity, back_off=back_off, stop=stop, clock=clock)
-    async with serve(routes, settings.http_host, settings.http_port) as url:
+    async with aclosing(past), serve(routes, settings.http_host, settings.http_port) as url:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(watch(PRICES, gateway.take_prices))
@@ -109,6 +119,7 @@ class Gateway:
         checks: Mapping[str, Check],
         clock: Clock,
         *,
+        past: Past,
         beat: float,
         heartbeat: float,
     ) -> None:
@@ -125,12 +136,19 @@ class Gateway:
             heartbeat=heartbeat,
         )
         self._api = Api(market, clock, history_minutes=settings.history_minutes)
+        self._history_api = HistoryApi(market, past)
         self._clock = clock
         self._unknown_types: set[str] = set()
 
     def routes(self) -> list[web.RouteDef]:
         """Return all routes but those of health, which answer to every name."""
-        routes = [*self._api.routes(), *self.stream.routes(), *page_routes(), *fallback_routes()]
+        routes = [
+            *self._api.routes(),
+            *self._history_api.routes(),
+            *self.stream.routes(),
+            *page_routes(),
+            *fallback_routes(),
+        ]
         return [self._names.guard(route) for route in routes]
 
     def take_prices(self, message: Message) -> None:

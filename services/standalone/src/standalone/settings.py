@@ -10,6 +10,7 @@ from crawler.selection import is_pattern
 from crawler.settings import CrawlerSettings
 from fairprice.errors import SettingsError
 from fairprice.runtime import version
+from fairprice.store_address import SqliteAddress
 from gateway.settings import GatewaySettings
 from simulator import Moment, add_part_options
 from storer.settings import StorerSettings
@@ -103,12 +104,12 @@ def load(environ: Mapping[str, str], options: Options, recorded: Recorded | None
 
     Raises `SettingsError` that names each wrong variable.
     """
-    port = {} if options.port is None else {"http_port": options.port}
+    port: dict[str, object] = {} if options.port is None else {"http_port": options.port}
     settings = Settings(
         CrawlerSettings.load(environ, **_crawler_overrides(environ, options, recorded)),
         ConverterSettings.load(environ),
         StorerSettings.load(environ),
-        GatewaySettings.load(environ, **port),
+        GatewaySettings.load(environ, **port, store_url=SqliteAddress(options.database)),
     )
     if recorded:
         _check(environ, settings, recorded)

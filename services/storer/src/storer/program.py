@@ -106,7 +106,11 @@ async def _provision(options: argparse.Namespace, environ: Mapping[str, str], _s
     if not isinstance(address, InfluxAddress):
         raise SettingsError("FAIRPRICE_STORE_URL: provision is for InfluxDB; a SQLite file needs none")
     to = Credentials(
-        options.grafana_user, options.storer_token_file, options.grafana_token_file, options.grafana_password_file
+        options.grafana_user,
+        options.storer_token_file,
+        options.gateway_token_file,
+        options.grafana_token_file,
+        options.grafana_password_file,
     )
     async with aiohttp.ClientSession(timeout=PATIENCE) as session:
         api = InfluxApi(session, address, settings.store_token.get_secret_value())
@@ -131,6 +135,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("provision", help="make what InfluxDB has to have", description=description)
     command.add_argument(
         "--storer-token-file", type=Path, metavar="FILE", help="takes the token that may read and write ticks"
+    )
+    command.add_argument(
+        "--gateway-token-file", type=Path, metavar="FILE", help="takes the token with which the page reads the past"
     )
     command.add_argument("--grafana-token-file", type=Path, metavar="FILE", help="takes the token that may read")
     command.add_argument(

@@ -55,6 +55,7 @@ class Credentials:
 
     grafana_user: str = "grafana"
     storer_token: Path | None = None
+    gateway_token: Path | None = None
     grafana_token: Path | None = None
     grafana_password: Path | None = None
 
@@ -88,9 +89,10 @@ class _Provisioning:
         first = await self._bucket(self.ticks, retention_hours * 3600)
         steps = [first, await self._bucket(BARS, 0), await self._task()]
         ticks = await self._bucket_id(self.ticks)
-        write = {("read", ticks), ("write", ticks)}
         read = {("read", await self._bucket_id(name)) for name in (self.ticks, BARS)}
+        write = {*read, ("write", ticks)}
         steps.append(await self._token(STORER_TOKEN, write, to.storer_token, self._may_read_and_write))
+        steps.append(await self._token("fairprice gateway: read", read, to.gateway_token, self._may_read))
         steps.append(await self._token("fairprice grafana: read", read, to.grafana_token, self._may_read))
         steps.append(await self._user(to.grafana_user, read, to.grafana_password))
         return steps
@@ -170,7 +172,7 @@ class _Provisioning:
 
     async def _may_read_and_write(self, authorization: str) -> bool:
         may_write = await self.api.may_write(self.org, self.ticks, authorization)
-        return may_write and await self.api.may_read(self.ticks, authorization)
+        return may_write and await self._may_read(authorization)
 
     async def _may_read(self, authorization: str) -> bool:
         return all([await self.api.may_read(bucket, authorization) for bucket in (self.ticks, BARS)])

@@ -1,0 +1,142 @@
+"""Answers about the past: bars of a period from the store, and how far each of them can be trusted.
+
+The store may be slow or away, and many may ask: each question has seconds, the same question of several is asked once,
+and only few wait. None of it touches what is live.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fairprice.runtime.clock import Clock, timeout
+from gateway.key import Key
+from gateway.period import Period
+from gateway.stored.bars import joined
+from gateway.stored.port import MINUTE, MOST_TICKS, Bar, Compared, History, StoredGap
+
+PATIENCE = 5.0
+"""Seconds that a question may take, from its arrival on."""
+
+AT_ONCE = 2
+"""Questions that the store is asked at the same time."""
+
+MOST_WAITING = 32
+"""Different questions that may wait for their turn."""
+
+VERDICTS: Mapping[str, str] = {
+    "compared": "the best bid and ask were compared with the exchange's ticker in every minute",
+    "unverified": "not verified: a minute has prices and nothing that they were compared with",
+    "hole": "updates of the exchange are missing, and a gap says so",
+    "suspect": "a comparison with the exchange was wrong",
+}
+"""What can be said of a bar: each verdict and its meaning."""
+
+
+class Busy(Exception):
+    """So many ask that nobody else may."""
+
+
+class Past:
+    """Asks a history on behalf of all who look at it; closes it in the end."""
+
+    def __init__(self, history: History, clock: Clock, *, patience: float = PATIENCE) -> None:
+        self._history = history
+        self._clock = clock
+        self._patience = patience
+        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._asked: dict[tuple[Any, ...], asyncio.Task[Any]] = {}
+
+    async def keys(self) -> list[Key]:
+        """Return the symbols that have prices; raises what `answer` does."""
+        found: list[Key] = await self._once(("keys",))
+        return found
+
+    async def newest(self, key: Key) -> int | None:
+        """Return the time of a symbol's newest price; raises what `answer` does."""
+        found: int | None = await self._once(("newest", key))
+        return found
+
+    async def answer(self, key: Key, period: Period) -> dict[str, Any]:
+        """Return the bars of a period by column, their verdicts and the gaps.
+
+        Raises `StoreUnavailable`, `TimeoutError` or `Busy`.
+        """
+        found: dict[str, Any] = await self._once(("answer", key, period))
+        return found
+
+    async def aclose(self) -> None:
+        """Give up what is asked and let the history go."""
+        for task in self._asked.values():
+            task.cancel()
+        await asyncio.gather(*self._asked.values(), return_exceptions=True)
+        await self._history.close()
+
+    async def _once(self, question: tuple[Any, ...]) -> Any:
+        task = self._asked.get(question)
+        if task is None:
+            if len(self._asked) >= MOST_WAITING:
+                raise Busy
+            task = self._asked[question] = asyncio.create_task(self._ask(*question))
+            task.add_done_callback(lambda done: self._forget(question, done))
+        return await asyncio.shield(task)
+
+    def _forget(self, question: tuple[Any, ...], done: asyncio.Task[Any]) -> None:
+        del self._asked[question]
+        if not done.cancelled():
+            done.exception()  # whoever asked may have gone
+
+    async def _ask(self, what: str, *about: Any) -> Any:
+        async with timeout(self._clock, self._patience), self._turn:
+            if what == "answer":
+                return await self._answer(*about)
+            return await getattr(self._history, what)(*about)
+
+    async def _answer(self, key: Key, period: Period) -> dict[str, Any]:
+        bars, step = await self._bars(key, period)
+        compared = await self._history.compared(key, period.start, period.stop, max(step, MINUTE))
+        gaps = await self._history.gaps(key, period.start, period.stop)
+        columns = zip(*bars, strict=True) if bars else [()] * len(Bar._fields)
+        return {
+            **key._asdict(),
+            "from": period.start,
+            "to": period.stop,
+            "step": step,
+            **dict(zip(Bar._fields, columns, strict=True)),
+            "verdict": list(verdicts(bars, step, compared, gaps)),
+            "gaps": [gap._asdict() for gap in gaps],
+        }
+
+    async def _bars(self, key: Key, period: Period) -> tuple[list[Bar], int]:
+        """Return the bars and their step: that of a minute where the prices themselves are not kept any more."""
+        start, stop, step = period
+        if step < MINUTE:
+            if bars := await self._history.ticks(key, start, stop, step):
+                return bars, step
+            return await self._history.minutes(key, start // MINUTE * MINUTE, stop, MINUTE), MINUTE
+        bars = await self._history.minutes(key, start, stop, step)
+        return joined(bars, await self._newest_minutes(key, start, stop), step), step
+
+    async def _newest_minutes(self, key: Key, start: int, stop: int) -> list[Bar]:
+        """Return the minutes at the end of which there are no stored bars yet."""
+        newest = await self._history.newest_minute(key, stop)
+        begin = max(start, stop - MOST_TICKS, 0 if newest is None else newest + MINUTE)
+        return await self._history.ticks(key, begin, stop, MINUTE) if begin < stop else []
+
+
+def verdicts(bars: Iterable[Bar], step: int, compared: Iterable[Compared], gaps: Iterable[StoredGap]) -> Iterable[str]:
+    """Yield of each bar the worst that can be said of it, a key of `VERDICTS`.
+
+    The newest minute may still be compared: its audit comes with the first book behind it.
+    """
+    bars = list(bars)
+    known = {each.time: each for each in compared}
+    holes = [(gap.from_time, gap.to_time) for gap in gaps]
+    for bar in bars:
+        found = known.get(bar.time if step >= MINUTE else bar.time // MINUTE * MINUTE, Compared(bar.time, 0, 0))
+        is_newest = bar.time // MINUTE == bars[-1].time // MINUTE
+        if any(begin < bar.time + step and end >= bar.time for begin, end in holes):
+            yield "hole"
+        elif found.wrong:
+            yield "suspect"
+        else:
+            yield "unverified" if found.minutes < bar.minutes - is_newest else "compared"
