@@ -78,7 +78,12 @@ async def test_faults_are_armed_listed_and_cleared_over_http(server, http):
 
 @pytest.mark.parametrize(
     ("body", "message"),
-    [(b"{", "unexpected end"), (b'{"kind":"bang"}', "known kinds: drop"), (b'[{"kind":"drop","count":0}]', "count: 0")],
+    [
+        (b"", 'like {"kind":"drop"'),
+        (b"{", "kinds: drop"),
+        (b'{"kind":"bang"}', "known kinds: drop"),
+        (b'[{"kind":"drop","count":0}]', "count: 0"),
+    ],
 )
 async def test_a_wrong_fault_is_refused_by_field(server, http, body, message):
     status, answered = await answer(http, "POST", f"{server.control_url}/faults", data=body)

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from simulator.faults import fault_from
+from simulator.faults import KINDS, fault_from
 from simulator.rest import Source
 
 
@@ -64,7 +64,10 @@ class Control:
         try:
             document = orjson.loads(await request.read())
             faults = [fault_from(one) for one in (document if isinstance(document, list) else [document])]
-        except ValueError as problem:  # orjson's error is one, too
+        except orjson.JSONDecodeError:
+            needed = f'what is needed is like {{"kind":"drop","symbol":"BTCUSDT","count":3}}; kinds: {", ".join(KINDS)}'
+            return _answer({"error": needed}, 400)
+        except ValueError as problem:
             return _answer({"error": str(problem)}, 400)
         return _answer({"armed": [self._source.board.inject(fault) for fault in faults]})
 
