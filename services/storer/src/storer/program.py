@@ -104,7 +104,7 @@ async def _provision(options: argparse.Namespace, environ: Mapping[str, str], _s
     settings = StorerSettings.load(environ)
     address = settings.store_url
     if not isinstance(address, InfluxAddress):
-        raise SettingsError("FAIRPRICE_STORE_URL: provision is for InfluxDB; a SQLite file needs none")
+        raise SettingsError("FAIRPRICE_STORE_URL: provision is for InfluxDB; no other store needs it")
     to = Credentials(
         options.grafana_user,
         options.storer_token_file,

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import assert_never
 
 from fairprice.store_address import InfluxAddress, SqliteAddress
 from storer.settings import StorerSettings
@@ -29,3 +30,5 @@ async def opened_reader(settings: StorerSettings) -> AsyncIterator[tuple[Reader,
                 yield server, None
             finally:
                 await server.close()
+        case other:
+            assert_never(other)  # mypy names an address that has no case here; what yields nothing lacks no return
