@@ -17,6 +17,8 @@ from gateway.settings import GatewaySettings
 from storer.settings import StorerSettings
 
 ROOT = Path(__file__).parent.parent
+MARKDOWN = [path for folder in (".", "benchmarks", "deploy", "docs", "tests") for path in ROOT.glob(f"{folder}/*.md")]
+MARKDOWN += [path for folder in ("deploy", "tests") for path in ROOT.glob(f"{folder}/*/*.md")]
 SETTINGS = (BrokerSettings, CrawlerSettings, ConverterSettings, StorerSettings, GatewaySettings)
 FIELDS = {PREFIX + name.upper(): (model, name) for model in SETTINGS for name in model.model_fields}
 
@@ -70,16 +72,29 @@ def refusal(model, environ):
     return f"{', '.join(environ)}: taken"
 
 
+@cache
+def headings(document: Path) -> set[str]:
+    """Return what links call the headings of a document by, as GitHub makes it."""
+    titles = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def leads_somewhere(document: Path, target: str) -> bool:
+    file, _, heading = target.partition("#")
+    there = document.parent / file if file else document
+    return there.exists() and (not heading or heading in headings(there))
+
+
 def test_links_lead_somewhere():
     links = [
         (document, target)
-        for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
-        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text())
+        for document in MARKDOWN
+        for target in re.findall(r"\]\(([^)]+)\)", document.read_text())
         if not re.match(r"https?:", target)
     ]
 
     assert links
-    assert [(document.name, target) for document, target in links if not (document.parent / target).exists()] == []
+    assert [(document.name, target) for document, target in links if not leads_somewhere(document, target)] == []
 
 
 @cache
@@ -113,6 +128,21 @@ def test_lines_metrics_panels_and_alerts_that_help_in_trouble_exist(row):
     assert set(re.findall("`([^`]+)`", metrics)) <= {metric.name for metric in METRICS}
     assert [panel for panel in re.findall('"([^"]+)"', panels) if f'"title": "{panel}"' not in boards] == []
     assert set(re.findall(r"\b[A-Z][a-z]+[A-Z]\w+", re.sub('"[^"]*"', "", panels))) <= set(alerts)
+
+
+def test_no_table_is_cut_in_two():
+    """A row behind an empty line is shown as it is written, unless a new table begins there with its head."""
+    cut = re.compile(r"\n\n(\|.*)\n(?!\| ?[-:])")
+
+    assert {path.name: cut.findall(path.read_text()) for path in MARKDOWN if cut.search(path.read_text())} == {}
+
+
+def test_the_walk_through_the_samples_says_how_many_fit():
+    told = re.search(r'{"fitting":(\d+)', (ROOT / "docs/messages.md").read_text())
+    lines = [line for path in ROOT.glob("shared/tests/samples/*.ndjson") for line in path.read_bytes().splitlines()]
+
+    assert told is not None
+    assert int(told[1]) == len(lines)
 
 
 def test_the_glossary_is_in_order():
