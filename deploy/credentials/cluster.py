@@ -41,6 +41,8 @@ def make() -> None:
         if files:
             write(consumer, {file: known[name] for file, name in files.items()})
     write("rabbitmq", {"20-users.json": credentials.hashed_users(), "erlang-cookie": known[COOKIE]})
+    login = f"scaler:{known['rabbitmq-scaler']}"
+    write("scaler", {"host": f"http://{login}@rabbitmq:15672/"})  # as KEDA wants it
     credentials.say(f"passwords: {len(made)} made, {len(kept)} kept")
 
 

@@ -28,6 +28,7 @@ SECRETS = (
     "rabbitmq-storer",
     "rabbitmq-gateway",
     "rabbitmq-consumer",
+    "rabbitmq-scaler",
     "rabbitmq-operator",
     "influxdb-admin",
     "influxdb-operator-token",

@@ -154,7 +154,7 @@ def test_what_is_delivered_too_often_ends_in_the_dead_letters_and_on_the_way_now
 
 
 def test_there_is_no_guest_and_no_password():
-    assert by_name("users").keys() == {*WORK, "operator"}
+    assert by_name("users").keys() == {*WORK, "scaler", "operator"}
     assert all(each.keys() == {"name", "tags"} for each in DEFINITIONS["users"])
 
 

@@ -6,6 +6,7 @@ import runpy
 from collections import Counter
 from pathlib import Path
 
+import jsonschema
 import manifests
 import pytest
 import yaml
@@ -17,10 +18,11 @@ from fairprice import __version__
 from fairprice.broker import addresses
 from fairprice.runtime.lifecycle import DRAIN_TIMEOUT, HARD_STOP
 from fairprice.runtime.settings import SECRETS, VARIABLES
+from fairprice.topology import USES
 from storer.program import PORT as STORER_PORT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-VERSIONS = ("1.34", "1.35", "1.36", "1.37")
+VERSIONS = ["1.34", *(pytest.param(version, marks=pytest.mark.rounds) for version in ("1.35", "1.36", "1.37"))]
 """Of Kubernetes: the one that is tried, and newer ones."""
 
 OURS = {"crawler": CRAWLER_PORT, "converter": CONVERTER_PORT, "storer": STORER_PORT, "gateway": 8000}
@@ -48,7 +50,12 @@ def compose_name(name):
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_object_is_valid(version):
     validation = pytest.importorskip("kubernetes_validate", reason="make install-dev has what Kubernetes' schemas need")
-    seen = {json.dumps(each, sort_keys=True): each for overlay in OVERLAYS for each in rendered(overlay)}
+    seen = {
+        json.dumps(each, sort_keys=True): each
+        for overlay in OVERLAYS
+        for each in rendered(overlay)
+        if not each["apiVersion"].startswith("keda.sh/")
+    }
     problems = []
     for each in seen.values():
         try:
@@ -56,6 +63,67 @@ def test_every_object_is_valid(version):
         except validation.ValidationError as error:
             problems.append(f"{each['kind']} {each['metadata']['name']}: {list(error.path)}: {error.message}")
     assert problems == []
+
+
+TEXT = {"type": "string", "minLength": 1}
+COUNT = {"type": "integer", "minimum": 0}
+
+
+def fields(*required, **properties):
+    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
+
+
+TRIGGER = fields(
+    "type",
+    "metadata",
+    type={"const": "rabbitmq"},
+    metadata=fields(
+        "queueName",
+        protocol={"enum": ["http"]},
+        vhostName=TEXT,
+        queueName=TEXT,
+        mode={"enum": ["QueueLength", "MessageRate"]},
+        value={"type": "string", "pattern": r"^\d+$"},
+    ),
+    authenticationRef=fields("name", name=TEXT, kind=TEXT),
+)
+KEDA = {
+    "ScaledObject": fields(
+        "scaleTargetRef",
+        "triggers",
+        scaleTargetRef=fields("name", apiVersion=TEXT, kind=TEXT, name=TEXT),
+        pollingInterval=COUNT,
+        cooldownPeriod=COUNT,
+        minReplicaCount=COUNT,
+        maxReplicaCount=COUNT,
+        triggers={"type": "array", "items": TRIGGER, "minItems": 1},
+    ),
+    "TriggerAuthentication": fields(
+        secretTargetRef={
+            "type": "array",
+            "items": fields("parameter", "name", "key", parameter=TEXT, name=TEXT, key=TEXT),
+        }
+    ),
+}
+"""What of KEDA's own definitions is used here: keda.sh/v1alpha1."""
+
+
+def test_what_keda_is_told_is_what_it_knows_and_names_what_is_there():
+    told = [each for each in rendered("scaled") if each["apiVersion"] == "keda.sh/v1alpha1"]
+    assert Counter(each["kind"] for each in told) == {"ScaledObject": 2, "TriggerAuthentication": 1}
+    for each in told:
+        jsonschema.validate(each["spec"], KEDA[each["kind"]])
+    queues = {each["name"] for each in json.loads((ROOT / "rabbitmq" / "definitions.json").read_text())["queues"]}
+    for name, each in of("scaled", "ScaledObject").items():
+        spec = each["spec"]
+        assert name == spec["scaleTargetRef"]["name"]
+        assert "replicas" not in of("scaled", "Deployment")[name]["spec"], "else each apply would set it back"
+        asked = {trigger["metadata"]["queueName"] for trigger in spec["triggers"]}
+        assert asked == {queue for queue in queues if queue in USES[name].consumes and not queue.startswith("quotes")}
+        assert {trigger["authenticationRef"]["name"] for trigger in spec["triggers"]} == {
+            *of("scaled", "TriggerAuthentication")
+        }
+        assert spec["minReplicaCount"] <= spec["maxReplicaCount"]
 
 
 @every_overlay
@@ -119,7 +187,7 @@ def test_only_the_jobs_that_make_secrets_may_ask_kubernetes_and_for_their_own_al
     named = {name: set(role["rules"][-1]["resourceNames"]) for name, role in roles.items()}
     credentials = runpy.run_path(str(ROOT / "deploy" / "credentials" / "credentials.py"))
     consumers = {consumer for consumer, (_, files) in credentials["HANDED_OUT"].items() if files}
-    assert named["credentials"] == {*consumers, "credentials", "rabbitmq"}
+    assert named["credentials"] == {*consumers, "credentials", "rabbitmq", "scaler"}
     assert '"rabbitmq"' in cluster
     arguments = [
         each["command"][2:] for each in containers(workloads(overlay)["provisioner"]) if "cluster.py" in str(each)
@@ -456,7 +524,7 @@ def test_a_component_is_used_or_tried():
     used = {
         Path(each).name
         for path in OVERLAYS.values()
-        for each in yaml.safe_load((path / "kustomization.yaml").read_text())["components"]
+        for each in yaml.safe_load((path / "kustomization.yaml").read_text()).get("components", ())
     }
     assert components == used
 

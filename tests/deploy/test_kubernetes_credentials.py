@@ -64,6 +64,7 @@ def test_each_consumer_gets_what_he_gets_in_compose(cluster, kubernetes):
         user["name"] for user in json.loads((ROOT / "rabbitmq" / "definitions.json").read_text())["users"]
     }
     assert kubernetes.read("rabbitmq")["erlang-cookie"] == everything["rabbitmq-erlang-cookie"]
+    assert kubernetes.read("scaler") == {"host": f"http://scaler:{everything['rabbitmq-scaler']}@rabbitmq:15672/"}
 
 
 def test_a_second_run_keeps_what_is_there_and_makes_what_was_taken_away(cluster, kubernetes, capsys):

@@ -74,11 +74,11 @@ class PrivateBroker(Broker):
     """A node of our own that booted from the repository's files and may be stopped, killed and frozen."""
 
     def __init__(self, home, programs):
-        self._passwords = write_passwords(home / "passwords")
+        self.passwords = write_passwords(home / "passwords")
         definitions = home / "definitions"
         definitions.mkdir()
         (definitions / "10-definitions.json").write_text((FOLDER / "definitions.json").read_text())
-        (definitions / "20-users.json").write_text(json.dumps(password_hashes(self._passwords)))
+        (definitions / "20-users.json").write_text(json.dumps(password_hashes(self.passwords)))
         self.definitions = sorted(definitions.iterdir())
         management = free_port()
         configuration = f"""
@@ -92,11 +92,11 @@ class PrivateBroker(Broker):
         (home / "node").mkdir()
         self.node = Node(programs, home / "node", configuration=configuration)
         (home / "node" / "enabled_plugins").write_text((FOLDER / "enabled_plugins").read_text())
-        login = ("operator", self._passwords["operator"].read_text())
+        login = ("operator", self.passwords["operator"].read_text())
         super().__init__(f"127.0.0.1:{self.node.port}", f"http://127.0.0.1:{management}", login)
 
     def host_users(self, folder):
-        return {name: (name, file) for name, file in self._passwords.items()}, []
+        return {name: (name, file) for name, file in self.passwords.items()}, []
 
 
 def write_passwords(folder):
