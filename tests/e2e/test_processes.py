@@ -1,10 +1,12 @@
 """The services as processes of their own, over real servers: the same rows as embedded, whoever is killed."""
 
+import shutil
 import time
 from collections import Counter
 
 import pytest
 from ledger import assert_true
+from test_two_crawlers import missing
 from waiting import eventually
 
 from tests.recordings import RECORDINGS
@@ -107,3 +109,24 @@ def test_whoever_is_killed_again_and_again_nothing_is_lost(pipeline):
     restarts = Counter(symbol for symbol, _ in ledger.gaps)
     assert {gap["reason"] for gap in ledger.gaps.values()} == {"restart"}
     assert restarts == {"BTCUSDT": ROUNDS, "ETHUSDT": ROUNDS}
+
+
+def test_what_a_crawler_that_has_lost_its_state_has_missed_is_recorded(pipeline):
+    """Nobody but the rows knows; the storer looks at them each half a minute."""
+    crawler = pipeline.start_chain()["crawler"]
+    pipeline.note_again(crawler)
+    crawler.kill()
+    shutil.rmtree(pipeline.folder / "state")
+    time.sleep(BACKLOG)
+    crawler.start()
+    claims = eventually(lambda: len(found := pipeline.rows("gap")) == 2 and found, 120, lambda: pipeline.rows("gap"))
+    pipeline.finish()
+    starts, prices = pipeline.rows("start"), pipeline.rows("fair_price")
+    assert len(starts) == 4, "each symbol at the first start of all, and at the one that knew nothing"
+    for claim in claims:
+        symbol, first, last = claim["symbol"], claim["from_update_id"], claim["to_update_id"]
+        rows = [row for row in prices if row["symbol"] == symbol]
+        assert missing(rows) == claim["open_ids"] == last - first + 1
+        assert first - 1 in [row["update_id"] for row in rows]
+        assert last + 1 in [start["first_update_id"] for start in starts if start["symbol"] == symbol]
+        assert claim["reason"] == "no_state"
