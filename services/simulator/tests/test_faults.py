@@ -100,6 +100,13 @@ def test_overlap_repeats_the_ids_before_and_still_leads_to_the_truth(client, nai
     assert book.equals(client.exchange.book_at("BTCUSDT", book.update_id))
 
 
+def test_an_overlap_behind_a_silence_repeats_the_event_that_was_not_sent(client, calm):
+    firsts, lasts = zip(*calm.ids(), strict=True)
+    assert client.ids(Fault("silence", seconds=0.4), seconds=0.4) == []
+    event = client.events(Fault("overlap"), seconds=0.2)[0]
+    assert event["U"] == firsts[lasts.index(event["u"]) - 1]
+
+
 def test_crossed_puts_a_bid_above_the_best_ask_under_right_ids(client, naive_book):
     book = naive_book(client.exchange.book_at("BTCUSDT", client.exchange.update_ids()["BTCUSDT"]).snapshot(10**6))
     crossed = []

@@ -63,7 +63,9 @@ class Edge:
     def _data(self, frame: Frame) -> list[Sent]:
         if self.board.take("silence", frame.symbol, frame.time_us, frame, self):
             if frame.kind == "depth":
-                self._lines[frame.stream].begun = False
+                line = self._lines[frame.stream]
+                line.begun = False
+                line.past.append(frame)
             return []
         frames: list[Frame] = [frame]
         if frame.kind == "depth":
