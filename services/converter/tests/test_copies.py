@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converter.copies import CUT_TIME, Copies
+from converter.copies import CUT_TIME, RUNS, Copies
 from fairprice.messages import Book, Model
 
 BOOK = Book("binance", "BTCUSDT", 11, 15, 1000, None, 1001, "a", [["100", "3"]], [["101", "1"]], None, None)
@@ -118,6 +118,20 @@ def test_ids_that_nobody_has_priced_are_priced_under_the_time_of_a_later_state_t
     assert not copies.is_copy(BOOK)
     copies.add(book_of(2000, 14, 18))
     assert not copies.is_copy(book_of(2001, 13, 18)), "13 went with the row that was replaced"
+
+
+def test_what_lies_before_a_hole_of_one_crawler_is_known_when_the_other_one_brings_it():
+    copies = priced(book_of(1000, 11, 15), book_of(2000, 31, 35))
+    assert copies.is_copy(book_of(1001, 13, 15)), "its server cuts otherwise"
+    assert not copies.is_copy(book_of(1500, 16, 30))
+    copies.add(book_of(1500, 16, 30))
+    assert copies.is_copy(book_of(2001, 14, 35)), "what has filled the hole makes them one"
+
+
+def test_so_many_runs_of_ids_are_known_the_newest_of_them():
+    copies = priced(*(book_of(time, 10 * time, 10 * time) for time in range(RUNS + 1)))
+    late = [book_of(CUT_TIME, 10 * time, 10 * time) for time in range(RUNS + 1)]
+    assert [copies.is_copy(each) for each in late] == [False] + [True] * RUNS
 
 
 def test_a_state_is_forgotten_with_its_row():

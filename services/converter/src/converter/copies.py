@@ -19,6 +19,10 @@ ROWS = 100
 """Rows remembered of a symbol: ten seconds of a busy one, many times what two crawlers are apart. What is forgotten is
 priced again and writes the same row."""
 
+RUNS = 8
+"""Unbroken runs of ids remembered of a symbol: where one crawler has a hole, the other may still bring what lies before
+it."""
+
 SYMBOLS = 5000
 
 CUT_TIME = 1_000_000
@@ -60,16 +64,16 @@ class Copies:
 
 
 class _Rows:
-    """The newest rows of one symbol, by event time, and an unbroken run of ids that rows cover."""
+    """The newest rows of one symbol, by event time, and the newest unbroken runs of ids that rows cover."""
 
-    __slots__ = ("_ends", "_kept", "_rows", "_run")
+    __slots__ = ("_ends", "_kept", "_rows", "_runs")
 
     def __init__(self, kept: int) -> None:
         self._kept = kept
         self._rows: dict[int, Row] = {}
         self._ends: dict[int, int] = {}
         """By last id the time of its row."""
-        self._run: Ids | None = None
+        self._runs: list[Ids] = []
 
     def have(self, book: Book) -> bool:
         first, last = book.first_update_id, book.update_id
@@ -78,7 +82,7 @@ class _Rows:
             return False
         if row and row[0] <= first and last <= row[1]:
             return True
-        if self._run is None or first < self._run[0] or last > self._run[1]:
+        if not any(begin <= first and last <= end for begin, end in self._runs):
             return False
         told = self._ends.get(last)
         return (row is not None and last < row[1]) or (told is not None and abs(book.event_time - told) <= CUT_TIME)
@@ -91,7 +95,7 @@ class _Rows:
             if self._joins(before, first, last):
                 first = min(first, before[0])
             else:
-                self._run = None  # the row that goes may have been part of it
+                self._runs = [run for run in self._runs if not _touch(run, before[0], before[1])]  # it was part of one
         self._rows[time] = first, last, book.model is not None
         self._ends[last] = time
         self._extend(first, last)
@@ -102,11 +106,16 @@ class _Rows:
 
     def _joins(self, before: Row, first: int, last: int) -> bool:
         """Return whether a row from the first id of the one `before` to this last one claims only what is covered."""
-        known = max(before[1], self._run[1]) if self._run and self._run[0] <= before[0] else before[1]
+        known = max((end for begin, end in self._runs if begin <= before[0] <= end), default=before[1])
         return last >= before[1] and first <= known + 1
 
     def _extend(self, first: int, last: int) -> None:
-        if self._run and first <= self._run[1] + 1 and last >= self._run[0] - 1:
-            self._run = min(first, self._run[0]), max(last, self._run[1])
-        else:
-            self._run = first, last
+        joined = [run for run in self._runs if _touch(run, first, last)]
+        others = [run for run in self._runs if run not in joined]
+        run = min([first, *(begin for begin, _ in joined)]), max([last, *(end for _, end in joined)])
+        self._runs = [*others[1 - RUNS :], run]
+
+
+def _touch(run: Ids, first: int, last: int) -> bool:
+    """Return whether ids are in a run or right beside it."""
+    return first <= run[1] + 1 and last >= run[0] - 1
