@@ -38,11 +38,12 @@ MALFORMED = [variant for variant in KINDS["malformed"].variants if variant not i
 class Client:
     """Stands for the crawler's edge: carries frames and snapshots, late or not at all, and checks what comes out."""
 
-    def __init__(self, seed, venue="binance", symbols=("BTCUSDT",)):
+    def __init__(self, seed, venue="binance", symbols=("BTCUSDT",), exchange=None):
         self.random = Random(seed)
-        self.exchange = Exchange(symbols, seed, venue=venue)
+        self.exchange = exchange or Exchange(symbols, seed, venue=venue)
+        self.venue = venue
         self.decoder = VENUES[venue].decoder(symbols)
-        self.feeds = {symbol: Feed(venue, symbol, "test", levels=20) for symbol in symbols}
+        self.feeds = {symbol: self.new_feed(symbol) for symbol in symbols}
         self.asked = []
         self.replies = []
         self.offline_until = 0
@@ -56,20 +57,30 @@ class Client:
     def out_of_sync(self):
         return [symbol for symbol, feed in self.feeds.items() if not feed.in_sync]
 
+    def new_feed(self, symbol):
+        return Feed(self.venue, symbol, "test", levels=20)
+
     def run(self, windows):
         for _ in range(windows):
             now = self.exchange.now_us + WINDOW
-            for sent in self.exchange.advance(now):
-                if isinstance(sent, Disconnect):
-                    self.offline_until = now + self.random.randrange(0, 1_000_000)
-                    self.exchange.connect()
-                    for feed in self.feeds.values():
-                        self.take(feed.expect_loss("disconnect"))
-                elif now >= self.offline_until:
-                    self.receive(sent.on_wire(combined=True), now)
-            self.answer(now)
-            for feed in self.feeds.values():
-                self.take(feed.tick(now / 1e6))
+            self.live(self.exchange.advance(now), now)
+
+    def live(self, sent, now):
+        """Take what the exchange has sent in a window that ends now, and what has been asked for."""
+        for each in sent:
+            if isinstance(each, Disconnect):
+                self.offline_until = now + self.random.randrange(0, 1_000_000)
+                self.connect()
+                for feed in self.feeds.values():
+                    self.take(feed.expect_loss("disconnect"))
+            elif now >= self.offline_until:
+                self.receive(each.on_wire(combined=True), now)
+        self.answer(now)
+        for feed in self.feeds.values():
+            self.take(feed.tick(now / 1e6))
+
+    def connect(self):
+        self.exchange.connect()
 
     def receive(self, frame, now):
         try:

@@ -23,6 +23,7 @@ FILES = {
     "wire": ROOT / "tests/faults/test_crawler_on_the_wire.py",
     "hostile": ROOT / "tests/faults/test_hostile_exchange.py",
     "twins": ROOT / "tests/faults/test_twins.py",
+    "pure": ROOT / "tests/faults/test_two_feeds.py",
     "survive": ROOT / "tests/faults/test_books_survive_faults.py",
     "killed": ROOT / "tests/faults/test_killed.py",
     "recorder": ROOT / "tests/faults/test_recorder.py",
