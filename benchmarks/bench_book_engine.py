@@ -9,13 +9,14 @@ import orjson
 
 from benchmarks.recording import SYMBOL, Recording, depth_frames
 from benchmarks.rounds import Work, each, interleaved, ratio
+from crawler.book.depth import Depths
 from crawler.book.feed import Feed
 from crawler.book.market_data import Diff, Snapshot, Ticker
 from crawler.book.order_book import OrderBook
 from crawler.book.steps import SnapshotRequest
 from crawler.venues.binance.decoder import decode_snapshot
 from crawler.venues.binance.venue import Binance
-from fairprice.messages import Book, Level, encode
+from fairprice.messages import Book, Depth, Level, encode
 
 LEVELS = 20
 RECEIVED = 1_700_000_000_000_000
@@ -32,14 +33,14 @@ Prepared = Mapping[str, Callable[[], Work]]
 class Engine:
     """What the crawler does for one symbol."""
 
-    def __init__(self, snapshot: bytes) -> None:
+    def __init__(self, snapshot: bytes, depths: Depths | None = None) -> None:
         venue = Binance()
         self._decoder = venue.decoder((SYMBOL,))
-        self.feed = Feed(venue.name, SYMBOL, "benchmark", levels=LEVELS, verify=venue.verify)
+        self.feed = Feed(venue.name, SYMBOL, "benchmark", levels=LEVELS, verify=venue.verify, depths=depths)
         self._snapshot = snapshot
 
     def books(self, frames: Iterable[bytes]) -> Iterator[Book]:
-        """Yield the book after each diff; the snapshot is there as soon as it is asked for."""
+        """Yield the book after each diff; depths are encoded, the snapshot is there as soon as it is asked for."""
         for frame in frames:
             self._decoder.peek(frame)  # whether another connection has brought it
             diff = self._decoder.decode(frame)
@@ -47,6 +48,8 @@ class Engine:
             for output in self.feed.receive_diff(diff, RECEIVED):
                 if type(output) is Book:
                     yield output
+                elif type(output) is Depth:
+                    encode(output)
                 elif type(output) is SnapshotRequest:
                     synchronised = self.feed.receive_snapshot(whole_snapshot(self._snapshot))
                     yield from (book for book in synchronised if type(book) is Book)

@@ -1,4 +1,7 @@
-"""The live view: what a ticker costs crawler and converter, and how long it takes to get to who looks on."""
+"""The live view: what a ticker costs crawler and converter, and how long it takes to get to who looks on.
+
+Beside it what the depth of the whole book costs the crawler, and both together.
+"""
 
 import asyncio
 import tempfile
@@ -13,11 +16,13 @@ import aiohttp
 from benchmarks.bench_book_engine import Engine
 from benchmarks.processes import running, until
 from benchmarks.recording import DEPTH, Line, Recording, write
-from benchmarks.rounds import Work, each, interleaved
+from benchmarks.rounds import Work, each, interleaved, ratio
 from converter.live import live_price
 from converter.pricing import Pricer
 from converter.settings import ConverterSettings
+from crawler.book.depth import Depths
 from crawler.book.quote import Pace, Waiting
+from crawler.settings import CrawlerSettings
 from fairprice.messages import Book, Quote, decode_but_levels, encode
 
 TICKER = b"@bookTicker"
@@ -37,6 +42,8 @@ def report(recording: Recording, rounds: int, seconds: float) -> Iterator[str]:
         {
             "without": lambda: partial(_crawl, recording, lines, interval=None),
             "with": lambda: partial(_crawl, recording, lines, interval=INTERVAL),
+            "depth": lambda: partial(_crawl, recording, lines, interval=None, depths=_depths()),
+            "both": lambda: partial(_crawl, recording, lines, interval=INTERVAL, depths=_depths()),
             "books": lambda: _pricing(books),
             "quotes": lambda: _pricing(quotes),
         },
@@ -44,8 +51,10 @@ def report(recording: Recording, rounds: int, seconds: float) -> Iterator[str]:
     extra = [more - less for more, less in zip(made["with"], made["without"], strict=True)]
     yield (
         f"quotes: {len(quotes):,} of {tickers:,} tickers beside {len(books):,} books ({recording.source}); crawler "
-        f"{each(extra, tickers)}/ticker, {median(made['with']) / median(made['without']):.2f}x without them"
+        f"{each(extra, tickers)}/ticker, {ratio(made['with'], made['without'])} without them"
     )
+    depth, both = ratio(made["depth"], made["without"]), ratio(made["both"], made["without"])
+    yield f"depth of the whole book: {depth} the crawler without, with quotes as well {both}"
     priced = {name: each(made[name], PASSES * len(events)) for name, events in (("quotes", quotes), ("books", books))}
     yield f"converter: {priced['quotes']}/quote, {priced['books']}/book"
     times = _times(recording, seconds)
@@ -53,14 +62,21 @@ def report(recording: Recording, rounds: int, seconds: float) -> Iterator[str]:
     yield f"from the ticker's frame to a listener of /ws, all in one process: {told} ({len(times):,} live prices)"
 
 
-def _crawl(recording: Recording, lines: list[Line], *, interval: float | None) -> None:
-    for _ in _made(recording, lines, interval):
+def _depths() -> Depths:
+    settings = CrawlerSettings.load({})
+    return Depths(settings.depth_distances, settings.depth_interval)
+
+
+def _crawl(recording: Recording, lines: list[Line], *, interval: float | None, depths: Depths | None = None) -> None:
+    for _ in _made(recording, lines, interval, depths):
         pass
 
 
-def _made(recording: Recording, lines: list[Line], interval: float | None) -> Iterator[Book | Quote]:
+def _made(
+    recording: Recording, lines: list[Line], interval: float | None, depths: Depths | None = None
+) -> Iterator[Book | Quote]:
     """Yield books and quotes, which have been encoded, as they come by the recording's own clock."""
-    engine = Engine(recording.snapshot)
+    engine = Engine(recording.snapshot, depths)
     pace = None if interval is None else Pace(interval)
     for time_ns, text in lines:
         if text.startswith(DEPTH):

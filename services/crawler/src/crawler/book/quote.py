@@ -4,7 +4,6 @@ A book comes ten times a second, a ticker whenever the best bid or ask changes. 
 is gone; what is worse is as the book had it.
 """
 
-from collections.abc import Callable
 from math import inf
 from typing import NamedTuple
 
@@ -17,14 +16,18 @@ MOST = 2000.0
 AT_ONCE = 20
 """Of these at most so many together, behind a pause."""
 
+BID = 1
+ASK = -1
+"""What a price is multiplied by, so that the better of two is the greater."""
+
 LEAST_PAUSE = 0.002
 """Seconds between two looks at what waits."""
 
 
 def quote_of(book: Book, ticker_id: int, top: Top, received_time: int) -> Quote:
     """Return the book with this top in it; what the exchange says to be the best is known, however far the book was."""
-    bids, floor = _side(top.bid, book.bids, book.floor, lambda price, best: price < best)
-    asks, ceiling = _side(top.ask, book.asks, book.ceiling, lambda price, best: price > best)
+    bids, floor = _side(top.bid, book.bids, book.floor, BID)
+    asks, ceiling = _side(top.ask, book.asks, book.ceiling, ASK)
     return Quote(
         book.venue,
         book.symbol,
@@ -93,15 +96,14 @@ class Pace:
         return max(first - now, (1 - self._credit) / self._most, LEAST_PAUSE)
 
 
-def _side(
-    best: Level | None, levels: list[Level], bound: str | None, is_worse: Callable[[float, float], bool]
-) -> tuple[list[Level], str | None]:
+def _side(best: Level | None, levels: list[Level], bound: str | None, sign: int) -> tuple[list[Level], str | None]:
     """Return the levels behind the best one, and how far all of them are known."""
     if best is None:
         return [], None
-    price = float(best[0])
-    if bound is not None and is_worse(price, float(bound)):
+    price = sign * float(best[0])
+    if bound is not None and price < sign * float(bound):
         bound = best[0]
-    worse = (position for position, level in enumerate(levels) if is_worse(float(level[0]), price))
-    first = next(worse, len(levels))
+    first = 0
+    while first < len(levels) and sign * float(levels[first][0]) >= price:
+        first += 1
     return [best, *levels[first:]], bound
