@@ -4,7 +4,7 @@ import gc
 import os
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -50,13 +50,29 @@ class Deal:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """One replay of a recording is looked at by tests of several files: they stay together, and play it once."""
+        """Let each worker begin with his share of what takes long."""
         items[:] = dealt(
             items,
             config.workerinput["workercount"],  # type: ignore[attr-defined]
-            is_long=lambda item: item.get_closest_marker("slow") is not None,
-            stack=lambda item: "replay" if "replay" in _fixtures(item) else item.path,
+            seconds=_seconds,
+            stack=_stack,
         )
+
+
+def _seconds(item: pytest.Item) -> float:
+    """Return about how many seconds of CPU a slow test takes, 0 of any other."""
+    return max((mark.kwargs.get("seconds", 0.3) for mark in item.iter_markers("slow")), default=0.0)
+
+
+def _stack(item: pytest.Item) -> Hashable:
+    """Return what slow tests share.
+
+    One replay of a recording is looked at by tests of several files: they stay together, and play it once. Those of
+    `tests/faults`, which last longest, share nothing.
+    """
+    if "replay" in _fixtures(item):
+        return "replay"
+    return item if item.path.parent.name == "faults" else item.path
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -21,8 +21,10 @@ SLOW = (HERE / "e2e", HERE / "faults")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave what takes seconds out of `make test-fast`."""
     for item in items:
-        if any(item.path.is_relative_to(folder) for folder in SLOW) or item.get_closest_marker("browser"):
+        if any(item.path.is_relative_to(folder) for folder in SLOW):
             item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.slow(seconds=1))
 
 
 @pytest.fixture(scope="session")

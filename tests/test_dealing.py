@@ -16,7 +16,7 @@ def parts(tests, workers):
 @pytest.mark.parametrize(("count", "workers"), [(103, 4), (100, 1), (7, 3), (2, 6), (0, 2)])
 def test_each_test_comes_once_and_each_part_has_its_long_ones_first(count, workers):
     tests = [*range(count)]
-    found = dealt(tests, workers, is_long=lambda test: test % 10 == 3, stack=lambda test: test)
+    found = dealt(tests, workers, seconds=lambda test: test % 10 == 3, stack=lambda test: test)
     assert sorted(found) == tests
     shares = [[test % 10 == 3 for test in part] for part in parts(found, workers)]
     assert all(share == sorted(share, reverse=True) for share in shares)
@@ -25,11 +25,23 @@ def test_each_test_comes_once_and_each_part_has_its_long_ones_first(count, worke
 
 def test_long_ones_that_share_something_stay_together_in_their_order_and_short_ones_fill_up():
     tests = ["a1", "short", "b1", "a2", "b2", "short", "a3", "c1", "short", "short"]
-    found = dealt(tests, 2, is_long=lambda test: test != "short", stack=lambda test: test[0])
+    found = dealt(tests, 2, seconds=lambda test: test != "short", stack=lambda test: test[0])
     assert parts(found, 2) == [["a1", "a2", "a3", "short", "short"], ["b1", "b2", "c1", "short", "short"]]
 
 
 def test_where_all_are_long_none_is_left_out():
-    assert dealt(["a1", "a2", "a3", "b1"], 2, is_long=lambda _: True, stack=lambda test: test[0]) == [
+    assert dealt(["a1", "a2", "a3", "b1"], 2, seconds=lambda _: 1.0, stack=lambda test: test[0]) == [
         "a1", "a2", "a3", "b1"
     ]  # fmt: skip
+
+
+def test_the_longest_come_first_and_who_has_one_gets_fewer():
+    tests = ["short", "1a", "1b", "short", "4c", "1d", "short", "2e", "short", "short"]
+    found = dealt(tests, 2, seconds=lambda test: 0 if test == "short" else int(test[0]), stack=lambda test: test)
+    assert parts(found, 2) == [["4c", "1d", "short", "short", "short"], ["2e", "1a", "1b", "short", "short"]]
+
+
+def test_nobody_is_dealt_more_than_worksteal_gives_him():
+    tests = ["9a", "1b", "1c", "1d", "1e", "1f"]
+    found = dealt(tests, 2, seconds=lambda test: int(test[0]), stack=lambda test: test)
+    assert parts(found, 2) == [["9a", "1e", "1f"], ["1b", "1c", "1d"]]

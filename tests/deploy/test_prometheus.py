@@ -66,7 +66,7 @@ def test_prometheus_accepts_its_configuration(promtool, tmp_path):
     assert "1 rule files found" in promtool("check", "config", tmp_path / "prometheus.yml")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=5)
 def test_the_alerts_fire_when_they_should(promtool):
     assert "SUCCESS" in promtool("test", "rules", *TESTS)
 

@@ -85,6 +85,7 @@ def crawlers():
     return follow(1)
 
 
+@pytest.mark.slow(seconds=4)
 def test_two_crawlers_that_came_at_different_times_write_the_same_rows_after_two_minutes(crawlers):
     first, second = ([*crawler.books.values()] for crawler in crawlers)
     first = [book for book in first if second[0].event_time <= book.event_time <= second[-1].event_time]

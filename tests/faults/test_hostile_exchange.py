@@ -11,6 +11,7 @@ from math import inf
 from pathlib import Path
 from random import Random
 
+import pytest
 from waiting import patience
 
 from crawler.app import Crawler
@@ -183,6 +184,7 @@ async def test_one_connection_falls_silent_and_nothing_is_missed():
         assert not it.gaps
 
 
+@pytest.mark.slow(seconds=2)
 async def test_the_second_subscription_is_refused():
     symbols = [f"S{number}USDT" for number in range(150)]
     async with trial(symbols) as it:
@@ -194,6 +196,7 @@ async def test_the_second_subscription_is_refused():
         print(f"a refused subscription: {seconds:.1f} s after it was granted")
 
 
+@pytest.mark.slow(seconds=4)
 async def test_connections_are_closed_each_30_seconds():
     async with trial(["AAAUSDT", "BBBUSDT"]) as it:
         await it.until(it.is_current)
@@ -205,6 +208,7 @@ async def test_connections_are_closed_each_30_seconds():
         assert it.books > 5000
 
 
+@pytest.mark.slow(seconds=8)
 async def test_rest_is_away_for_an_hour_under_load():
     async with trial([f"S{number}USDT" for number in range(10)]) as it:
         await it.until(it.is_current)
@@ -241,6 +245,7 @@ async def test_a_price_that_leaves_the_reach_while_rest_is_away_costs_no_gap():
         assert it.is_current()
 
 
+@pytest.mark.slow(seconds=4)
 async def test_four_hundred_failing_symbols_delay_the_others_by_nothing_but_their_turn():
     good = [f"G{number}USDT" for number in range(100)]
     bad = [f"B{number}USDT" for number in range(400)]

@@ -30,7 +30,7 @@ from tests.faults.test_crawler_on_the_wire import TICK, clock, exchange, logged,
 
 __all__ = ["clock", "logged"]
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=3.5)
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 SETTLED = 40.0
