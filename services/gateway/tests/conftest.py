@@ -9,6 +9,7 @@ import aiohttp
 import orjson
 import pytest
 from clocks import ManualClock
+from kept_history import KeptHistory
 from prometheus_client import CollectorRegistry
 
 from fairprice.broker.memory import MemoryBroker
@@ -171,7 +172,7 @@ async def _serving(*, clock=None, expected=(), registry=None, checks=None, histo
             expected=expected,
             registry=registry or CollectorRegistry(),
             checks={} if checks is None else checks,
-            history=history,
+            history=history or KeptHistory(),
             on_serving=url.set_result,
             **(limits or {}),
         )

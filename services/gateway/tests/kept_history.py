@@ -47,8 +47,14 @@ class KeptHistory:
     async def newest_minute(self, key, before):
         return max((bar.time for bar in self.bars.get(key, ()) if bar.time < before), default=None)
 
-    async def compared(self, _key, start, stop, _step):
-        return [each for each in self.of_compared if start <= each.time < stop]
+    async def compared(self, _key, start, stop, step):
+        found = {}
+        for each in self.of_compared:
+            if start <= each.time < stop:
+                begin = each.time // step * step
+                _, minutes, wrong = found.get(begin, (begin, 0, 0))
+                found[begin] = Compared(begin, minutes + each.minutes, wrong + each.wrong)
+        return list(found.values())
 
     async def gaps(self, _key, start, stop):
         return [gap for gap in self.of_gaps if gap.from_time < stop and gap.to_time >= start]

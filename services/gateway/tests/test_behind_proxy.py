@@ -55,7 +55,7 @@ async def test_page_json_and_websocket_are_served_as_documented(serving, make, t
         client = Client(gateway.http, page)
         status, body = await client.get("")
         assert (status, b"<title>Fairprice</title>" in body) == (200, True)
-        for file in ("static/page.js", "static/plotly.min.js", "readyz", "api/prices/btcusdt"):
+        for file in ("static/page.js", "static/uplot/uPlot.iife.min.js", "readyz", "api/prices/btcusdt"):
             assert (await client.get(file))[0] in {200, 503}
         async with client.listen() as socket:
             while (frame := orjson.loads(await soon(socket.receive_str())))["type"] != "moment":

@@ -55,6 +55,17 @@ async def test_prices_that_are_not_kept_any_more_are_shown_as_bars_of_a_minute(s
         assert (found["step"], len(found["time"])) == (MINUTE, 5)
 
 
+async def test_where_the_prices_begin_later_the_bars_stand_before_them(serving):
+    late = [bar(START + 58 * MINUTE + second * 1_000_000, 58.5) for second in range(10)]
+    history = an_hour(ticks=late)
+    history.of_compared = [compared(START + minute * MINUTE) for minute in range(50)]
+    async with serving(history=history) as gateway:
+        _, found = await gateway.get(f"/api/history?symbol=BTCUSDT&from={START}&to={START + 60 * MINUTE}&step=1s")
+    assert found["time"] == [*(START + minute * MINUTE for minute in range(58)), *(each.time for each in late)]
+    assert found["step"] == 1_000_000
+    assert found["verdict"][:50] == ["compared"] * 50
+
+
 async def test_the_newest_minutes_that_have_no_bar_yet_are_made_of_prices(serving):
     history = an_hour(ticks=[bar(START + 59 * MINUTE, 1.0), bar(START + 60 * MINUTE, 99.0)])
     async with serving(history=history) as gateway:
@@ -109,8 +120,9 @@ async def test_several_venues_are_told_to_choose_from(serving):
 
 async def test_a_symbol_that_was_never_stored_says_so(serving):
     async with serving(history=KeptHistory(), expected=[BTC]) as gateway:
-        answer, problem = await gateway.get("/api/history?symbol=BTCUSDT")
-    assert (answer.status, problem["error"]) == (404, "the store has no price of binance/BTCUSDT yet")
+        answer, found = await gateway.get("/api/history?symbol=BTCUSDT")
+    assert (answer.status, found["time"]) == (200, [])
+    assert found["note"] == "the store has no price of binance/BTCUSDT yet"
 
 
 async def test_a_store_that_is_away_costs_the_past_only(serving, make):

@@ -7,13 +7,18 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import count, product
+from pathlib import Path
 
+import kept_history
 import pytest
 import pytest_asyncio
 from proxies import NAME, PROGRAMS, behind
 from waiting import PATIENCE, patience
 
+from fairprice.errors import StoreUnavailable
 from fairprice.runtime.clock import SystemClock
+from gateway.key import Key
+from gateway.stored.port import MINUTE, StoredGap
 
 playwright_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 expect = playwright_api.expect
@@ -27,6 +32,8 @@ ARGUMENTS = [
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 NONE = "\N{EN DASH}"
+START = 1_723_075_200_000_000
+BTC = Key("binance", "BTCUSDT")
 
 pytestmark = [
     pytest.mark.browser,
@@ -92,9 +99,16 @@ async def feeding(gateway, make, *, symbols=("BTCUSDT",), venues=("binance",), f
     await asyncio.wait({task})
 
 
-async def path_length(page):
-    line = "#chart .scatterlayer .trace:last-child path.js-line"
-    return await page.evaluate(f"(document.querySelector('{line}')?.getAttribute('d') ?? '').length")
+async def points(page):
+    """Return how many points the chart draws."""
+    return await page.evaluate("Number(document.getElementById('chart').dataset.points ?? 0)")
+
+
+async def scale(page):
+    """Return the lowest and the highest price that the chart draws."""
+    return await page.evaluate(
+        "(({ low, high }) => [Number(low), Number(high)])(document.getElementById('chart').dataset)"
+    )
 
 
 async def listeners(gateway):
@@ -139,9 +153,9 @@ async def test_what_takes_two_minutes_to_learn_counts_down_and_is_shown_when_it_
             assert await text(page, "#expected tr:nth-child(2)") == "in 10 s\t61,801.25\t61,877.05"
             await expect(page.locator("#expected-note")).to_contain_text("nobody can trade on it")
             assert "forecast mid" in await text(page, "#estimates")
-            band = await page.evaluate("document.getElementById('chart').data.find(({ name }) => name === 'band')")
-            assert [band["y"][position] for position in (0, 1, 2, 3)] == [61_837.65, 61_847.8, 61_877.05, 61_801.25]
-            assert band["x"][2] - band["x"][0] == 10_000
+            band = await page.evaluate("JSON.parse(document.getElementById('chart').dataset.band)")
+            assert [value for _, value in band[:4]] == [61_837.65, 61_847.8, 61_877.05, 61_801.25]
+            assert band[2][0] - band[0][0] == 10_000
 
 
 async def test_the_price_moves_and_everything_beside_it_is_filled(serving, make, browser):
@@ -170,14 +184,14 @@ async def test_the_chart_draws_grows_and_shades_gaps(serving, make, browser):
         steps = (*range(100), *range(120, 300))
         await gateway.publish(*(make.price(step, bid=61_800 + step % 7) for step in steps), make.gap(100))
         async with opened(browser, gateway.url) as page:
-            drawn = await until(lambda: path_length(page), lambda length: length > 1000)
+            drawn = await until(lambda: points(page), lambda count: count > 100)
             async with feeding(gateway, make, first=300):
-                await until(lambda: path_length(page), lambda length: length > drawn)
-            assert await page.locator("#chart .shapelayer path").count() == 2  # the gap and the newest price
+                await until(lambda: points(page), lambda count: count > drawn)
+            assert await page.locator("#chart .chart-gap").count() == 1
             assert "1 gap" in await text(page, "#feed-gaps")
             await page.locator("[data-minutes='1']").click()
             await expect(page.locator("[data-minutes='1']")).to_have_attribute("aria-pressed", "true")
-            await until(lambda: path_length(page), lambda length: length > 100)
+            await until(lambda: points(page), lambda count: count > 50)
 
 
 async def test_hours_are_drawn_by_their_verdicts_and_not_verified_never_as_good(serving, make, browser):
@@ -220,12 +234,12 @@ async def test_a_gap_that_another_crawler_fills_is_not_drawn_any_more(serving, m
         steps = (*range(100), *range(120, 300))
         await gateway.publish(*(make.price(step, bid=61_800 + step % 7) for step in steps), make.gap(100))
         async with opened(browser, gateway.url) as page:
-            shapes = page.locator("#chart .shapelayer path")
-            await expect(shapes).to_have_count(2)  # the gap and the newest price
+            shapes = page.locator("#chart .chart-gap")
+            await expect(shapes).to_have_count(1)
             await gateway.publish(*(make.price(step) for step in range(100, 120)))
             await expect(page.locator("#gaps-note")).to_have_text("none open")
             await expect(page.locator("#gaps td >> nth=2")).to_have_text("disconnected, filled")
-            await expect(shapes).to_have_count(1)
+            await expect(shapes).to_have_count(0)
 
 
 async def test_the_newest_gap_is_listed_however_long_ago_it_was(serving, make, browser):
@@ -247,7 +261,7 @@ SAMPLE = """(count) => new Promise((done) => {
     samples.push({
       ids: ["price", "ladder", "chart", "estimates"].map((id) => document.getElementById(id).dataset.updateId),
       footer: text("#update-id"), price: text("#price-main") + text("#price-fine"), middle: text("#ladder-price"),
-      label: text("#chart .annotation-text"), mid: text("#estimates td:nth-child(2)"),
+      label: text("#chart .chart-label"), mid: text("#estimates td:nth-child(2)"),
       asks: [text("#ask"), text("#asks tr:last-child td")], bids: [text("#bid"), text("#bids tr:first-child td")],
     });
     if (samples.length < count && performance.now() < end) setTimeout(look, 3);
@@ -392,8 +406,8 @@ async def test_another_symbol_changes_all_that_is_shown(serving, make, browser):
         opened(browser, f"{gateway.url}/#BTCUSDT") as page,
     ):
         await gateway.publish(replace(make.gap(0), from_update_id=10**9, to_update_id=10**9 + 1))
-        shapes = page.locator("#chart .shapelayer path")
-        await expect(shapes).to_have_count(2)  # the gap and the newest price
+        shapes = page.locator("#chart .chart-gap")
+        await expect(shapes).to_have_count(1)
         await page.locator("#symbols button", has_text="ETHUSDT").click()
         await expect(page.locator("#symbol")).to_have_text("ETHUSDT")
         best, mid = "#bids td:first-child >> nth=0", "#estimates td >> nth=1"
@@ -401,11 +415,8 @@ async def test_another_symbol_changes_all_that_is_shown(serving, make, browser):
             await until(lambda selector=selector: text(page, selector), lambda shown: shown.startswith("6,18"))
         assert page.url.endswith("#binance/ETHUSDT")
         assert "ETHUSDT" in await page.title()
-        ticks = await until(
-            lambda: page.locator("#chart .yaxislayer-above").text_content(), lambda ticks: "6,18" in ticks
-        )
-        assert "61,8" not in ticks
-        await expect(shapes).to_have_count(1)
+        await until(lambda: scale(page), lambda ends: all(6180 < end < 6200 for end in ends))
+        await expect(shapes).to_have_count(0)
         await until(lambda: listeners(gateway), lambda count: count == 1)  # the one of before has gone
         await page.keyboard.press("ArrowLeft")
         await expect(page.locator("#symbol")).to_have_text("BTCUSDT")
@@ -526,7 +537,7 @@ async def test_what_is_wrong_is_said_at_the_top_until_it_is_right_again(serving,
         await expect(page.locator("#health")).to_be_hidden()
         problem["store"] = "the disk is full, 1,204 rows wait"
         await expect(page.locator("#problems li")).to_have_text(["store: the disk is full, 1,204 rows wait"])
-        overhang = "document.querySelector('#chart svg').getBoundingClientRect().bottom > innerHeight - 30"
+        overhang = "document.querySelector('#chart canvas').getBoundingClientRect().bottom > innerHeight - 30"
         await until(lambda: page.evaluate(overhang), lambda is_cut: not is_cut)
         await gateway.publish(make.status(problem="no best bid and ask to compare the book with for a minute"))
         await expect(page.locator("#problems li")).to_have_count(2)
@@ -550,11 +561,11 @@ async def test_a_simulator_that_is_started_again_draws_its_chart_anew(serving, m
     async with serving(clock=SystemClock(), limits={"new_run_after": 0.5}) as gateway:
         await gateway.publish(*(make.price(step) for step in range(5_000, 5_300)))
         async with opened(browser, gateway.url) as page:
-            await until(lambda: path_length(page), lambda length: length > 1000)
+            await until(lambda: points(page), lambda count: count > 100)
             async with feeding(gateway, make):
                 newest = page.locator("#update-id")
                 await until(newest.inner_text, lambda shown: int(shown.replace(",", "")) < 20_000)
-                await until(lambda: path_length(page), lambda length: length < 1000)
+                await until(lambda: points(page), lambda count: count < 100)
 
 
 async def background(page, selector):
@@ -608,7 +619,7 @@ async def test_a_phone_shows_it_in_one_column(serving, make, browser):
         feeding(gateway, make, symbols=symbols),
         opened(browser, gateway.url, viewport=PHONE, has_touch=True) as page,
     ):
-        await until(lambda: path_length(page), lambda length: length > 20)
+        await until(lambda: points(page), lambda count: count > 1)
         assert await page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
         panels = page.locator("main > .panel:visible")
         lefts = await panels.evaluate_all("panels => panels.map((panel) => panel.getBoundingClientRect().left)")
@@ -672,3 +683,184 @@ async def test_many_symbols_that_are_only_quiet_are_in_sync_and_those_of_a_crawl
             await expect(page.locator("#roster")).to_have_text("12 symbols")
             await gateway.publish(*(make.status("TRADING", name, problem="not in sync") for name in names))
             await expect(page.locator("#roster")).to_have_text("0 of 12 in sync")
+
+
+# ---- the past
+
+
+def a_day(*, gaps=(), end=START):
+    """Bars of a day, of which the last is of the minute before `end`."""
+    begin = end - 1440 * MINUTE
+    bars = [kept_history.bar(begin + number * MINUTE, 61_000 + number / 10) for number in range(1440)]
+    history = kept_history.KeptHistory(*bars, key=BTC)
+    history.of_compared = [kept_history.compared(bar.time) for bar in bars if bar.time < begin + 1200 * MINUTE]
+    history.of_gaps = list(gaps)
+    return history
+
+
+async def view(page):
+    """Return begin and end of what the chart shows, in milliseconds, and whether it follows the newest price."""
+    ends = "(({ from, to, follows }) => [Number(from), Number(to), follows === 'true'])"
+    return await page.evaluate(f"{ends}(document.getElementById('chart').dataset)")
+
+
+async def test_the_chart_is_full_before_the_first_price_has_come_and_doubtful_where_nothing_was_compared(
+    serving, browser
+):
+    async with (
+        serving(clock=SystemClock(), expected=[BTC], history=a_day()) as gateway,
+        opened(browser, f"{gateway.url}/#binance/BTCUSDT?range=1d") as page,
+    ):
+        drawn = await until(lambda: points(page), lambda count: count > 700)
+        assert drawn < 800  # bars of two minutes
+        await expect(page.locator("#empty")).to_be_hidden()
+        doubtful = await page.evaluate("Number(document.getElementById('chart').dataset.doubtful)")
+        assert 115 <= doubtful <= 125  # the last four hours of it
+        await expect(page.locator("[data-minutes='1440']")).to_have_attribute("aria-pressed", "true")
+
+
+@pytest.mark.parametrize(("minutes", "least"), [(60, 60), (240, 240), (1440, 700)])
+async def test_each_range_is_drawn_from_the_store_up_to_the_newest_price(serving, make, browser, minutes, least):
+    async with serving(clock=SystemClock(), history=a_day()) as gateway:
+        await gateway.publish(*(make.price(step, bid=61_144.0) for step in range(20)))
+        async with opened(browser, gateway.url) as page:
+            await page.locator(f"[data-minutes='{minutes}']").click()
+            await until(lambda: points(page), lambda count: count >= least)
+            begin, end, follows = await view(page)
+            assert (round((end - begin) / 60_000), follows) == (minutes, True)
+            assert end == make.price(19).event_time // 1000
+            assert re.search(r"range=(1h|4h|1d)$", page.url)
+
+
+async def test_the_view_is_moved_by_mouse_keyboard_and_touch_and_stays_in_the_address(serving, make, browser):
+    async with serving(clock=SystemClock(), history=a_day()) as gateway:
+        await gateway.publish(make.book(1), make.price(1, bid=61_144.0))
+        async with opened(browser, f"{gateway.url}/#binance/BTCUSDT?range=1h") as page:
+            await until(lambda: points(page), lambda count: count > 50)
+            _, ended, _ = await view(page)
+            box = await page.locator("#chart .u-over").bounding_box()
+            middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+            await page.mouse.move(*middle)
+            await page.mouse.down()
+            await page.mouse.move(middle[0] + box["width"] / 4, middle[1], steps=4)
+            await page.mouse.up()
+            _, end, follows = await view(page)
+            assert not follows
+            assert ended - end == pytest.approx(900_000, rel=0.05)
+            await until(lambda: points(page), lambda count: count > 50)
+            await page.mouse.wheel(0, 100)
+            wider = await view(page)
+            assert wider[1] - wider[0] == pytest.approx(1.25 * 3_600_000, rel=0.01)
+            await page.locator("#chart").focus()
+            await page.keyboard.press("+")
+            await page.keyboard.press("ArrowLeft")
+            moved = await view(page)
+            assert moved[1] - moved[0] == pytest.approx(3_600_000, rel=0.01)
+            assert moved[0] < wider[0] + 450_000
+            assert "range=1h&to=2024-08-0" in page.url
+            await page.reload()
+            await until(lambda: points(page), lambda count: count > 50)
+            again = await view(page)
+            assert [round(each / 1000) for each in again[:2]] == [round(each / 1000) for each in moved[:2]]
+            assert not again[2]
+            await page.locator("#chart").focus()
+            await page.keyboard.press("End")
+            assert (await view(page))[1:] == [ended, True]
+            assert page.url.endswith("#binance/BTCUSDT?range=1h")
+
+
+async def test_two_fingers_zoom_and_one_moves(serving, make, browser):
+    async with serving(clock=SystemClock(), history=a_day()) as gateway:
+        await gateway.publish(make.book(1), make.price(1, bid=61_144.0))
+        async with opened(browser, f"{gateway.url}/#binance/BTCUSDT?range=1h", viewport=PHONE, has_touch=True) as page:
+            await until(lambda: points(page), lambda count: count > 50)
+            box = await page.locator("#chart .u-over").bounding_box()
+            top = box["y"] + 40
+
+            async def touch(kind, *xs):
+                where = [{"x": box["x"] + x, "y": top, "id": number} for number, x in enumerate(xs)]
+                await session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": where})
+
+            await page.locator("#chart").scroll_into_view_if_needed()
+            box = await page.locator("#chart .u-over").bounding_box()
+            top = box["y"] + 40
+            session = await page.context.new_cdp_session(page)
+            await touch("touchStart", 60)
+            for x in (80, 110, 160):
+                await touch("touchMove", x)
+            await touch("touchEnd")
+            _, _, follows = await until(lambda: view(page), lambda seen: not seen[2])
+            assert not follows
+            began, ended, _ = await view(page)
+            await touch("touchStart", 100, 140)
+            for other in (160, 180):
+                await touch("touchMove", 100, other)
+            await touch("touchEnd")
+            begin, end, _ = await until(lambda: view(page), lambda seen: seen[1] - seen[0] < (ended - began) / 1.5)
+            assert end - begin == pytest.approx((ended - began) / 2, rel=0.05)
+
+
+async def test_stored_gaps_are_drawn_with_their_reasons(serving, make, browser):
+    gap = StoredGap(START - 600_000_000, START - 540_000_000, 5, 9, "disconnected", 5)
+    async with serving(clock=SystemClock(), history=a_day(gaps=[gap])) as gateway:
+        await gateway.publish(make.book(1), make.price(1, bid=61_144.0))
+        async with opened(browser, f"{gateway.url}/#binance/BTCUSDT?range=1h") as page:
+            mark = page.locator("#chart .chart-gap")
+            await expect(mark).to_have_count(1)
+            box = await mark.bounding_box()
+            await page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+            await expect(page.locator("#chart .chart-tip")).to_contain_text("gap: disconnected")
+
+
+async def test_a_store_that_is_away_is_said_and_the_live_chart_goes_on(serving, make, browser):
+    history = a_day()
+    history.away = StoreUnavailable("InfluxDB at http://db cannot be reached: refused")
+    async with (
+        serving(clock=SystemClock(), history=history) as gateway,
+        feeding(gateway, make),
+        opened(browser, f"{gateway.url}/#binance/BTCUSDT?range=1h", errors="503") as page,
+    ):
+        note = page.locator("#chart-note")
+        await expect(note).to_contain_text("cannot be reached: refused; live prices are not affected")
+        await expect(page.locator("#feed-words")).to_have_text("in sync")
+        drawn = await points(page)
+        await until(lambda: points(page), lambda count: count >= drawn and count > 0)
+        history.away = None
+        await page.locator("[data-minutes='240']").click()
+        await until(lambda: points(page), lambda count: count >= 240)
+        await expect(note).to_be_hidden()
+
+
+async def test_an_address_that_somebody_typed_is_answered_with_a_sentence_and_a_chart(serving, make, browser):
+    async with serving(clock=SystemClock(), history=a_day()) as gateway:
+        await gateway.publish(make.book(1), make.price(1))
+        async with opened(browser, f"{gateway.url}/#binance/BTCUSDT?range=soon&to=<b>") as page:
+            note = page.locator("#chart-note")
+            await expect(note).to_contain_text("asks for the range soon, which is none: write 5s to 366d")
+            await expect(note).to_contain_text("asks for the time <b>, which is none")
+            await expect(page.locator("[data-minutes='5']")).to_have_attribute("aria-pressed", "true")
+
+
+async def test_the_page_weighs_less_than_200_kilobytes_compressed(serving, make, browser):
+    async with serving(clock=SystemClock()) as gateway:
+        await gateway.publish(make.book(1), make.price(1))
+        async with opened(browser, gateway.url) as page:
+            await expect(page.locator("#chart")).to_have_attribute("data-update-id", re.compile("."))
+            loaded = "performance.getEntriesByType('resource').filter(({ name }) => name.includes('/static/'))"
+            sizes = await page.evaluate(f"{loaded}.map(({{ encodedBodySize }}) => encodedBodySize)")
+            assert len(sizes) > 10
+            assert sum(sizes) < 200_000
+
+
+async def test_what_is_shown_can_be_taken_away(serving, make, browser):
+    async with serving(clock=SystemClock(), history=a_day()) as gateway:
+        await gateway.publish(make.book(1), make.price(1))
+        async with opened(browser, f"{gateway.url}/#binance/BTCUSDT?range=1h") as page:
+            await expect(page.locator("#download")).to_be_visible()
+            async with page.expect_download() as begun:
+                await page.locator("#download").click()
+            lines = await asyncio.to_thread(
+                lambda file: Path(file).read_text().splitlines(), await (await begun.value).path()
+            )
+            assert lines[0].startswith("venue,symbol,time,open")
+            assert len(lines) == 61

@@ -49,7 +49,7 @@ def test_times_and_steps_are_understood(asked, period):
         (("-99999999w", "", ""), "from is not between 1970 and 2100"),
         (("9" * 30, "", ""), "from is not between 1970 and 2100"),
         (("1969-12-31", "", ""), "from is not between 1970 and 2100"),
-        (("-1d", "", "10s"), "a period of more than 4 hours needs a step of at least 1m"),
+        (("-1d", "", "10s"), "a period of more than 2 hours needs a step of at least 1m"),
         (("-1h", "", "1ms"), "step has to be at least 100ms"),
         (("-1h", "", "90s"), "whole minutes"),
         (("-1h", "", "0s"), "step is no duration: '0s'"),

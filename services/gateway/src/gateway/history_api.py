@@ -10,7 +10,7 @@ from fairprice.errors import StoreUnavailable
 from gateway.answers import json_answer, secured
 from gateway.key import Key, read_key
 from gateway.market import Market
-from gateway.past import PATIENCE, Busy, Past
+from gateway.past import PATIENCE, Busy, Past, nothing
 from gateway.period import Period, read_period, told
 from gateway.stored.port import Bar
 
@@ -37,7 +37,7 @@ class HistoryApi:
         try:
             key = await self._key(query.get("symbol", ""))
             period = await self._period(key, query)
-            found = await self._past.answer(key, period)
+            found = await self._past.answer(key, period) if period else nothing(key)
         except StoreUnavailable as error:
             raise web.HTTPServiceUnavailable(text=f"{error}; {_NOT_LIVE}", headers={"Retry-After": "5"}) from error
         except TimeoutError as error:
@@ -46,7 +46,7 @@ class HistoryApi:
         except Busy as error:
             text = f"as many ask for the past as may; try again in some seconds; {_NOT_LIVE}"
             raise web.HTTPServiceUnavailable(text=text, headers={"Retry-After": "5"}) from error
-        if not found["time"]:
+        if not found["time"] and period:
             found["note"] = f"the store has no price of {key} from {told(found['from'])} to {told(found['to'])}"
         return _csv_answer(key, found) if query.get("format") == "csv" else json_answer(found)
 
@@ -67,10 +67,10 @@ class HistoryApi:
             raise web.HTTPConflict(text=f"several venues have {asked.symbol[:64]!r}, name one: {choices}")
         return found[0]
 
-    async def _period(self, key: Key, query: dict[str, str]) -> Period:
+    async def _period(self, key: Key, query: dict[str, str]) -> Period | None:
         newest = await self._newest(key)
         if newest is None:
-            raise web.HTTPNotFound(text=f"the store has no price of {key} yet")
+            return None
         try:
             return read_period(query.get("from", ""), query.get("to", ""), query.get("step", ""), newest)
         except ValueError as error:
@@ -103,6 +103,6 @@ def _csv_answer(key: Key, found: dict[str, Any]) -> web.Response:
         end = row[0] + found["step"]
         reasons = [gap["reason"] for gap in found["gaps"] if gap["from_time"] < end and gap["to_time"] >= row[0]]
         writer.writerow([*key, *row, " ".join(dict.fromkeys(reasons))])
-    file = f"{key.venue}-{key.symbol}-{told(found['from'])}.csv".replace(":", "")
+    file = f"{key.venue}-{key.symbol}-{told(found['from'] or 0)}.csv".replace(":", "")
     headers = {"Content-Disposition": f'attachment; filename="{file}"', "Cache-Control": "no-store"}
     return web.Response(text=text.getvalue(), content_type="text/csv", charset="utf-8", headers=headers)

@@ -1,6 +1,5 @@
-"""The files of the page: ours, and the chart's script from the installed plotly package; nothing from the network."""
+"""The files of the page: ours, and the chart's script in the folder of its package; nothing from the network."""
 
-import asyncio
 import gzip
 import hashlib
 from dataclasses import dataclass
@@ -32,15 +31,15 @@ class Asset:
 
 def page_routes() -> list[web.RouteDef]:
     """Return the routes of the page at `/` and of its files under `/static/`."""
-    ours = [file for file in _folder("gateway", "static").iterdir() if file.suffix in _TYPES]
-    plotly = _folder("plotly", "package_data") / "plotly.min.js"
-    paths = {"/" if file.name == "index.html" else f"/static/{file.name}": file for file in [*ours, plotly]}
+    folder = Path(str(files("gateway"))) / "static"
+    found = [file for file in sorted(folder.rglob("*")) if file.suffix in _TYPES]
+    paths = {f"/static/{file.relative_to(folder).as_posix()}": file for file in found}
+    paths["/"] = paths.pop("/static/index.html")
     return [web.get(path, secured(partial(_send, file))) for path, file in paths.items()]
 
 
 async def _send(file: Path, request: web.Request) -> web.Response:
-    # A thread, because plotly's 5 MB take a while to compress, once.
-    asset = await asyncio.to_thread(_read, file)
+    asset = _read(file)
     compress = "gzip" in request.headers.get("Accept-Encoding", "")
     tag = f"{asset.tag}-gzip" if compress else asset.tag
     # The browser may keep the file but asks each time, so that an upgrade shows at once.
@@ -58,7 +57,3 @@ def _read(file: Path) -> Asset:
     body = file.read_bytes()
     tag = hashlib.sha256(body).hexdigest()[:20]
     return Asset(_TYPES[file.suffix], body, gzip.compress(body, mtime=0), tag)
-
-
-def _folder(package: str, folder: str) -> Path:
-    return Path(str(files(package))) / folder

@@ -92,9 +92,12 @@ class Past:
             return await getattr(self._history, what)(*about)
 
     async def _answer(self, key: Key, period: Period) -> dict[str, Any]:
-        bars, step = await self._bars(key, period)
+        older, bars = await self._bars(key, period)
+        step = period.step if bars else MINUTE
         compared = await self._history.compared(key, period.start, period.stop, max(step, MINUTE))
         gaps = await self._history.gaps(key, period.start, period.stop)
+        judged = [*verdicts(older, MINUTE, compared, gaps), *verdicts(bars, step, compared, gaps)]
+        bars = [*older, *bars]
         columns = zip(*bars, strict=True) if bars else [()] * len(Bar._fields)
         return {
             **key._asdict(),
@@ -102,25 +105,34 @@ class Past:
             "to": period.stop,
             "step": step,
             **dict(zip(Bar._fields, columns, strict=True)),
-            "verdict": list(verdicts(bars, step, compared, gaps)),
+            "verdict": judged,
             "gaps": [gap._asdict() for gap in gaps],
         }
 
-    async def _bars(self, key: Key, period: Period) -> tuple[list[Bar], int]:
-        """Return the bars and their step: that of a minute where the prices themselves are not kept any more."""
+    async def _bars(self, key: Key, period: Period) -> tuple[list[Bar], list[Bar]]:
+        """Return the bars of the period, and before them those of a minute for what is not kept any more as prices."""
         start, stop, step = period
-        if step < MINUTE:
-            if bars := await self._history.ticks(key, start, stop, step):
-                return bars, step
-            return await self._history.minutes(key, start // MINUTE * MINUTE, stop, MINUTE), MINUTE
-        bars = await self._history.minutes(key, start, stop, step)
-        return joined(bars, await self._newest_minutes(key, start, stop), step), step
+        if step >= MINUTE:
+            bars = await self._history.minutes(key, start, stop, step)
+            return [], joined(bars, await self._newest_minutes(key, start, stop), step)
+        bars = await self._history.ticks(key, start, stop, step)
+        begin = bars[0].time // MINUTE * MINUTE if bars else stop
+        if begin - start < MINUTE:
+            return [], bars
+        return await self._history.minutes(key, start // MINUTE * MINUTE, begin, MINUTE), bars
 
     async def _newest_minutes(self, key: Key, start: int, stop: int) -> list[Bar]:
         """Return the minutes at the end of which there are no stored bars yet."""
         newest = await self._history.newest_minute(key, stop)
         begin = max(start, stop - MOST_TICKS, 0 if newest is None else newest + MINUTE)
         return await self._history.ticks(key, begin, stop, MINUTE) if begin < stop else []
+
+
+def nothing(key: Key) -> dict[str, Any]:
+    """Return the answer about a symbol of which the store has no price yet."""
+    names = (*Bar._fields, "verdict", "gaps")
+    note = f"the store has no price of {key} yet"
+    return {**key._asdict(), **dict.fromkeys(("from", "to", "step")), **{name: [] for name in names}, "note": note}
 
 
 def verdicts(bars: Iterable[Bar], step: int, compared: Iterable[Compared], gaps: Iterable[StoredGap]) -> Iterable[str]:

@@ -1,55 +1,80 @@
-// Fair price, bid-ask band and gaps over the last minutes, drawn by plotly.
+// Fair price, bid-ask band and gaps over a time that the reader chooses, drawn by uPlot.
 
-const MOST_POINTS = 2000;
-const SHORTEST_SLOT = 100; // milliseconds
-const MOST_GAPS = 100;
+import { moment, number, words } from "./format.js";
+import { navigate } from "./navigation.js";
+import { LONGEST, SHORTEST } from "./ranges.js";
+import { Series, rowOfPoint } from "./series.js";
+
+const MOST_GAPS = 600;
 const AHEAD = 10_000; // milliseconds that the widest band looks ahead
+const LONGEST_WITH_BAND = 3600_000; // in a longer view it would be too narrow to be seen
 const PAUSE = 250; // milliseconds between two looks for what has changed beside the price
-const SMALLEST_GAP = 250; // milliseconds, or a short gap could not be seen
+const SMALLEST_GAP = 3; // pixels, or a short gap could not be seen
+const [LOW, HIGH] = [1, 2]; // where these columns are
+const VERDICTS = {
+  unverified: "not verified: not compared with the exchange", suspect: "suspect: a comparison with the exchange was wrong",
+  hole: "updates are missing",
+};
 
 export class Chart {
-  constructor(element) {
+  // `onView` is called when the reader has chosen another view.
+  constructor(element, onView) {
     this.element = element;
-    this.minutes = 5;
+    this.onView = onView;
+    this.span = 300_000;
+    this.end = null; // null: the newest price
     this.decimals = 2;
-    this.view = 0; // a new one forgets how the reader has zoomed
+    this.label = element.appendChild(made("chart-label"));
+    this.tip = element.appendChild(made("chart-tip"));
     this.clear();
     setInterval(() => this.draw(), PAUSE);
     document.addEventListener("visibilitychange", () => this.draw());
-    new ResizeObserver(() => this.fit()).observe(element);
+    new ResizeObserver(() => this.redraw()).observe(element);
+    navigate(element, {
+      plot: () => this.plot?.over.getBoundingClientRect() ?? element.getBoundingClientRect(),
+      view: () => ({ ...this.view(), follows: this.end === null }),
+      move: (from, to) => this.move(from, to),
+      home: () => this.choose(this.span, null),
+    });
   }
 
   clear() {
-    this.time = [];
-    this.price = [];
-    this.bid = [];
-    this.ask = [];
+    this.series = new Series();
     this.gaps = new Map();
     this.newest = null; // the price that the rest of the page shows; later points wait until it has reached them
     this.changed = true;
-    this.view += 1;
   }
 
-  // Takes the answer of /api/history between the points that are older than it, which a gateway that was started anew
-  // does not have, and those that came while it was under way.
-  load(history) {
-    const time = history.time.map((each) => each / 1000);
-    const points = this.points();
-    const older = points.filter(([each]) => each < (time[0] ?? Infinity));
-    const newer = points.filter(([each]) => each > time.at(-1));
-    [this.time, this.price, this.bid, this.ask] = [[], [], [], []];
-    for (const point of older) this.push(...point);
-    time.forEach((each, index) => this.push(each, history.price[index], history.bid[index], history.ask[index]));
-    for (const point of newer) this.push(...point);
-    this.gaps.clear();
+  get isEmpty() {
+    return !this.series.newest;
+  }
+
+  // ---- what is known
+
+  add(event) {
+    this.series.add(event.event_time / 1000, event.price, event.bid, event.ask);
+  }
+
+  loadRecent(history) {
+    this.series.loadRecent(history);
+    for (const key of [...this.gaps.keys()].filter((each) => each.startsWith("recent "))) this.gaps.delete(key);
     for (const gap of history.gaps) this.addGap(gap);
     this.changed = true;
   }
 
-  add(event) {
-    const time = event.event_time / 1000;
-    if (time < this.time.at(-1)) return;
-    this.push(time, event.price, event.bid, event.ask);
+  loadBars(history) {
+    this.series.loadBars(history);
+    for (const key of [...this.gaps.keys()].filter((each) => each.startsWith("stored "))) this.gaps.delete(key);
+    for (const gap of history.gaps) this.addGap(gap, "stored");
+    this.changed = true;
+  }
+
+  addGap(gap, source = "recent") {
+    if (gap.open_ids === 0) return; // another crawler has brought what this one missed
+    const { from_time: from, to_time: to, reason } = gap;
+    this.gaps.set(`${source} ${gap.from_update_id}-${gap.to_update_id}`, { from: from / 1000, to: to / 1000, reason });
+    if (this.gaps.size > MOST_GAPS) this.gaps.delete(this.gaps.keys().next().value);
+    this.changed = true;
   }
 
   // Draws up to this price, which also is what the label says, at once, in one moment with the rest of the page.
@@ -59,144 +84,221 @@ export class Chart {
     this.draw();
   }
 
-  addGap(gap) {
-    if (gap.open_ids === 0) return; // another crawler has brought what this one missed
-    this.gaps.set(`${gap.from_update_id}-${gap.to_update_id}`, [gap.from_time / 1000, gap.to_time / 1000]);
-    if (this.gaps.size > MOST_GAPS) this.gaps.delete(this.gaps.keys().next().value);
-    this.changed = true;
+  // ---- what is looked at
+
+  // The newest time that is known, which the view cannot go beyond.
+  latest() {
+    return this.newest ? this.newest.event_time / 1000 : this.series.newest;
   }
 
-  points() {
-    return this.time.map((time, index) => [time, this.price[index], this.bid[index], this.ask[index]]);
+  view() {
+    const to = this.end ?? this.latest();
+    return { from: to - this.span, to };
   }
 
-  // Of all points in one slot the last stays, as in the gateway's history.
-  push(time, price, bid, ask) {
-    const slot = Math.ceil((this.minutes * 60000) / MOST_POINTS / SHORTEST_SLOT) * SHORTEST_SLOT;
-    const columns = [this.time, this.price, this.bid, this.ask];
-    if (Math.floor(this.time.at(-1) / slot) === Math.floor(time / slot)) columns.forEach((column) => column.pop());
-    [time, price, bid, ask].forEach((value, index) => columns[index].push(value));
-    if (this.time.length > MOST_POINTS * 1.2) columns.forEach((column) => column.splice(0, MOST_POINTS * 0.2));
+  move(from, to) {
+    const span = Math.min(LONGEST, Math.max(SHORTEST, to - from));
+    const end = to - from === span ? to : (from + to + span) / 2; // what cannot be zoomed further stays where it is
+    const isNewest = end >= this.latest() - span / 1000;
+    if (end - span > 0) this.choose(span, isNewest ? null : end);
   }
+
+  choose(span, end) {
+    [this.span, this.end] = [span, end];
+    this.redraw();
+    this.onView();
+  }
+
+  // ---- drawing
 
   draw() {
-    if (!this.changed || document.hidden || !window.Plotly || !this.element.clientHeight) return;
+    if (!this.changed || document.hidden || !window.uPlot || !this.element.clientHeight) return;
     this.changed = false;
-    const isNew = !this.element.classList.contains("js-plotly-plot");
-    const columns = this.visible();
-    Plotly.react(this.element, this.traces(columns), this.layout(columns), { displayModeBar: false, doubleClick: false });
-    if (this.newest) this.element.dataset.updateId = this.newest.update_id;
-    else delete this.element.dataset.updateId;
-    if (isNew) this.element.on("plotly_doubleclick", () => this.restyle());
+    const { from, to } = this.view();
+    const gaps = this.openGaps();
+    const last = this.newest && { ...rowOfPoint(this.newest.event_time / 1000, this.newest.price, this.newest.bid, this.newest.ask) };
+    this.columns = this.series.columns(from, to, gaps.map((gap) => [gap.from, gap.to]), last);
+    const { time, low, high, price, doubtful } = this.columns;
+    this.plot ??= this.make();
+    this.plot.setData([time, low, high, price, doubtful], false);
+    this.plot.setScale("x", { min: from, max: this.hasBand() ? to + AHEAD : to });
+    this.drawLabel();
+    this.drawGaps(gaps);
+    this.tell(from, to);
   }
 
-  // Plotly itself notices only when the window changes, not when a banner above takes room.
-  fit() {
-    if (this.element.classList.contains("js-plotly-plot") && this.element.clientHeight) Plotly.Plots.resize(this.element);
-  }
-
-  // Draws everything anew: after a change of theme or range.
-  restyle() {
-    this.view += 1;
+  // Anew: after a change of theme, size or view.
+  redraw() {
+    this.plot?.destroy();
+    this.plot = null;
     this.changed = true;
     this.draw();
   }
 
-  // Only what is in view, or the scale would follow prices that are not; and the point before, so that lines start at the edge.
-  visible() {
-    if (!this.newest) return { time: [], price: [], bid: [], ask: [] };
-    const end = this.newest.event_time / 1000;
-    const first = Math.max(0, this.before(end - this.minutes * 60000) - 1);
-    const last = this.before(end);
-    const column = (points, newest) => [...points.slice(first, last), newest];
-    return {
-      time: column(this.time, end), price: column(this.price, this.newest.price), bid: column(this.bid, this.newest.bid), ask: column(this.ask, this.newest.ask),
-    };
+  hasBand() {
+    return this.end === null && this.span <= LONGEST_WITH_BAND && isNumber(this.newest?.band_10s_low) && isNumber(this.newest.band_1s_low);
   }
 
-  before(limit) {
-    const index = this.time.findIndex((time) => time >= limit);
-    return index < 0 ? this.time.length : index;
+  // A gap that is told by both the gateway and the store is one.
+  openGaps() {
+    const known = new Map([...this.gaps].map(([key, gap]) => [key.split(" ")[1], gap]));
+    return [...known.values()].sort((one, other) => one.from - other.from);
   }
 
-  traces({ time, price, bid, ask }) {
+  tell(from, to) {
+    const { dataset } = this.element;
+    if (this.newest) dataset.updateId = this.newest.update_id;
+    else delete dataset.updateId;
+    const values = [...this.columns.low, ...this.columns.high].filter(isNumber);
+    Object.assign(dataset, {
+      points: this.columns.time.length, from: Math.round(from), to: Math.round(to), doubtful: this.columns.doubtful.filter(isNumber).length,
+      low: Math.min(...values), high: Math.max(...values), follows: this.end === null,
+      band: JSON.stringify(this.hasBand() ? this.band() : []),
+    });
+  }
+
+  make() {
     const colour = colours();
-    const format = `,.${this.decimals}f`;
-    const line = { x: time, type: "scatter", mode: "lines" };
-    return [
-      { ...line, name: "bid", y: bid, line: { width: 1, color: colour.bidLine, shape: "hv" }, hovertemplate: `%{y:${format}}` },
-      { ...line, name: "ask", y: ask, line: { width: 1, color: colour.askLine, shape: "hv" }, fill: "tonexty", fillcolor: colour.band, hovertemplate: `%{y:${format}}` },
-      ...cone(this.newest, colour),
-      { ...line, name: "fair", y: price, line: { width: 1.8, color: colour.accent, shape: "hv" }, hovertemplate: `<b>%{y:,.${this.decimals + 1}f}</b>` },
-    ];
+    const utc = (time) => uPlot.tzDate(new Date(time), "UTC");
+    const line = { points: { show: false }, spanGaps: false, paths: uPlot.paths.stepped({ align: 1 }) };
+    const axis = { stroke: colour.quiet, font: `11px ${getComputedStyle(document.body).fontFamily}`, ticks: { show: false } };
+    return new uPlot({
+      ms: 1,
+      width: this.element.clientWidth,
+      height: this.element.clientHeight,
+      tzDate: utc,
+      padding: [8, 0, 0, 8],
+      legend: { show: false },
+      cursor: { drag: { x: false, y: false }, points: { show: false }, bind: { dblclick: () => null } },
+      scales: { x: { time: true, auto: false }, y: { range: (plot, low, high) => this.height(low, high) } },
+      series: [
+        {},
+        { ...line, stroke: colour.bidLine, width: 1 },
+        { ...line, stroke: colour.askLine, width: 1 },
+        { ...line, stroke: colour.accent, width: 1.8 },
+        { ...line, stroke: colour.warn, width: 1.4, dash: [4, 3] },
+      ],
+      bands: [{ series: [HIGH, LOW], fill: colour.band }],
+      axes: [
+        { ...axis, grid: { show: false }, size: 28, space: 70, values: (plot, ticks, index, space, step) => ticks.map((tick) => tickText(tick, step)) },
+        { ...axis, side: 1, grid: { stroke: colour.line, width: 1 }, size: (plot, texts) => 20 + 7 * Math.max(4, ...(texts ?? []).map((text) => text.length)), space: 34, values: (plot, ticks) => ticks.map((tick) => number(tick, this.decimals)) },
+      ],
+      hooks: { draw: [(plot) => this.drawBeside(plot, colour)], setCursor: [(plot) => this.showTip(plot)] },
+    }, [[], [], [], [], []], this.element);
   }
 
-  layout({ time, price }) {
-    const colour = colours();
-    const end = time.at(-1) ?? 0;
-    const start = end - this.minutes * 60000;
-    const axis = { gridcolor: colour.line, linecolor: colour.line, zeroline: false, color: colour.quiet, tickfont: { size: 11 }, automargin: false };
-    const last = price.at(-1) ?? null;
-    return {
-      uirevision: this.view,
-      margin: { l: 8, r: 20 + 7 * (last ?? 0).toFixed(this.decimals).length, t: 6, b: 30 },
-      paper_bgcolor: "rgba(0,0,0,0)",
-      plot_bgcolor: "rgba(0,0,0,0)",
-      font: { family: getComputedStyle(document.body).fontFamily, color: colour.quiet, size: 11 },
-      showlegend: false,
-      hovermode: "x unified",
-      hoverlabel: { bgcolor: colour.panel, bordercolor: colour.line, font: { color: colour.text, size: 12 } },
-      // On a touch screen a drag scrolls the page.
-      dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
-      xaxis: { ...axis, type: "date", range: [start, isNumber(this.newest?.band_10s_low) ? end + AHEAD : end], showgrid: false, hoverformat: "%H:%M:%S.%1f UTC", tickformat: this.minutes > 1 ? "%H:%M" : "%H:%M:%S", nticks: this.element.clientWidth < 500 ? 3 : 7, tickangle: 0 },
-      yaxis: { ...axis, side: "right", tickformat: `,.${this.decimals}f`, nticks: 7 },
-      shapes: [...this.gapShapes(start, end, colour), ...(last === null ? [] : [level(last, colour)])],
-      annotations: last === null ? [] : [tag(last, this.decimals, colour)],
-    };
+  // Room for the newest price and its band, and never a scale of nothing.
+  height(low, high) {
+    const band = this.hasBand() ? [this.newest.band_10s_low, this.newest.band_10s_high] : [];
+    const values = [low, high, ...(this.end === null ? [this.newest?.price] : []), ...band].filter(isNumber);
+    if (!values.length) return [0, 1];
+    const [least, most] = [Math.min(...values), Math.max(...values)];
+    const room = (most - least) * 0.06 || Math.abs(most) * 1e-5 || 1;
+    return [least - room, most + room];
   }
 
-  gapShapes(start, end, colour) {
-    return [...this.gaps.values()]
-      .filter(([, to]) => to >= start)
-      .map(([from, to]) => ({
-        type: "rect", xref: "x", yref: "paper", y0: 0, y1: 1, layer: "below", name: "gap",
-        x0: from, x1: Math.min(Math.max(to, from + SMALLEST_GAP), end), fillcolor: colour.gap, line: { width: 1, color: colour.gap },
-      }));
+  drawBeside(plot, colour) {
+    const { ctx } = plot;
+    const [x, y] = [(time) => plot.valToPos(time, "x", true), (value) => plot.valToPos(value, "y", true)];
+    ctx.save();
+    ctx.strokeStyle = colour.accent;
+    ctx.fillStyle = colour.band;
+    ctx.lineWidth = devicePixelRatio;
+    ctx.setLineDash([2 * devicePixelRatio, 3 * devicePixelRatio]);
+    if (this.hasBand()) {
+      ctx.beginPath();
+      this.band().forEach(([time, value], index) => (index ? ctx.lineTo(x(time), y(value)) : ctx.moveTo(x(time), y(value))));
+      ctx.closePath();
+      ctx.fill();
+      ctx.stroke();
+    }
+    if (isNumber(this.newest?.price)) {
+      ctx.beginPath();
+      ctx.moveTo(plot.bbox.left, y(this.newest.price));
+      ctx.lineTo(plot.bbox.left + plot.bbox.width, y(this.newest.price));
+      ctx.stroke();
+    }
+    ctx.restore();
+  }
+
+  // The corners of what the newest price expects, from its mid on: a shape that opens to the right.
+  band() {
+    const price = this.newest;
+    const ends = [[0, price.mid, price.mid], [1000, price.band_1s_low, price.band_1s_high], [AHEAD, price.band_10s_low, price.band_10s_high]];
+    const at = price.event_time / 1000;
+    return [...ends.map(([ahead, , high]) => [at + ahead, high]), ...ends.map(([ahead, low]) => [at + ahead, low]).reverse()];
+  }
+
+  drawLabel() {
+    const price = this.newest?.price;
+    this.label.hidden = !isNumber(price);
+    if (this.label.hidden) return;
+    const text = number(price, this.decimals);
+    if (this.label.textContent !== text) this.label.textContent = text;
+    const { top, height } = this.plot.bbox;
+    const [low, high] = [this.plot.scales.y.min, this.plot.scales.y.max];
+    const part = Math.min(1, Math.max(0, (high - price) / (high - low || 1)));
+    this.label.style.top = `${(top + part * height) / devicePixelRatio}px`;
+  }
+
+  drawGaps(gaps) {
+    const { under } = this.plot;
+    const { from, to } = this.view();
+    const [min, max, width] = [from, this.hasBand() ? to + AHEAD : to, under.clientWidth];
+    const place = (time) => Math.min(width, Math.max(0, ((time - min) / (max - min)) * width));
+    const seen = gaps.filter((gap) => gap.to >= min && gap.from <= to);
+    under.replaceChildren(...seen.map((gap) => {
+      const [left, right] = [place(gap.from), place(Math.min(gap.to, to))];
+      const mark = made("chart-gap");
+      mark.style.left = `${left}px`;
+      mark.style.width = `${Math.max(SMALLEST_GAP, right - left)}px`;
+      mark.dataset.reason = words(gap.reason);
+      return mark;
+    }));
+  }
+
+  showTip(plot) {
+    const { left, top, idx } = plot.cursor;
+    const at = plot.posToVal(left, "x");
+    this.tip.hidden = !(left >= 0) || !isNumber(idx) || Math.abs(this.columns.time[idx] - at) > this.span / 20;
+    if (this.tip.hidden) return;
+    const row = (name) => this.columns[name][idx];
+    const price = row("price") ?? row("doubtful");
+    const gap = this.openGaps().find((each) => each.from <= at + 1 && at - 1 <= Math.max(each.to, each.from + (SMALLEST_GAP * this.span) / plot.over.clientWidth));
+    const lines = [
+      moment(this.columns.time[idx] * 1000), isNumber(price) && `fair ${number(price, this.decimals + 1)}`,
+      isNumber(row("low")) && `${number(row("low"), this.decimals)} to ${number(row("high"), this.decimals)}`,
+      gap ? `gap: ${words(gap.reason)}` : VERDICTS[row("verdict")],
+    ].filter(Boolean);
+    this.tip.replaceChildren(...lines.map((text) => Object.assign(document.createElement("span"), { textContent: text })));
+    const isRight = left > plot.over.clientWidth / 2;
+    this.tip.style.left = isRight ? "" : `${left + 22}px`;
+    this.tip.style.right = isRight ? `${this.element.clientWidth - left + 6}px` : "";
+    this.tip.style.top = `${Math.min(top, plot.over.clientHeight - 80)}px`;
   }
 }
 
-// The bands of the newest price, from its mid on, as a shape that opens to the right: nothing where nothing is learnt yet.
-function cone(price, colour) {
-  if (!isNumber(price?.band_1s_low) || !isNumber(price.band_10s_low)) return [];
-  const ends = [[0, price.mid, price.mid], [1000, price.band_1s_low, price.band_1s_high], [AHEAD, price.band_10s_low, price.band_10s_high]];
-  const there = ends.map(([ahead, , high]) => [price.event_time / 1000 + ahead, high]);
-  const back = ends.map(([ahead, low]) => [price.event_time / 1000 + ahead, low]).reverse();
-  const corners = [...there, ...back];
-  return [{
-    type: "scatter", mode: "lines", name: "band", x: corners.map(([time]) => time), y: corners.map(([, value]) => value),
-    fill: "toself", fillcolor: colour.band, line: { width: 1, dash: "dot", color: colour.accent }, hoverinfo: "skip",
-  }];
+// Times in UTC, as the rest of the page has them; a day begins with its date.
+function tickText(time, step) {
+  const text = new Date(time).toISOString();
+  if (step >= 86_400_000 || text.slice(11, 19) === "00:00:00") return text.slice(5, 10);
+  return text.slice(11, step >= 60_000 ? 16 : 19);
 }
 
-const isNumber = (value) => typeof value === "number";
-
-function level(price, colour) {
-  return { type: "line", xref: "paper", x0: 0, x1: 1, y0: price, y1: price, line: { width: 1, dash: "dot", color: colour.accent } };
+function made(name) {
+  const element = document.createElement("div");
+  element.className = name;
+  element.hidden = name !== "chart-gap";
+  return element;
 }
 
-function tag(price, decimals, colour) {
-  const text = price.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
-  return {
-    xref: "paper", x: 1, xanchor: "left", y: price, yanchor: "middle", showarrow: false, text, borderpad: 3,
-    bgcolor: colour.accent, font: { color: colour.onAccent, size: 11 },
-  };
-}
+const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 
 function colours() {
   const style = getComputedStyle(document.documentElement);
   const read = (name) => style.getPropertyValue(`--${name}`).trim();
   return {
-    text: read("text"), quiet: read("quiet"), line: read("line"), panel: read("panel"), accent: read("accent"), onAccent: read("on-accent"),
-    bidLine: read("bid-line"), askLine: read("ask-line"), band: read("band"), gap: read("gap"),
+    quiet: read("quiet"), line: read("line"), accent: read("accent"), warn: read("warn"),
+    bidLine: read("bid-line"), askLine: read("ask-line"), band: read("band"),
   };
 }

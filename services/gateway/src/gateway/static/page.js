@@ -5,6 +5,8 @@ import { STREAM, listen } from "./connection.js";
 import { learnVerdicts, showCoverage } from "./coverage.js";
 import { showDepth } from "./depth.js";
 import { NONE, age as ageText, bps, clock, decimalsOf, decimalsOfNumber, moment, number, signed, words } from "./format.js";
+import { Past, address } from "./past.js";
+import { readView, writeView } from "./ranges.js";
 import { chosen, keyOf, severalVenues, showSymbols, summarise } from "./symbols.js";
 import { clearBook, clearExpected, learnEstimators, showBook, showExpected, showGaps, showNumbers, showProblems, spreadText } from "./tables.js";
 import { isTrusted, learn, skew, verdict } from "./trust.js";
@@ -14,9 +16,18 @@ const LOOK = 5_000; // milliseconds between looks at the verdicts on the hours a
 const FLASH = 450;
 const LIVE = 1; // second for which what the tickers say stands before an older price of the record
 const MOST_GAPS = 100;
+const RECENT = 15; // minutes that the gateway has in its memory
+const OLD = 120_000; // milliseconds after which the bars behind a view that follows the newest price are asked for again
 
 const byId = (id) => document.getElementById(id);
-const chart = new Chart(byId("chart"));
+const chart = new Chart(byId("chart"), () => lookElsewhere());
+const past = new Past({
+  take: (answer) => {
+    chart.loadBars(answer);
+    redraw();
+  },
+  tell: (sentence) => tellOfPast(sentence),
+});
 const decimals = new Map(); // key -> { price, size }
 
 let quotes = [];
@@ -50,13 +61,16 @@ function show(wish) {
   shown.end();
   const mine = (shown = blank(wish));
   chart.clear();
+  past.forget();
   clearBook();
   showCoverage(null);
   showDepth(null);
+  showView();
   shown.end = listen({ symbols: mine.key.replace("/", ":"), moments: 1, live: 1 }, {
     onOpen: () => {
       mine.connection = "open";
       loadHistory(mine);
+      askPast();
       look();
       redraw();
     },
@@ -134,6 +148,7 @@ function beginAnew(mine) {
   mine.gaps = [];
   chart.clear();
   loadHistory(mine);
+  askPast();
 }
 
 async function fetchJson(path) {
@@ -143,13 +158,29 @@ async function fetchJson(path) {
 
 async function loadHistory(mine) {
   if (!mine.symbol) return;
-  const minutes = chart.minutes;
+  const minutes = Math.min(RECENT, Math.ceil(chart.span / 60_000));
   mine.newGaps = []; // what comes while the answer is on its way is not in it
   const history = await fetchJson(`api/history/${path(mine)}?minutes=${minutes}`).catch(() => null);
-  if (!history || mine !== shown || minutes !== chart.minutes) return;
+  if (!history || mine !== shown) return;
   const isKnown = (gap) => history.gaps.some((each) => each.from_update_id === gap.from_update_id && each.to_update_id === gap.to_update_id);
   mine.gaps = [...history.gaps, ...mine.newGaps.filter((gap) => !isKnown(gap))].slice(-MOST_GAPS);
-  chart.load({ ...history, gaps: mine.gaps });
+  chart.loadRecent({ ...history, gaps: mine.gaps });
+}
+
+// What the gateway's memory does not have comes from the store, with some room on both sides of the view.
+let askedAt = 0;
+function askPast() {
+  if (!shown.symbol) return;
+  askedAt = now();
+  const { span, end } = chart;
+  past.ask(shown.key, span * 1.5, end === null ? null : Math.min(end + span / 4, chart.latest() || end));
+}
+
+let problemOfAddress = "";
+function tellOfPast(sentence) {
+  const text = [problemOfAddress, sentence].filter(Boolean).join("; ");
+  write("chart-note", text);
+  byId("chart-note").hidden = !text;
 }
 
 // What changes slowly is asked for now and then.
@@ -209,7 +240,8 @@ function draw() {
   drawSymbols();
   drawProblems();
   drawBasis();
-  byId("empty").hidden = shown.price !== null || judged.state === "lost";
+  byId("empty").hidden = shown.price !== null || judged.state === "lost" || !chart.isEmpty;
+  if (chart.end === null && (now() - askedAt) * 1000 > Math.min(5 * OLD, Math.max(OLD, chart.span / 1000))) askPast();
   byId("api-link").href = `api/prices/${path(shown)}`;
   write("api-link", `/api/prices/${shown.key}`);
   write("empty-words", shown.symbol && judged.alarm ? `${shown.symbol}: ${judged.alarm}` : `Waiting for the first price of ${shown.symbol || "a symbol"}`);
@@ -337,15 +369,38 @@ function flash(before, after, digits) {
 
 // ---- what the reader does
 
-for (const button of byId("ranges").children) {
-  button.addEventListener("click", () => chooseRange(Number(button.dataset.minutes)));
+const minutesOf = (button) => Number(button.dataset.minutes) * 60_000;
+for (const button of byId("ranges").children) button.addEventListener("click", () => chart.choose(minutesOf(button), null));
+
+// The reader has another range or another time before him.
+function lookElsewhere() {
+  problemOfAddress = "";
+  writeView(chart);
+  showView();
+  if (chart.end === null) loadHistory(shown);
+  askPast();
 }
 
-function chooseRange(minutes) {
-  chart.minutes = minutes;
-  for (const button of byId("ranges").children) button.setAttribute("aria-pressed", String(Number(button.dataset.minutes) === minutes));
-  chart.restyle();
-  loadHistory(shown);
+function showView() {
+  for (const button of byId("ranges").children) button.setAttribute("aria-pressed", String(minutesOf(button) === chart.span && chart.end === null));
+  byId("download").hidden = !shown.symbol;
+  byId("download").href = address(shown.key, chart.span, chart.end, "&format=csv");
+}
+
+// What the address asks for, when the page is opened and when somebody writes into it.
+function followAddress() {
+  const { span, end, problem } = readView();
+  problemOfAddress = problem;
+  tellOfPast("");
+  if (span !== chart.span || end !== chart.end) {
+    [chart.span, chart.end] = [span, end];
+    chart.redraw();
+    loadHistory(shown);
+    askPast();
+  }
+  const wish = chosen(quotes);
+  if (wish?.venue || quotes.length) show(wish); // without a venue the gateway has to say first which ones there are
+  showView();
 }
 
 byId("theme").addEventListener("click", () => {
@@ -353,15 +408,15 @@ byId("theme").addEventListener("click", () => {
   const dark = (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
   root.dataset.theme = dark ? "light" : "dark";
   localStorage.setItem("theme", root.dataset.theme);
-  chart.restyle();
+  chart.redraw();
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart.restyle());
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart.redraw());
 byId("about-open").addEventListener("click", () => byId("about").showModal());
-addEventListener("hashchange", () => show(chosen(quotes)));
+addEventListener("hashchange", followAddress);
 
 write("ws-address", `${STREAM}?symbols=BTCUSDT`);
 clearBook();
-chooseRange(chart.minutes);
+followAddress();
 poll();
 setInterval(poll, POLL);
 setInterval(look, LOOK);

@@ -1,4 +1,4 @@
-// The switcher: tabs while they are few, a list when they are many. The choice lives in the address: #venue/symbol.
+// The switcher: tabs while they are few, a list when they are many. The choice lives in the address: #venue/symbol?view.
 
 import { NONE } from "./format.js";
 import { roster } from "./roster.js";
@@ -15,7 +15,7 @@ export const keyOf = ({ venue, symbol }) => (venue ? `${venue}/${symbol}` : symb
 
 // What the address asks for, completed by what is known: #BTCUSDT is the first venue that has it.
 export function chosen(known) {
-  const parts = location.hash.slice(1).split("/").map(decodeURIComponent);
+  const parts = location.hash.slice(1).split("?")[0].split("/").map(decodeURIComponent);
   const symbol = parts.pop().toUpperCase();
   const venue = parts.join("/").toLowerCase();
   if (!symbol) return known[0];
@@ -23,7 +23,8 @@ export function chosen(known) {
 }
 
 export function choose(key) {
-  history.replaceState(null, "", `#${key.split("/").map(encodeURIComponent).join("/")}`);
+  const [, view] = location.hash.split("?");
+  history.replaceState(null, "", `#${key.split("/").map(encodeURIComponent).join("/")}${view ? `?${view}` : ""}`);
   dispatchEvent(new HashChangeEvent("hashchange"));
 }
 

@@ -7,7 +7,7 @@ from gateway.key import Key
 MINUTE = 60_000_000
 """Microseconds that a stored bar is long."""
 
-MOST_TICKS = 4 * 60 * MINUTE
+MOST_TICKS = 2 * 60 * MINUTE
 """So much of the prices themselves is read at most; what is longer, or older, is read as bars."""
 
 MOST_GAPS = 500
