@@ -7,6 +7,7 @@ from clocks import ManualClock, settle
 
 from crawler.book.feed import Feed
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
+from crawler.book.quote import LEAST_PAUSE
 from crawler.quoting import Quoting
 from fairprice.broker.memory import MemoryBroker
 from fairprice.messages import QUOTES_TYPE, decode
@@ -28,10 +29,8 @@ def feed_of(symbol):
 
 
 @asynccontextmanager
-async def quoting(broker, clock, interval=0.01):
-    made = Quoting(
-        {symbol: feed_of(symbol) for symbol in SYMBOLS}, broker, "crawler/one", interval=interval, clock=clock
-    )
+async def quoting(broker, clock, symbols=SYMBOLS):
+    made = Quoting({symbol: feed_of(symbol) for symbol in symbols}, broker, "crawler/one", interval=0.01, clock=clock)
     task = asyncio.create_task(made.run())
     try:
         yield made
@@ -75,15 +74,28 @@ async def test_what_comes_together_leaves_together_and_the_newest_of_a_symbol_af
 
 
 async def test_a_ticker_of_which_no_quote_can_be_made_is_passed_over():
-    broker = MemoryBroker()
-    async with quoting(broker, ManualClock()) as made:
+    broker, clock = MemoryBroker(), ManualClock()
+    async with quoting(broker, clock) as made:
         made.take(ticker(100))
         made.take(ticker(100, "LTCUSDT"))
         await settle()
         assert made.quotes == 0
         made.take(ticker(101, "ETHUSDT"))
-        await settle()
+        await clock.advance(LEAST_PAUSE)
         assert made.quotes == 1
+
+
+async def test_what_other_symbols_bring_right_behind_a_cast_leaves_together_a_moment_later():
+    broker, clock = MemoryBroker(), ManualClock()
+    async with broker.tap(QUOTES, 10) as tap, quoting(broker, clock, symbols=("A", "B", "C", "D")) as made:
+        for symbol in ("A", "B", "C"):
+            made.take(ticker(103, symbol))
+            await clock.advance(LEAST_PAUSE / 4)
+        await clock.advance(LEAST_PAUSE)
+        assert [message.symbols for message in await read(tap)] == [("binance.A",), ("binance.B", "binance.C")]
+        await clock.advance(LEAST_PAUSE)
+        made.take(ticker(104, "D"))
+        assert [message.symbols for message in await read(tap)] == [("binance.D",)]
 
 
 async def test_a_broker_without_a_live_view_takes_nothing_and_nothing_waits_for_it():

@@ -33,13 +33,13 @@ class Quoting:
         self._filled.set()
 
     async def run(self) -> None:
-        """Cast until cancelled: what comes in one turn of the loop leaves together in the next."""
+        """Cast until cancelled: what comes in one turn of the loop, or a moment after a cast, leaves together."""
         while True:
             await self._filled.wait()
+            if pause := self._pace.pause(self._clock.monotonic()):
+                await self._clock.sleep(pause)
             self._cast([*self._made(self._pace.take(self._clock.monotonic()))])
-            if self._pace:
-                await self._clock.sleep(self._pace.pause(self._clock.monotonic()))
-            else:
+            if not self._pace:
                 self._filled.clear()
 
     def _made(self, waiting: list[Waiting]) -> Iterator[Quote]:

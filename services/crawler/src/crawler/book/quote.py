@@ -21,7 +21,8 @@ ASK = -1
 """What a price is multiplied by, so that the better of two is the greater."""
 
 LEAST_PAUSE = 0.002
-"""Seconds between two looks at what waits."""
+"""Seconds between two looks at what waits: of many symbols what comes within them leaves together, since a message
+costs by its number. The first after a rest waits for nothing."""
 
 
 def quote_of(book: Book, ticker_id: int, top: Top, received_time: int) -> Quote:
@@ -65,7 +66,7 @@ class Pace:
         self._waiting: dict[str, Waiting] = {}
         self._next: dict[str, float] = {}
         self._credit = float(AT_ONCE)
-        self._credited_at = inf
+        self._credited_at = -inf
 
     def __len__(self) -> int:
         """Return how many symbols have a ticker that waits."""
@@ -91,9 +92,10 @@ class Pace:
         return [self._waiting.pop(symbol) for symbol in due]
 
     def pause(self, now: float) -> float:
-        """Return the seconds until something that waits may be due."""
+        """Return the seconds until something that waits may be due; 0: now."""
         first = min((self._next.get(symbol, now) for symbol in self._waiting), default=now)
-        return max(first - now, (1 - self._credit) / self._most, LEAST_PAUSE)
+        paced = self._credited_at + max((1 - self._credit) / self._most, LEAST_PAUSE)
+        return max(first - now, paced - now, 0.0)
 
 
 def _side(best: Level | None, levels: list[Level], bound: str | None, sign: int) -> tuple[list[Level], str | None]:
