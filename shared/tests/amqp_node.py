@@ -19,11 +19,17 @@ HEADER_BYTES = 7
 
 
 class Node:
-    """Counts what it was `asked`, answered or not; `silent` are the kinds of question that it leaves open."""
+    """Counts what it was `asked`, answered or not; `silent` are the kinds of question that it leaves open.
 
-    def __init__(self):
+    `declared` are the declarations of queues, `unbound` the bindings that are to be no more.
+    """
+
+    def __init__(self, version="4.3.6"):
+        self.version = version
         self.asked = Counter()
         self.silent = set()
+        self.declared = []
+        self.unbound = []
         self.connections = 0
         self.port = 0
         self._writers = set()
@@ -41,6 +47,12 @@ class Node:
         finally:
             server.close()
 
+    def _note(self, asked):
+        if isinstance(asked, commands.Queue.Declare) and not asked.passive:
+            self.declared.append(asked)
+        if isinstance(asked, commands.Queue.Unbind):
+            self.unbound.append((asked.queue, asked.exchange))
+
     def drop(self):
         """Lose all connections, as a kill does."""
         for writer in self._writers:
@@ -53,13 +65,15 @@ class Node:
         with suppress(OSError, asyncio.IncompleteReadError):
             await reader.readexactly(len(b"AMQP\x00\x00\x09\x01"))
             capabilities = {"publisher_confirms": True, "basic.nack": True, "consumer_cancel_notify": True}
-            start = commands.Connection.Start(server_properties={"capabilities": capabilities}, mechanisms="PLAIN")
+            properties = {"capabilities": capabilities, "version": self.version}
+            start = commands.Connection.Start(server_properties=properties, mechanisms="PLAIN")
             writer.write(frame.marshal(start, 0))
             while True:
                 channel, asked = await _read(reader)
                 if isinstance(asked, header.ContentHeader | ContentBody):
                     continue
                 self.asked[type(asked)] += 1
+                self._note(asked)
                 if isinstance(asked, commands.Basic.Publish):
                     published[channel] += 1
                 if type(asked) in self.silent:
@@ -90,6 +104,7 @@ ANSWERS = {
     commands.Exchange.Declare: lambda *_: commands.Exchange.DeclareOk(),
     commands.Queue.Declare: lambda asked, _: commands.Queue.DeclareOk(asked.queue or "amq.gen-1", 0, 0),
     commands.Queue.Bind: lambda *_: commands.Queue.BindOk(),
+    commands.Queue.Unbind: lambda *_: commands.Queue.UnbindOk(),
     commands.Queue.Delete: lambda *_: commands.Queue.DeleteOk(0),
     commands.Basic.Qos: lambda *_: commands.Basic.QosOk(),
     commands.Basic.Consume: lambda asked, _: commands.Basic.ConsumeOk(asked.consumer_tag),

@@ -35,7 +35,7 @@ CAPACITY = 500
 class Load:
     """One service that publishes books all the time and one consumer of each queue, with a ledger of all."""
 
-    def __init__(self, url, intact=QUEUES, use=None, publish_timeout=PUBLISH_TIMEOUT):
+    def __init__(self, url, intact=QUEUES, use=None, **patience):
         self.intact = intact
         self.failures = 0
         self.broker = AmqpBroker(
@@ -43,8 +43,8 @@ class Load:
             name="load",
             clock=SystemClock(),
             back_off=self._back_off,
-            publish_timeout=publish_timeout,
             use=use,
+            **{"publish_timeout": PUBLISH_TIMEOUT} | patience,
         )
         self.outbox = Outbox(
             self.broker, BOOKS, BOOKS_TYPE, "test",
@@ -123,10 +123,10 @@ class Load:
 
 
 @asynccontextmanager
-async def load(url, capsys, name, *, intact=QUEUES, use=None, publish_timeout=PUBLISH_TIMEOUT):
+async def load(url, capsys, name, **options):
     """Run the load; the body breaks things and heals them. Afterwards each queue has given everything."""
     with capture_logs() as logs:
-        load = Load(url, intact, use, publish_timeout)
+        load = Load(url, **options)
         running = asyncio.create_task(load.run())
         await until(lambda: load.newest > 200)
         if lines(logs, "declared"):
@@ -144,7 +144,7 @@ async def load(url, capsys, name, *, intact=QUEUES, use=None, publish_timeout=PU
             await running
     assert load.confirmed == load.put >= ENOUGH
     missing = {queue: set(range(1, load.put + 1)) - seen.keys() for queue, seen in load.received.items()}
-    assert not any(missing[queue] for queue in intact)
+    assert not any(missing[queue] for queue in load.intact)
     late = {queue: sorted(number for number in numbers if number > mark) for queue, numbers in missing.items()}
     assert not any(late.values()), (mark, late)
     assert load.most_waiting <= CAPACITY + 4 * 100 + 1

@@ -142,3 +142,28 @@ async def test_with_one_address_there_is_nowhere_to_go_and_the_node_is_waited_fo
         one.silent.clear()
         await soon(broker.publish(BOOKS, message(1)))
         assert {name: value for name, _, value in broker.samples()}["broker_lost_connections_total"] == 0
+
+
+async def test_the_queue_of_a_tap_whose_node_was_lost_is_unbound_before_the_next_one_is_made(nodes):
+    """Since 4.2 it stays bound while its node is down, and all that is published is refused."""
+    one, two = nodes
+    async with running(broker_at(one, two)) as broker:
+        losing = asyncio.create_task(lose(broker, tap))
+        await until(lambda: one.asked[commands.Basic.Consume])
+        one.drop()
+        await losing
+        assert not one.unbound
+        for _ in range(2):  # once is enough
+            await reopen(broker, tap)
+        assert one.unbound + two.unbound == [("amq.gen-1", BOOKS)]
+
+
+@pytest.mark.parametrize(
+    ("version", "is_own"),
+    [("3.10.8", True), ("4.1.9", True), ("4.2.0-rc.1", False), ("4.3.6", False), ("5.0", False)],
+)
+async def test_the_queue_of_a_tap_may_be_unbound_by_others_where_it_does_not_vanish_with_its_node(version, is_own):
+    async with Node(version).serving() as node, running(broker_at(node)) as broker, broker.tap(BOOKS, 10):
+        [declared] = [each for each in node.declared if not each.queue]
+        assert (declared.exclusive, declared.durable, declared.auto_delete) == (is_own, not is_own, True)
+        assert ("x-expires" in declared.arguments) is not is_own

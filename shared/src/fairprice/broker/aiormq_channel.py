@@ -24,6 +24,7 @@ What is relied on, and true in the versions that `pyproject.toml` allows:
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
@@ -31,12 +32,23 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ProbableAuthenticationError, PublishError
 from aiormq import spec
 from aiormq.abc import AbstractChannel, DeliveredMessage
+from pamqp.common import FieldTable
 from yarl import URL
 
 from fairprice.errors import BrokerUnavailable
 
 Delivered = DeliveredMessage
 Properties = spec.Basic.Properties
+
+KEEPS_EXCLUSIVE_QUEUES = (4, 2)
+"""The first RabbitMQ that leaves the exclusive queues of a node that is down bound, and locked.
+
+Then it refuses whatever is published to their exchange until the node is back, and nobody may unbind them.
+https://github.com/rabbitmq/rabbitmq-server/pull/14573
+"""
+
+TAP_LIFE = 60_000
+"""Milliseconds until the broker deletes the queue of a tap that nobody consumes any more."""
 
 HEARTBEAT = 10
 """Seconds; a broker that is silent for (10 + 1) x 3 of them is given up."""
@@ -184,18 +196,40 @@ class Channel:
         await self._channel.queue_bind(queue, exchange)
 
     async def declare_tap(self, exchange: str, capacity: int) -> str:
-        """Bind a queue of the connection's own that forgets its oldest message; return its name, made by the broker."""
+        """Bind a queue that forgets its oldest message and ends with its consumer; return its name, made by the broker.
+
+        It is the connection's own where that lets it vanish with its node; elsewhere others may unbind it.
+        """
+        is_own = self._version < KEEPS_EXCLUSIVE_QUEUES
         declared = await self._channel.queue_declare(
-            exclusive=True, auto_delete=True, arguments={"x-max-length": capacity, "x-overflow": "drop-head"}
+            exclusive=is_own,
+            durable=not is_own,
+            auto_delete=True,
+            arguments=_tap_arguments(capacity, is_own=is_own),
         )
         queue = declared.queue or ""
         await self.bind(queue, exchange)
         return queue
 
+    async def unbind(self, queue: str, exchange: str) -> None:
+        """Let a queue get nothing more, whether its node is there or not."""
+        await self._channel.queue_unbind(queue, exchange)
+
     async def delete(self, queue: str) -> None:
         """Delete a queue and what is in it."""
         await self._channel.queue_delete(queue)
 
+    @property
+    def _version(self) -> tuple[int, ...]:
+        """The first two numbers of the broker's version."""
+        told = self._channel.connection.server_properties.get("version", "")
+        return tuple(int(number) for number in re.findall(r"\d+", str(told))[:2])
+
     async def close(self) -> None:
         """Close it; what is unsettled returns to its queue."""
         await self._channel.close()
+
+
+def _tap_arguments(capacity: int, *, is_own: bool) -> FieldTable:
+    arguments: FieldTable = {"x-max-length": capacity, "x-overflow": "drop-head"}
+    return arguments if is_own else {**arguments, "x-expires": TAP_LIFE, "x-queue-leader-locator": "client-local"}

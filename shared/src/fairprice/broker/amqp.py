@@ -19,7 +19,7 @@ from fairprice.broker.aiormq_channel import Channel, bounded
 from fairprice.broker.amqp_casting import Caster
 from fairprice.broker.amqp_connections import CLOSE_TIMEOUT, REPLY_TIMEOUT, Connections, Session
 from fairprice.broker.amqp_delivery import AmqpSubscription, AmqpTap
-from fairprice.broker.amqp_look import Look, bind, close, take
+from fairprice.broker.amqp_look import Look, bind, close, take, unbind
 from fairprice.broker.amqp_message import to_amqp
 from fairprice.broker.majority import Request
 from fairprice.broker.port import Message
@@ -78,6 +78,7 @@ class AmqpBroker:
         self._published: Counter[tuple[str, str]] = Counter()
         self._delivered: Counter[tuple[str, str]] = Counter()
         self._subscribed: dict[str, int] = {}
+        self._left: dict[str, str] = {}
 
     async def run(self) -> NoReturn:
         """Keep the connections until cancelled, then close them."""
@@ -123,11 +124,12 @@ class AmqpBroker:
 
     @asynccontextmanager
     async def tap(self, exchange: str, capacity: int) -> AsyncIterator[AmqpTap]:
-        """See `Broker.tap`; the queue is the connection's own and named by the broker (`amq.gen-...`)."""
+        """See `Broker.tap`; the queue is named by the broker (`amq.gen-...`) and ends with the connection."""
         doing, is_live = f"tapping {exchange!r}", exchange in self._live
         async with self._consuming(doing, is_live=is_live) as (session, channel):
             tap = AmqpTap(channel, f"tap of {exchange}", self._delivered, capacity)
             async with self._bounded(doing, self._asked(session), is_live=is_live):
+                await self._unbind_left(session)
                 queue = await channel.declare_tap(exchange, capacity)
                 await tap.begin(queue)
             try:
@@ -135,9 +137,17 @@ class AmqpBroker:
                     yield tap
             finally:
                 tap.end("left")
+                self._left[queue] = exchange
                 with suppress(BrokerUnavailable):
                     async with bounded("deleting the queue of a tap", CLOSE_TIMEOUT):
                         await channel.delete(queue)
+                        del self._left[queue]
+
+    async def _unbind_left(self, session: Session) -> None:
+        """Unbind the queues of taps that were lost: one whose node is down would hold up all who publish."""
+        for queue, exchange in list(self._left.items()):
+            await unbind(queue, exchange, session)
+            self._left.pop(queue, None)
 
     def problem(self) -> str | None:
         """Describe what keeps messages from passing; None while nothing does."""

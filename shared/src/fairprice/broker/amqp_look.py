@@ -1,11 +1,14 @@
-"""Looks at what a subscription that brings nothing is of: is there nothing, or does nothing come?
+"""Looks at what a subscription that brings nothing is of, and unbinds what a tap has left behind.
 
-A look is answered together with most of the nodes of a cluster (`fairprice.broker.majority`), has a channel of its own,
-so that neither its answer nor its end meddles with deliveries, and raises `BrokerUnavailable` where all is not well.
+Is there nothing, or does nothing come? A look is answered together with most of the nodes of a cluster
+(`fairprice.broker.majority`), has a channel of its own, so that neither its answer nor its end meddles with deliveries,
+and raises `BrokerUnavailable` where all is not well.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+
+from aio_pika.exceptions import ChannelClosed
 
 from fairprice.broker.aiormq_channel import Channel, bounded
 from fairprice.broker.amqp_connections import CLOSE_TIMEOUT, Session
@@ -25,6 +28,13 @@ async def bind(queue: str, exchange: str, session: Session) -> None:
     """Look whether the queue of a tap is there and bound: the others may have deleted it while its node was cut off."""
     async with _another(session) as channel:
         await channel.bind(queue, exchange)
+
+
+async def unbind(queue: str, exchange: str, session: Session) -> None:
+    """Let a queue get nothing more; one that is gone gets nothing anyway."""
+    async with _another(session) as channel:
+        with suppress(ChannelClosed):
+            await channel.unbind(queue, exchange)
 
 
 async def close(channel: Channel) -> None:
