@@ -111,6 +111,12 @@ def test_a_row_claims_no_ids_that_nobody_has_brought():
     assert not copies.is_copy(book_of(1000, 16, 18))
 
 
+def test_a_row_that_stands_tells_its_state_whatever_became_of_those_before_it():
+    copies = priced(book_of(1000, 17, 19), book_of(1001, 20, 20), book_of(1000, 15, 17))
+    assert copies.is_copy(book_of(1002, 20, 20))
+    assert not copies.is_copy(book_of(1002, 19, 20)), "19 went with the row that was replaced"
+
+
 def test_ids_that_nobody_has_priced_are_priced_under_the_time_of_a_later_state_too():
     copies = priced(BOOK)
     assert not copies.is_copy(book_of(1000, 9, 12))
@@ -129,9 +135,10 @@ def test_what_lies_before_a_hole_of_one_crawler_is_known_when_the_other_one_brin
 
 
 def test_so_many_runs_of_ids_are_known_the_newest_of_them():
-    copies = priced(*(book_of(time, 10 * time, 10 * time) for time in range(RUNS + 1)))
-    late = [book_of(CUT_TIME, 10 * time, 10 * time) for time in range(RUNS + 1)]
-    assert [copies.is_copy(each) for each in late] == [False] + [True] * RUNS
+    copies = priced(*(book_of(10 * run + more, 10 * run + more, 10 * run + more)
+                      for run in range(RUNS + 1) for more in range(2)))  # fmt: skip
+    both = [book_of(CUT_TIME, 10 * run, 10 * run + 1) for run in range(RUNS + 1)]
+    assert [copies.is_copy(each) for each in both] == [False] + [True] * RUNS
 
 
 def test_a_state_is_forgotten_with_its_row():

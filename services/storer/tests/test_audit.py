@@ -275,6 +275,25 @@ async def test_a_gap_from_the_numbering_before_the_last_on_tells_of_both():
     assert wrong(await rows.audit()) == {Kind.RECORDED_HOLE: 1, Kind.UNRECORDED_HOLE: 1}
 
 
+async def test_the_parts_of_two_diffs_that_another_crawler_got_in_one_under_an_earlier_time_are_no_new_numbering():
+    """The first one's time was ahead: who had it counted on from there, the other one goes by the second one's."""
+    rows = sound()
+    rows.remove(1800, 1801)
+    rows.price(at(1800), 18001, 18020)
+    rows.price(at(1800) + SECOND // 2, 18001, 18010)
+    rows.price(at(1800) + SECOND // 2 + 1, 18011, 18020)
+    account = await rows.audit()
+    assert (wrong(account), account.overlapping) == ({}, 2)
+    rows.price(at(1800) + SECOND // 2, 17996, 18010)
+    assert wrong(await rows.audit()) == {}, "it may have been sent in one with the diff before"
+
+
+async def test_a_row_whose_ids_another_one_has_runs_against_time_where_no_clock_explains_it():
+    rows = sound()
+    rows.price(at(1802) + 1, 18001, 18005)
+    assert wrong(await rows.audit()) == {Kind.CONTRADICTING: 1}
+
+
 async def test_rows_that_are_missing_before_ids_begin_anew_are_not_recorded_by_that():
     rows = sound()
     restart(rows, 1800, first_id=5)

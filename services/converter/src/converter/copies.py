@@ -82,10 +82,13 @@ class _Rows:
             return False
         if row and row[0] <= first and last <= row[1]:
             return True
-        if not any(begin <= first and last <= end for begin, end in self._runs):
-            return False
         told = self._ends.get(last)
-        return (row is not None and last < row[1]) or (told is not None and abs(book.event_time - told) <= CUT_TIME)
+        if told is not None and abs(book.event_time - told) > CUT_TIME:
+            told = None
+        if told is not None and self._rows[told][0] <= first:
+            return True
+        is_covered = any(begin <= first and last <= end for begin, end in self._runs)
+        return is_covered and (told is not None or (row is not None and last < row[1]))
 
     def put(self, book: Book) -> int:
         time, first, last = book.event_time, book.first_update_id, book.update_id

@@ -3,7 +3,9 @@
 Each row brings the ids from its first to its last. The next one joins it, or leaves a hole. A row whose last id is not
 behind everything before it is one of these, in this order: it brings ids of a hole (the exchange's clock went back); it
 is the first of ids that begin anew, which a gap tells, or which the next row proves by joining it; it is another row's
-double; it tells the state at an id as another row does, from another first id on; or it contradicts them.
+double; it tells the state at an id as another row does, from another first id on; it ends amid the ids
+of a row that one crawler was sent as two diffs in one, under the time of the second one, which is the earlier one where
+the exchange's clock went back between them; or it contradicts them.
 
 A crawler that was killed before it had noted a new numbering goes back to the one before with its gap: that tells what
 is missing in either, and may tell of two numberings.
@@ -14,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from fairprice.gaps import CLOCK_SLACK
 from storer.audit.account import Account, Finding, Kind
 from storer.audit.claims import Claims
 from storer.audit.ids import Missing, Range
@@ -154,7 +157,7 @@ class Chain:
         self._began = self.reached = reached
 
     def _judge_backward(self, row: PriceRow) -> None:
-        if self.last and (self._runs_begin_anew or not self._same(row)):
+        if self.last and (self._runs_begin_anew or not (self._same(row) or self._is_within(row))):
             self._astray = _Astray(row, self.last)  # the next row tells whether a new numbering begins with it
         else:
             self._judge_alone(row)
@@ -179,9 +182,18 @@ class Chain:
         """Return a row that ends where this one does."""
         return next((each for each in reversed(self._recent) if each.update_id == row.update_id), None)
 
+    def _is_within(self, row: PriceRow) -> bool:
+        """Tell whether it ends amid the ids that a row of shortly before has in one."""
+        return any(
+            each.first_update_id <= row.update_id < each.update_id and row.time - each.time <= CLOCK_SLACK
+            for each in self._recent
+        )
+
     def _judge_alone(self, row: PriceRow) -> None:
         same = self._same(row)
-        if same is None:
+        if same is None and self._is_within(row):
+            self._account.overlapping += 1
+        elif same is None:
             self._contradict(row, "its ids run against time")
         elif same[1:] == row[1:]:
             self._found(_about(row, Kind.DOUBLED, f"like the row at {same.time}"))
