@@ -68,7 +68,7 @@ def _without_nuls(pieces: Iterator[bytes | str]) -> Iterator[bytes | str]:
         if isinstance(piece, str):
             yield piece
             continue
-        for number, part in enumerate(NULS.split(piece)):
+        for number, part in enumerate(NULS.split(piece) if b"\0" in piece else (piece,)):
             if number:
                 yield "a block of NULs, as in a file that a power cut kept from being written"
             yield part

@@ -147,14 +147,14 @@ class Playback:
             start_ns = start_ns or line.time_ns
             due_us = start_us + int((line.time_ns - start_ns) / 1000 / self._speed) if self._speed else 0
             wait = self._what_to_wait_for(number, line, audience)
-            if batch and (wait or len(batch) >= LINES_AT_ONCE or due_us > clock.wall()):
+            if batch and (wait or len(batch) >= LINES_AT_ONCE or (due_us and due_us > clock.wall())):
                 start_us += await self._send(batch, audience, listening)
                 batch = []
             if wait:
                 began_us = clock.wall()
                 await wait()
                 start_us += clock.wall() - began_us
-            if (early_us := due_us - clock.wall()) > 0:
+            if due_us and (early_us := due_us - clock.wall()) > 0:
                 await clock.sleep(early_us / 1e6)
             batch.append(line)
         await self._send(batch, audience, listening)
