@@ -5,7 +5,7 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 
-import pytest
+from tables import each_row
 
 from converter.settings import ConverterSettings
 from crawler.settings import CrawlerSettings
@@ -118,7 +118,7 @@ def troubles():
     ]
 
 
-@pytest.mark.parametrize("row", troubles(), ids=lambda row: row[0])
+@each_row("row", troubles(), ids=lambda row: row[0])
 def test_lines_metrics_panels_and_alerts_that_help_in_trouble_exist(row):
     _, lines, metrics, panels, _ = row
     boards = "".join(path.read_text() for path in ROOT.glob("grafana/dashboards/*.json"))

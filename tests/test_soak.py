@@ -6,6 +6,7 @@ from itertools import islice
 from random import Random
 
 import pytest
+from tables import each_row
 
 from simulator import KINDS, START_US, Exchange, Fault, Knobs
 from storer.audit.account import Account, Finding, Kind
@@ -54,7 +55,7 @@ def test_a_good_run_has_nothing_to_say_against_it():
     assert "wrong 0" in "\n".join(table(good()))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("change", "complaint"),
     [
         (lambda seen: seen.wrong.append("AUSDT 5"), "1 books are wrong"),

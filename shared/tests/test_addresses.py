@@ -1,6 +1,7 @@
 """Addresses of a broker as people write them, and the turns of its nodes."""
 
 import pytest
+from tables import each_row
 
 from fairprice.broker.addresses import Turns, parse, split
 
@@ -19,7 +20,7 @@ def test_whole_addresses_are_separated_by_commas(text, hosts):
     assert parse(",".join(split(text))) == parse(text)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "words"),
     [
         ("", "write an address like amqp://localhost:5672, not ''"),

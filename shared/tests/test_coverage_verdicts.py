@@ -1,13 +1,13 @@
 """What is said of an hour."""
 
-import pytest
+from tables import each_row
 
 from fairprice.coverage import HOUR, MINUTE, Coverage, Facts, Verdict, judge, worst
 
 START = 1_723_075_200_000_000
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("facts", "verdict"),
     [
         (Facts(), None),

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import orjson
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import each_row
 
 from fairprice.head import Head, head_of
 from fairprice.messages import Audit, Book, Gap, Price, Status, encode
@@ -35,7 +35,7 @@ def test_a_head_says_what_decoding_says_or_there_is_none(key, integers, previous
     assert head == (Head("book", venue, symbol, first, last, time, previous) if is_usual else None)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "line",
     [
         encode(Gap("binance", "BTCUSDT", 1, 2, 3, 4, "cut")),

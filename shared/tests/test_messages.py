@@ -8,6 +8,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from fairprice.errors import InvalidError, InvalidLine, InvalidMessage, UnknownLine
 from fairprice.messages import (
@@ -222,7 +223,7 @@ def test_a_value_that_is_no_number_is_never_written_as_one():
     assert orjson.loads(line)["bid"] is None
 
 
-@pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS)
+@each_row("event", EVENTS.values())
 def test_unknown_fields_are_ignored(event):
     assert decode_line(line_with(event, colour="red", depth=[{}], values={"x": 1}, depth_bid_xbps="?")) == event
 
@@ -301,7 +302,7 @@ def test_what_is_no_json_is_invalid(line):
     assert reason(line).startswith("not JSON")
 
 
-@pytest.mark.parametrize("line", [b"[]", b"1", b"null", b'"book"', b'["type"]', b"true", b'[{"type":"book"}]'])
+@each_row("line", [b"[]", b"1", b"null", b'"book"', b'["type"]', b"true", b'[{"type":"book"}]'])
 def test_what_is_no_object_is_invalid(line):
     assert reason(line) == "not a JSON object"
 
@@ -317,7 +318,7 @@ def test_an_unknown_type_is_named_and_told_apart_from_what_is_wrong(kind):
         decode_line(line_with(BOOK, type=kind))
 
 
-@pytest.mark.parametrize("kind", ["", "book ", None, 1, True, ["book"], "x" * 65])
+@each_row("kind", ["", "book ", None, 1, True, ["book"], "x" * 65])
 def test_a_type_that_is_no_name_at_all_is_invalid(kind):
     line = line_with(BOOK, type=kind)
     assert reason(line).startswith("field 'type' is no name")
@@ -334,10 +335,9 @@ def may_be_absent(field):
     return field in PRICE_VALUES or field in {"model", "model_time"} or is_named_by_settings
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("event", "field"),
     [(event, field) for event in EVENTS.values() for field in fields(event) if not may_be_absent(field)],
-    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_a_missing_field_is_named(event, field):
     incomplete = fields(event)
@@ -345,13 +345,13 @@ def test_a_missing_field_is_named(event, field):
     assert reason(orjson.dumps(incomplete)) == f"field {field!r} is missing"
 
 
-@pytest.mark.parametrize("field", asdict(MODEL))
+@each_row("field", asdict(MODEL))
 def test_a_field_that_a_model_lacks_is_named(field):
     model = {name: value for name, value in asdict(MODEL).items() if name != field}
     assert reason(line_with(BOOK, model=model)) == f"field {field!r} is missing"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("field", "value", "said"),
     [
         ("block", -1, "field 'block' is no integer"),
@@ -414,10 +414,10 @@ NO_LEVELS = [
 
 
 def cases(event, names, values):
-    return [pytest.param(event, name, values, id=f"{type(event).__name__}-{name}") for name in names]
+    return [(event, name, values) for name in names]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("event", "field", "values"),
     [
         *cases(BOOK, ("first_update_id", "update_id", "event_time", "received_time"), [*NO_INTEGER, None]),
@@ -450,9 +450,7 @@ def test_a_number_that_is_no_64_bit_integer_is_no_id(raw):
     assert "'update_id'" in reason(line_with_raw(BOOK, "update_id", raw))
 
 
-@pytest.mark.parametrize(
-    "raw", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"01", b"+1", b".5", b"'1'", b"undefined"]
-)
+@each_row("raw", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"01", b"+1", b".5", b"'1'", b"undefined"])
 def test_a_number_that_json_does_not_know_is_invalid(raw):
     assert reason(line_with_raw(PRICE, "price", raw)).startswith("not JSON")
 
@@ -492,9 +490,7 @@ def test_a_newer_price_with_an_unknown_estimate_is_read_without_it():
     assert decode_line(line_with(PRICE, micro_price=57210.013, regime="calm")) == PRICE
 
 
-@pytest.mark.parametrize(
-    "missing", ["venue", "symbol", "first_update_id", "update_id", "event_time", "status", "price"]
-)
+@each_row("missing", ["venue", "symbol", "first_update_id", "update_id", "event_time", "status", "price"])
 def test_a_price_without_its_identity_is_invalid_however_old(missing):
     older = fields(PRICE)
     del older[missing]
@@ -525,7 +521,7 @@ SAMPLES = Path(__file__).parent / "samples"
 """Messages as earlier versions wrote them, a file for each generation; they stay as they are and are read for ever."""
 
 
-@pytest.mark.parametrize("sample", sorted(SAMPLES.iterdir()), ids=lambda path: path.stem)
+@each_row("sample", sorted(SAMPLES.iterdir()), ids=lambda path: path.stem)
 def test_what_older_versions_wrote_is_read_for_ever(sample):
     found = list(decode(sample.read_bytes()))
     assert [event for event in found if isinstance(event, InvalidLine)] == []

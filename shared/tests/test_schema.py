@@ -5,6 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 from jsonschema import Draft202012Validator
+from tables import each_row
 
 from fairprice.errors import InvalidLine
 from fairprice.messages import BOOKS_TYPE, PRICES_TYPE, decode_line
@@ -114,7 +115,7 @@ def test_a_schema_is_one(message_type):
     Draft202012Validator.check_schema(schema(message_type))
 
 
-@pytest.mark.parametrize("file", SAMPLES)
+@each_row("file", SAMPLES)
 def test_frozen_samples_fit(file):
     message_type = PRICES_TYPE if file.startswith(PRICES_TYPE) else BOOKS_TYPE
     for line in SAMPLES[file]:
@@ -158,7 +159,7 @@ def test_a_model_fits_exactly_when_the_code_takes_it():
             assert validator.is_valid(case) == is_taken(book | {"model": case}), (field, value)
 
 
-@pytest.mark.parametrize("line", [[], None, 1, "book", {}, {"type": "trade"}, {"type": None}])
+@each_row("line", [[], None, 1, "book", {}, {"type": "trade"}, {"type": None}])
 def test_what_is_no_event_fits_no_schema(line):
     assert not any(fits(name, line) for name in EVENTS)
 

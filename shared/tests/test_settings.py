@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 from pydantic import Field, SecretStr, ValidationError
+from tables import each_row
 
 from fairprice.errors import FatalError, SettingsError
 from fairprice.runtime.settings import (
@@ -95,7 +96,7 @@ def test_values_of_the_command_line_win():
     assert Settings.load({"FAIRPRICE_BOOK_LEVELS": "no number"}, book_levels=9).book_levels == 9
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "seconds"),
     [
         ("500ms", 0.5),
@@ -113,9 +114,7 @@ def test_durations_are_written_with_their_unit(text, seconds):
     assert load(STORE_BOOK_INTERVAL=text).store_book_interval == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize(
-    "text", ["1", "-1s", "1 s", "s", "1d", "1s2", "1e3s", ".5s", "1.s", "5M", "infs", "nan", "1h30m", "1s\n2"]
-)
+@each_row("text", ["1", "-1s", "1 s", "s", "1d", "1s2", "1e3s", ".5s", "1.s", "5M", "infs", "nan", "1h30m", "1s\n2"])
 def test_anything_else_is_no_duration(text):
     message = problem(STORE_BOOK_INTERVAL=text)
     assert message.startswith("FAIRPRICE_STORE_BOOK_INTERVAL: write a duration like 500ms, 1s, 5m or 2h")
@@ -136,7 +135,7 @@ def test_a_symbol_may_hold_any_writing():
     assert load(SYMBOLS="币安人生USDT").symbols == ("币安人生USDT",)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "symbols"),
     [
         ("btcusdt", ("BTCUSDT",)),
@@ -153,7 +152,7 @@ def test_symbols_may_be_written_as_people_write_them(text, symbols):
     assert Settings.load({}, symbols=tuple(text.split(","))).symbols == symbols
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "advice"),
     [
         ("BTC USDT", "separate symbols by commas, like BTCUSDT,ETHUSDT"),
@@ -194,7 +193,7 @@ def test_decimals_keep_what_was_written():
     assert str(load(DEPTH_BPS="0.1").depth_bps[0]) == "0.1"
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "ten", "1;2", "NaN", "Infinity", "1,0"])
+@each_row("text", ["0", "-1", "ten", "1;2", "NaN", "Infinity", "1,0"])
 def test_what_is_no_positive_decimal_is_refused(text):
     assert problem(DEPTH_BPS=text).startswith("FAIRPRICE_DEPTH_BPS: ")
 

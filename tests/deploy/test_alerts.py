@@ -3,15 +3,15 @@
 import re
 
 import dashboards
-import pytest
 import yaml
+from tables import each_row
 
 ALERTS = [rule for rule in dashboards.prometheus_rules() if "alert" in rule]
 RULES = dashboards.grafana_rules()
 SEVERITIES = {"critical", "warning"}
 
-each_alert = pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
-each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["uid"])
+each_alert = each_row("rule", ALERTS, ids=lambda rule: rule["alert"])
+each_rule = each_row("rule", RULES, ids=lambda rule: rule["uid"])
 
 
 @each_alert

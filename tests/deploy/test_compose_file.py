@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tables import each_row
 
 from converter.program import PORT as CONVERTER_PORT
 from crawler.program import PORT as CRAWLER_PORT
@@ -37,7 +38,7 @@ PROXIES = {"HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"}
 SET_BY_THE_IMAGE = {"FAIRPRICE_HTTP_HOST", "FAIRPRICE_STATE_DIR"}
 FILE_VARIABLES = {f"{name}_FILE" for name in SECRETS}
 
-every_service = pytest.mark.parametrize("name", SERVICES)
+every_service = each_row("name", SERVICES)
 
 
 def environment(name):

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from influx_server import ABSENT, PrivateServer, is_on_path, named_server, new_org
 from pydantic import SecretStr
+from tables import each_row
 from waiting import eventually
 
 from converter import pricing
@@ -165,7 +166,7 @@ def test_no_metric_is_listed_in_vain():
     assert {name for name in FOREIGN if name not in texts} == set()
 
 
-@pytest.mark.parametrize(
+@each_row(
     "query", [query for query in INFLUX_QUERIES if query.text.startswith("SELECT")], ids=lambda query: query.panel
 )
 def test_a_query_names_measurements_and_fields_that_exist(query):

@@ -9,6 +9,7 @@ from random import Random
 import orjson
 import pytest
 from clocks import StandingWall
+from tables import each_row
 from waiting import patience
 
 from converter import app
@@ -347,7 +348,7 @@ def test_the_settings_have_the_documented_defaults():
     assert list(map(str, settings.impact_notionals)) == ["10000", "100000"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("variable", "value", "hint"),
     [
         ("FAIRPRICE_ESTIMATOR", "median", f"write one of {', '.join(ESTIMATES)}, not 'median'"),

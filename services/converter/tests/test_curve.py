@@ -9,6 +9,7 @@ import curve_vectors
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from tables import each_row
 
 from converter.pricing import Pricer
 from fairprice.messages import Book, Price
@@ -35,7 +36,7 @@ def test_the_file_is_what_its_generator_writes():
     assert curve_vectors.FILE.read_text() == curve_vectors.text()
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["id"])
+@each_row("vector", VECTORS, ids=lambda vector: vector["id"])
 def test_every_vector_is_met_to_the_last_bit(vector):
     options = {name: vector[name] for name in ("bps", "floor", "ceiling") if name in vector}
     price = price_of(vector["bids"], vector["asks"], **options)

@@ -4,12 +4,14 @@ import json
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from tables import each_row
 
 from converter.pricing import Pricer
 from fairprice.errors import InvalidMarketData
@@ -47,14 +49,14 @@ def name(number: str) -> str:
 
 
 def vectors() -> list[Any]:
-    return [pytest.param(book, id=book["id"]) for book in json.loads(VECTORS.read_text())["books"]]
+    return list(json.loads(VECTORS.read_text())["books"])
 
 
 def double(exact: dict[str, Any] | None) -> float | None:
     return None if exact is None else exact["f64"]
 
 
-@pytest.mark.parametrize("vector", vectors())
+@each_row("vector", vectors(), ids=itemgetter("id"))
 def test_every_published_book_is_priced_to_the_last_bit(vector):
     expected = vector["expected"]
     impacts, bands = expected.get("impact_quote", []), expected.get("depth_within_bps", [])
@@ -83,7 +85,7 @@ def test_every_published_book_is_priced_to_the_last_bit(vector):
     assert {key: got.values[key] for key in wanted} == wanted
 
 
-@pytest.mark.parametrize("vector", vectors())
+@each_row("vector", vectors(), ids=itemgetter("id"))
 def test_the_impact_mid_of_every_published_notional_is_exact(vector):
     for each in vector["expected"].get("impact_quote", []):
         got = price_of(vector["bids"], vector["asks"], estimator="impact_mid", notionals=(each["notional"],))
@@ -96,7 +98,7 @@ def test_the_impact_mid_of_every_published_notional_is_exact(vector):
 THICK = rows("1@100", "10@99"), rows("1@101", "10@102")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("bids", "asks", "wanted"),
     [
         (rows("1@100"), rows("1@101"), {"mid": 100.5, "weighted_mid": 100.5, "imbalance": 0.0, "spread": 1.0}),
@@ -160,7 +162,7 @@ def test_numbers_with_any_count_of_decimals_are_exact():
 # --- statuses ---
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("bids", "asks", "options", "status"),
     [
         ([], [], {}, "empty"),

@@ -1,12 +1,13 @@
 """The scale that decimal strings are turned into integers with."""
 
 import pytest
+from tables import each_row
 
 from converter.levels import BID, REMEMBERED, FinerThanScaleError, Scale, read_side
 from fairprice.errors import InvalidMarketData
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "number"),
     [("1", 1000), ("0.5", 500), ("61837.64", 61_837_640), ("0.001", 1), ("007.10", 7_100), ("0", 0), ("0.000", 0)],
 )
@@ -28,7 +29,7 @@ def test_the_numbers_that_are_remembered_are_bounded_and_every_one_stays_right()
     assert scale["5"] == 5
 
 
-@pytest.mark.parametrize(
+@each_row(
     "rows",
     [
         None, 5, "12", {"12": 1}, ["12"], [{"1": 2, "3": 4}], [["1"]], [["1", "2"], ["1", "2", "3"]], [["1", 2]],

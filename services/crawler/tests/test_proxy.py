@@ -10,6 +10,7 @@ import pytest
 import structlog
 from aiohttp import web
 from clocks import ManualClock, settle
+from tables import each_row
 from waiting import soon
 from websockets.asyncio.server import serve
 
@@ -33,7 +34,7 @@ def chosen(address, **environ):
     return str(proxy) if proxy else None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("address", "environ", "expected"),
     [
         (HTTPS, {}, None),
@@ -57,7 +58,7 @@ def test_the_variable_of_the_scheme_chooses_else_the_one_for_all(address, enviro
     assert chosen(address, **environ) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("exemptions", "is_exempt"),
     [
         ("stream.exchange.example", True),
@@ -83,7 +84,7 @@ def test_no_proxy_exempts_hosts_domains_and_ports(exemptions, is_exempt):
     assert (chosen(WSS, HTTPS_PROXY="http://p:3128", no_proxy=exemptions) is None) == is_exempt
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("host", "exemptions", "is_exempt"),
     [
         ("10.1.2.3", "10.0.0.0/8", True),
@@ -106,7 +107,7 @@ def test_loopback_never_goes_through_a_proxy(host):
     assert chosen(f"http://{host}:9000", **environ) is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "text"),
     [
         ("socks4://p:1080", "HTTPS_PROXY names a proxy of the kind socks4://"),

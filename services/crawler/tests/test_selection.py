@@ -1,8 +1,8 @@
 from collections import Counter
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import each_row
 
 from crawler.selection import Selection, Shard
 from crawler.venues.port import SymbolStatus
@@ -14,7 +14,7 @@ LISTED = dict.fromkeys(["BTCUSDT", "ETHUSDT", "ETHBTC", "BTCUPUSDT", "BTCEUR", "
 symbols = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=5, max_size=12)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("texts", "chosen"),
     [
         (["BTCUSDT"], ["BTCUSDT"]),

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from tables import each_row
 
 from crawler.settings import CrawlerSettings
 from crawler.venues.table import VENUES
@@ -30,7 +31,7 @@ def test_addresses_follow_from_the_venue_and_can_be_set_one_by_one(name):
     assert CrawlerSettings.load(environ).urls() == ("http://127.0.0.1:9000", "ws://127.0.0.1:9000")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("variable", "text", "field", "value"),
     [
         ("FAIRPRICE_SYMBOLS", "BTCUSDT, eth/usdt,", "symbols", ("BTCUSDT", "ETHUSDT")),
@@ -50,7 +51,7 @@ def test_each_setting_has_its_variable_and_takes_its_bounds(variable, text, fiel
     assert getattr(CrawlerSettings.load({variable: text}), field) == value
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("variable", "text"),
     [
         ("FAIRPRICE_VENUE", "kraken"),

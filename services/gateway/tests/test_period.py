@@ -5,6 +5,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import each_row
 
 from gateway.period import DAY, HOUR, MOST_BARS, SECOND, STEPS, Period, read_period, usual_step
 from gateway.stored.port import MINUTE, MOST_TICKS
@@ -13,7 +14,7 @@ NEWEST = 1_723_075_200_000_000
 """2024-08-08T00:00:00Z."""
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("asked", "period"),
     [
         (("", "", ""), Period(NEWEST - HOUR, NEWEST + 5 * SECOND, 5 * SECOND)),
@@ -37,7 +38,7 @@ def test_times_and_steps_are_understood(asked, period):
         assert read_period(*asked, NEWEST) == period
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("asked", "told"),
     [
         (("2024-08-07T12:00Z", "2024-08-07T11:00Z", ""), "from (2024-08-07T12:00:00Z) has to be before to"),

@@ -1,5 +1,6 @@
 import orjson
 import pytest
+from tables import each_row
 
 from simulator import Knobs
 from simulator.control_messages import Subscriptions, is_stream
@@ -19,13 +20,13 @@ def request(method, *params, identifier=1):
     return {"method": method, "params": list(params), "id": identifier}
 
 
-@pytest.mark.parametrize("identifier", [7, -7, 0, 2**63 - 1, -(2**63), "a", "u-1", "x" * 36, None])
+@each_row("identifier", [7, -7, 0, 2**63 - 1, -(2**63), "a", "u-1", "x" * 36, None])
 def test_every_kind_of_id_is_echoed(identifier):
     answer = said(request("SUBSCRIBE", "ethusdt@depth", identifier=identifier))
     assert answer.document == {"result": None, "id": identifier}
 
 
-@pytest.mark.parametrize("identifier", [1.5, True, 2**63, "x" * 37, "", "a b", [], {}])
+@each_row("identifier", [1.5, True, 2**63, "x" * 37, "", "a b", [], {}])
 def test_any_other_id_is_refused(identifier):
     assert said(request("SUBSCRIBE", "ethusdt@depth", identifier=identifier)).document["error"]["code"] == 2
 
@@ -73,7 +74,7 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "code", "close"), MISTAKES)
+@each_row(("text", "code", "close"), MISTAKES)
 def test_a_mistake_is_answered_with_its_code_in_either_shape(text, code, close):
     nested, bare = said(text), said(text, Knobs(error_shape="bare"))
     assert nested.document["error"]["code"] == bare.document["code"] == code
@@ -117,8 +118,6 @@ def test_well_formed_names(name):
     assert is_stream(name)
 
 
-@pytest.mark.parametrize(
-    "name", ["", "btcusdt", "@depth", "btc usdt@depth", "btcusdt@", "btcusdt@@depth", 'b"@depth', "!"]
-)
+@each_row("name", ["", "btcusdt", "@depth", "btc usdt@depth", "btcusdt@", "btcusdt@@depth", 'b"@depth', "!"])
 def test_malformed_names(name):
     assert not is_stream(name)

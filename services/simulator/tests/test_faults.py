@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import orjson
 import pytest
+from tables import each_row
 
 from simulator import KINDS, START_US, Disconnect, Exchange, Fault
 from simulator.faults import MALFORMED, fault_from
@@ -339,7 +340,7 @@ def test_a_fault_hits_every_connection_that_carries_the_frame_or_only_one(scope,
     assert exchange.board.fired == {"drop": 1}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("document", "message"),
     [
         ({"kind": "explode"}, "kind: 'explode' is not known; known kinds: drop, duplicate"),

@@ -4,6 +4,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 import simulator.market
 from simulator.instruments import CATALOGUE, Instrument, instrument_of
@@ -50,7 +51,7 @@ def test_no_atomic_change_ever_crosses_the_book(seed):
         assert max(key for key in levels if key > 0) < min(-key for key in levels if key < 0)
 
 
-@pytest.mark.parametrize("symbol", SYMBOLS)
+@each_row("symbol", SYMBOLS)
 def test_prices_and_quantities_are_written_with_eight_decimals_on_tick_and_step(symbol):
     instrument = instrument_of(symbol)
     tick, step = Decimal(instrument.tick) / 10**8, Decimal(instrument.step) / 10**8

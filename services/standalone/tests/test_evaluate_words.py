@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import orjson
 import pytest
+from tables import each_row
 
 from standalone.evaluate.bands import Coverage
 from standalone.evaluate.bootstrap import Interval
@@ -30,7 +31,7 @@ GOOD = Score(
 SHORT = TooFew("impact_mid", 5 * SECOND, pairs=1200, moves=300, blocks=9)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("squared", "absolute", "kind", "words"),
     [
         ((0.94, 0.91, 0.97), (0.99, 0.97, 1.01), Verdict.BEATS, "curve_mid beats the mid at 1 s by 6.0 % [3.0, 9.0]"),

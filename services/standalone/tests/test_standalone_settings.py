@@ -1,11 +1,11 @@
 """What the embedded mode sets differently from the services alone."""
 
-import pytest
+from tables import each_row
 
 from standalone.settings import QUOTE_INTERVAL, Options, load
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("arguments", "environ", "interval"),
     [
         ((), {}, QUOTE_INTERVAL),

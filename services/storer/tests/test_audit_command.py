@@ -13,6 +13,7 @@ import preloaded
 import pytest
 from audited import KEY, START, at, sound
 from pydantic import SecretStr
+from tables import each_row
 
 from fairprice.coverage import HOUR, MARKS, Facts, Verdict
 from fairprice.errors import FatalError
@@ -293,7 +294,7 @@ def test_the_period_is_written_as_people_do(text, expected):
     assert minutes(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "1", "h", "0h", "-1h", "1.5h", "all of it"])
+@each_row("text", ["", "1", "h", "0h", "-1h", "1.5h", "all of it"])
 def test_what_is_no_period_is_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="write 30m"):
         minutes(text)

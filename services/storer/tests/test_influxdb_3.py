@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 from exchange_data import price
 from pydantic import SecretStr
+from tables import each_row
 
 from fairprice.errors import StoreUnavailable
 from fairprice.store_address import InfluxAddress
@@ -181,7 +182,7 @@ async def test_the_version_is_asked_for_again_after_the_server_was_lost(core3):
             await store.write([POINT])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("version", "major"),
     [("v2.7.12", 2), ("2.9.1", 2), ("3.11.2", 3), ("1.8.10", 1), ("dev", None), ("", None), ("20", None)],
 )

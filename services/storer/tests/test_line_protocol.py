@@ -6,6 +6,7 @@ import pytest
 from exchange_data import START, book, gap, price
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import each_row
 
 from storer.line_protocol import EARLIEST, LATEST, encode
 from storer.measurements import Point, fair_price_point, gap_point, order_book_point
@@ -87,7 +88,7 @@ def test_a_float_keeps_every_bit_and_needs_few_digits(number):
     assert len(text) <= 24
 
 
-@pytest.mark.parametrize("text", ["a,b", "null", "a,null", 'say "no", or', "\\", "=", " ", "µ,π"])
+@each_row("text", ["a,b", "null", "a,null", 'say "no", or', "\\", "=", " ", "µ,π"])
 def test_a_string_that_looks_like_something_else_stays_itself(text):
     assert parse(encode(point(status=text, price=1.0, update_id=2)))[2] == {
         "status": text,
@@ -96,7 +97,7 @@ def test_a_string_that_looks_like_something_else_stays_itself(text):
     }
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fields", "reason"),
     [
         ({"price": float("nan")}, "nan is no number"),
@@ -121,7 +122,7 @@ def test_a_value_that_cannot_be_kept_is_refused(fields, reason):
         encode(point(**fields))
 
 
-@pytest.mark.parametrize("tag", ["", "a\nb", "A\\", "A\\,B", "A\\=", "A\\ B", "\x00"])
+@each_row("tag", ["", "a\nb", "A\\", "A\\,B", "A\\=", "A\\ B", "\x00"])
 def test_a_tag_that_cannot_be_kept_is_refused(tag):
     with pytest.raises(ValueError, match="cannot be a tag"):
         encode(Point("gap", START, "binance", tag, {"update_id": 1}))
@@ -133,10 +134,9 @@ def test_a_measurement_with_another_name_is_refused(measurement):
         encode(Point(measurement, START, "binance", "BTCUSDT", {"update_id": 1}))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "time",
     [0, -1, START // 1_000_000, START // 1000, START * 1000, EARLIEST - 1, LATEST + 1],
-    ids=["none", "negative", "seconds", "milliseconds", "nanoseconds", "just too early", "just too late"],
 )
 def test_a_time_that_cannot_be_meant_is_refused(time):
     with pytest.raises(ValueError, match="no time in microseconds"):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from tables import each_row
 
 from fairprice.errors import SettingsError, StartupError
 from fairprice.runtime.settings import SECRETS, FileSecret
@@ -14,7 +15,7 @@ from storer.stores.influxdb import InfluxStore
 from storer.stores.sqlite import SqliteStore
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "address"),
     [
         (
@@ -34,7 +35,7 @@ def test_an_address_is_understood(text, address):
     assert StorerSettings.load({"FAIRPRICE_STORE_URL": text}).store_url == address
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "told"),
     [
         ("localhost:8086", "write influxdb://HOST"),

@@ -1,6 +1,7 @@
 """The audit against tickers: what it catches, and above all what must not alarm it."""
 
 import pytest
+from tables import each_row
 
 from crawler.book.audit import KEPT_TICKERS, TopAudit, Verdict
 from crawler.book.market_data import Ticker, Top
@@ -81,7 +82,7 @@ def test_without_a_ticker_or_before_every_ticker_there_is_nothing_to_compare_wit
     assert judged(audit) == (1, 0)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("shown", "verdict"),
     [
         ({"bid": "104.5"}, BEYOND_REACH),

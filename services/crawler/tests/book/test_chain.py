@@ -3,9 +3,9 @@
 from itertools import pairwise
 from typing import NamedTuple
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import each_row
 
 from crawler.book.chain import RECENT, TICK, Chain
 from crawler.book.feed import Feed
@@ -217,8 +217,8 @@ def test_two_crawlers_give_the_same_keys_though_the_clock_goes_back_a_little_and
     assert_alike(one, two)
 
 
-@pytest.mark.parametrize("equal", [1, 2, 3])
-@pytest.mark.parametrize("joins", range(12))
+@each_row("equal", [1, 2, 3])
+@each_row("joins", range(12))
 def test_a_crawler_that_joins_late_publishes_what_follows_its_snapshot_and_the_next_time(equal, joins):
     """No more is left out than the diffs whose time nobody can know: those of the moment in which it came."""
     made = diffs(*(100 * (n // equal) for n in range(24)))

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tables import each_row
 
 from crawler.book.order_book import MIN_WINDOW, WINDOW_SHARE, BookSide, OrderBook
 
@@ -221,9 +222,9 @@ def test_the_cost_of_removing_the_best_does_not_grow_with_depth(best_last):
     assert cost[50_000] <= cost[10_000] < 2 * WINDOW_SHARE
 
 
-@pytest.mark.parametrize("best_last", [True, False])
-@pytest.mark.parametrize("comes_back", [True, False])
-@pytest.mark.parametrize("position", [MIN_WINDOW - 2, MIN_WINDOW - 1, MIN_WINDOW])
+@each_row("best_last", [True, False])
+@each_row("comes_back", [True, False])
+@each_row("position", [MIN_WINDOW - 2, MIN_WINDOW - 1, MIN_WINDOW])
 def test_a_level_at_the_edge_of_what_is_sorted_comes_and_goes_like_any_other(best_last, comes_back, position):
     rows = rows_of(200, best_last)
     side, naive = BookSide(rows, best_last=best_last, levels=20), NaiveBook(rows, rows)

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from tables import each_row
 
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
 from crawler.venues.binance.decoder import decode_snapshot, read_ticker
@@ -420,7 +421,7 @@ def test_a_snapshot_may_be_empty():
     assert (snapshot.bids, snapshot.asks) == ([], [])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "named"),
     [
         (b"<html><body>Please wait</body></html>", "no depth snapshot"),
@@ -457,7 +458,7 @@ def test_zeros_stand_for_an_empty_side(decoder):
     assert decoder.peek(frame).top() == Top(None, ["2510.35", "1"])
 
 
-@pytest.mark.parametrize(
+@each_row(
     "frame",
     [
         TICKER.replace(b'"2510.11"', b"2510.11"),

@@ -1,6 +1,7 @@
 """Addresses as people write them."""
 
 import pytest
+from tables import each_row
 
 from crawler.venues.binance.venue import Binance
 from crawler.venues.binance_usdm.venue import BinanceUsdm
@@ -8,14 +9,14 @@ from crawler.venues.binance_usdm.venue import BinanceUsdm
 REST, STREAM = "https://a.example", "wss://b.example:9443"
 
 
-@pytest.mark.parametrize("ending", ["", "/", "/api", "/api/", "/api/v3", "/api/v3/"])
-@pytest.mark.parametrize("stream_ending", ["", "/", "/ws", "/stream", "/stream/"])
+@each_row("ending", ["", "/", "/api", "/api/", "/api/v3", "/api/v3/"])
+@each_row("stream_ending", ["", "/", "/ws", "/stream", "/stream/"])
 def test_what_other_libraries_want_behind_the_host_is_taken_off(ending, stream_ending):
     assert Binance().normal_urls(REST + ending, STREAM + stream_ending) == (REST, STREAM)
 
 
-@pytest.mark.parametrize("ending", ["", "/fapi", "/fapi/v1", "/fapi/v2/"])
-@pytest.mark.parametrize("stream_ending", ["", "/ws", "/stream", "/public/stream", "/public", "/market/ws/"])
+@each_row("ending", ["", "/fapi", "/fapi/v1", "/fapi/v2/"])
+@each_row("stream_ending", ["", "/ws", "/stream", "/public/stream", "/public", "/market/ws/"])
 def test_and_so_for_futures(ending, stream_ending):
     assert BinanceUsdm().normal_urls(REST + ending, STREAM + stream_ending) == (REST, STREAM)
 
@@ -32,7 +33,7 @@ def test_a_path_in_front_of_the_exchanges_own_stays():
     )
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("rest", "stream", "named"),
     [
         ("a.example", STREAM, "'a.example' is no REST address; write https://"),
@@ -47,7 +48,7 @@ def test_a_path_in_front_of_the_exchanges_own_stays():
         (REST, "wss://[b.example", "is no stream address"),
     ],
 )
-@pytest.mark.parametrize("venue", [Binance(), BinanceUsdm()], ids=lambda venue: venue.name)
+@each_row("venue", [Binance(), BinanceUsdm()], ids=lambda venue: venue.name)
 def test_what_is_no_address_is_refused_with_the_form(venue, rest, stream, named):
     with pytest.raises(ValueError, match="is no") as refused:
         venue.normal_urls(rest, stream)
