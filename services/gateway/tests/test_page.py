@@ -288,6 +288,24 @@ async def test_headline_ladder_chart_and_estimates_are_of_one_moment(serving, ma
     assert len({each["footer"] for each in samples}) > 3
 
 
+BAR = """() => {
+  window.seen = new Promise((done) => new MutationObserver(() => {
+    const [bar, whole] = ["balance-bar", "balance"].map((id) => document.getElementById(id).getBoundingClientRect());
+    done([bar.left, bar.right].map((edge) => (edge - whole.left) / whole.width));
+  }).observe(document.getElementById("imbalance"), { childList: true, characterData: true, subtree: true }));
+}"""
+
+
+async def test_the_bar_of_the_imbalance_is_at_once_where_its_number_is(serving, make, browser):
+    async with serving(clock=SystemClock()) as gateway:
+        await gateway.publish(make.book(1), make.price(1, imbalance=-0.5))
+        async with opened(browser, gateway.url) as page:
+            await expect(page.locator("#imbalance")).to_have_text("\N{MINUS SIGN}0.50")
+            await page.evaluate(BAR)
+            await gateway.publish(make.book(2), make.price(2, imbalance=0.5))
+            assert await page.evaluate("() => window.seen") == pytest.approx([0.5, 0.75], abs=0.01)
+
+
 async def test_with_live_prices_all_is_of_one_moment_too_and_moves_between_two_books(serving, make, browser):
     async with (
         serving(clock=SystemClock(), limits={"beat": 0.1}) as gateway,
