@@ -34,7 +34,8 @@ def get(url, user="", password=""):
         with opener.open(request, timeout=10) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as error:
-        return error.code, error.read().decode()
+        with error:
+            return error.code, error.read().decode()
     except OSError as error:
         return 0, str(error)
 

@@ -46,10 +46,12 @@ def test_it_is_told_how_many_messages_wait_and_may_do_nothing_else(private_broke
     try:
         for trigger in asked:
             eventually(lambda trigger=trigger: ask(queue(trigger)).get("messages") == WAITING)
-            with pytest.raises(HTTPError, match="401"):
+            with pytest.raises(HTTPError, match="401") as raised:
                 ask(f"{queue(trigger)}/contents", "DELETE")
-        with pytest.raises(HTTPError, match="401"):
+            raised.value.close()
+        with pytest.raises(HTTPError, match="401") as raised:
             ask("users")
+        raised.value.close()
     finally:
         for trigger in asked:
             private_broker.call("DELETE", f"{queue(trigger)}/contents")

@@ -235,7 +235,8 @@ def problems(address):
     try:
         return get(f"{address}/readyz")["problems"]
     except urllib.error.HTTPError as refusal:
-        return json.load(refusal)["problems"]
+        with refusal:
+            return json.load(refusal)["problems"]
 
 
 def test_two_signals_at_once_are_one_stop(tmp_path):
