@@ -42,12 +42,18 @@ async def raising(error):
         aiormq.exceptions.ChannelNotFoundEntity("no queue"),
         aiormq.exceptions.ConnectionClosed(320, "shutdown"),
         RuntimeError("closed"),
+        Exception(),  # what aiormq makes of a connection that is closed in peace
     ],
     ids=lambda error: type(error).__name__,
 )
 async def test_whatever_aiormq_raises_is_an_unavailable_broker(error):
     with pytest.raises(BrokerUnavailable, match="asking: "):
         await raising(error)
+
+
+async def test_an_error_of_ours_stays_what_it_is():
+    with pytest.raises(ValueError, match="ours"):
+        await raising(ValueError("ours"))
 
 
 async def test_a_broker_that_does_not_answer_in_time_is_unavailable():

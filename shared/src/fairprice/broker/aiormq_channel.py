@@ -20,6 +20,7 @@ What is relied on, and true in the versions that `pyproject.toml` allows:
 5. Each delivery comes in a task of its own; their first steps are in order, and those of all that came before the
    answer to a cancel are taken one turn of the loop after it: see `Channel.cancel`.
 6. What no queue takes is matched to its publish by `message_id`, so a message needs one: see `amqp_message`.
+7. A connection that is closed in peace ends what waits on it by a bare `Exception`: see `bounded`.
 """
 
 import asyncio
@@ -77,6 +78,11 @@ async def bounded(doing: str, seconds: float) -> AsyncIterator[None]:
     except CONNECTION_EXCEPTIONS as error:
         _cancel_if_asked(task, cancelling)
         raise BrokerUnavailable(f"{doing}: {describe(error)}") from error
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        _cancel_if_asked(task, cancelling)
+        raise BrokerUnavailable(f"{doing}: the connection was closed") from error
     _cancel_if_asked(task, cancelling)
 
 
