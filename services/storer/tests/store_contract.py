@@ -251,6 +251,13 @@ class StoreContract:
         found = [row async for row in kept.store.rows("fair_price", ["update_id"], "binance", strange, 0, END)]
         assert found == [(START + 5000, 5)]
 
+    async def test_the_fields_are_those_that_any_point_has(self, kept: Kept):
+        assert await kept.store.fields("model") == []
+        first = Point("model", START, "binance", "BTCUSDT", {"update_id": 1, "beta": 0.5})
+        other = Point("model", START + 1, "binance", "ETHUSDT", {"update_id": 1, "half_width": 0.25})
+        await kept.store.write([first, other])
+        assert await kept.store.fields("model") == ["beta", "half_width", "update_id"]
+
     @pytest.mark.slow
     async def test_more_rows_than_a_page_come_each_once(self, kept: Kept):
         await kept.store.write(points(*range(41_000)))

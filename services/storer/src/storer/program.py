@@ -21,6 +21,8 @@ from fairprice.runtime.printing import print_line
 from fairprice.store_address import InfluxAddress, SqliteAddress
 from storer.app import Counters, run
 from storer.audit.command import DESCRIPTION, Terminal, add_options, audit
+from storer.export import command as exporting
+from storer.export.command import export
 from storer.influx_api import InfluxApi
 from storer.provisioning import Credentials, provision
 from storer.settings import StorerSettings
@@ -36,7 +38,7 @@ PATIENCE = aiohttp.ClientTimeout(total=30)
 def main() -> int:
     """Run the command line and return the exit code."""
     options = _parser().parse_args()
-    command = {"check": _check, "audit": _audit, "provision": _provision}.get(options.command, _run)
+    command = {"check": _check, "audit": _audit, "export": _export, "provision": _provision}.get(options.command, _run)
     return lifecycle.run(partial(command, options, os.environ))
 
 
@@ -100,6 +102,21 @@ async def _audit(options: argparse.Namespace, environ: Mapping[str, str], stop: 
     return exit_code
 
 
+async def _export(options: argparse.Namespace, environ: Mapping[str, str], stop: asyncio.Event) -> int:
+    settings = lifecycle.start(StorerSettings, environ, "storer", quiet=True)
+    show = partial(print, end="", file=sys.stderr, flush=True) if sys.stderr.isatty() else None
+    exit_code = lifecycle.EXIT_FATAL
+
+    async def work() -> None:
+        nonlocal exit_code
+        async with opened_reader(settings) as (reader, origin):
+            await export(reader, options, SystemClock().wall(), print_line, show=show, origin=origin)
+        exit_code = lifecycle.EXIT_OK
+
+    await lifecycle.drain(work(), stop, 0)
+    return exit_code
+
+
 async def _provision(options: argparse.Namespace, environ: Mapping[str, str], _stop: asyncio.Event) -> int:
     settings = StorerSettings.load(environ)
     address = settings.store_url
@@ -128,6 +145,10 @@ def _parser() -> argparse.ArgumentParser:
         "audit", help="prove from the stored rows that nothing is missing", description=DESCRIPTION
     )
     add_options(proof)
+    taken = commands.add_parser(
+        "export", help="write prices, gaps and verdicts into files", description=exporting.DESCRIPTION
+    )
+    exporting.add_options(taken)
     description = (
         "Makes in the InfluxDB of FAIRPRICE_STORE_URL the buckets, the task of the one-minute bars and the credentials "
         "that are missing. FAIRPRICE_STORE_TOKEN has to be the operator's. A secret without a file is shown once."

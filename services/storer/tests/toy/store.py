@@ -64,6 +64,10 @@ class JsonStore:
             row = self._rows[*series, time]
             yield (time, *(row.get(field) for field in fields))
 
+    async def fields(self, measurement: str) -> list[str]:
+        """See `Reader.fields`."""
+        return sorted({name for key, row in self._rows.items() if key[0] == measurement for name in row})
+
     async def last(
         self, measurement: str, fields: Sequence[str], venue: str, symbol: str, before: int
     ) -> tuple[Any, ...] | None:

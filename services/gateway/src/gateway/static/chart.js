@@ -238,6 +238,7 @@ export class Chart {
     const { top, height } = this.plot.bbox;
     const [low, high] = [this.plot.scales.y.min, this.plot.scales.y.max];
     const part = Math.min(1, Math.max(0, (high - price) / (high - low || 1)));
+    this.label.style.left = `${(this.plot.bbox.left + this.plot.bbox.width) / devicePixelRatio}px`;
     this.label.style.top = `${(top + part * height) / devicePixelRatio}px`;
   }
 

@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -110,10 +110,13 @@ async def chosen(reader: Reader, options: argparse.Namespace, start: int, stop: 
     when = "" if options.since is None else " in that time; --since 7d or --since all looks further back"
     if not found:
         raise StartupError(_TOO_YOUNG if await keys(reader, stop, NEVER) else f"nothing is stored{when}")
-    if not options.symbol:
-        return found
-    chosen = []
-    for name in options.symbol:
+    return named(found, options.symbol, when) if options.symbol else found
+
+
+def named(found: Sequence[Key], names: Iterable[str], when: str = "") -> list[Key]:
+    """Return the symbols of these names, as people write them; raises `StartupError` where one is not there."""
+    chosen: list[Key] = []
+    for name in names:
         venue, _, symbol = name.rpartition(":")
         symbol = re.sub("[/-]", "", symbol).upper()
         matching = [key for key in found if key[1] == symbol and venue in {"", key[0]}]

@@ -41,6 +41,11 @@ class InfluxReader:
         found = await self._server.ask(self._bucket, query)
         return sorted((series["tags"]["venue"], series["tags"]["symbol"]) for series in found)
 
+    async def fields(self, measurement: str) -> list[str]:
+        """See `Reader.fields`."""
+        found = await self._server.ask(self._bucket, f"SHOW FIELD KEYS FROM {quoted_name(measurement)}")
+        return sorted(row[0] for series in found for row in series["values"])
+
     async def rows(  # noqa: PLR0917  the port's order
         self, measurement: str, fields: Sequence[str], venue: str, symbol: str, start: int, stop: int
     ) -> AsyncIterator[Row]:

@@ -34,6 +34,9 @@ class Reader(Protocol):
     async def keys(self, measurement: str, start: int, stop: int) -> list[Key]:
         """Return, in order, what has points in [start, stop); nothing where there is no such measurement."""
 
+    async def fields(self, measurement: str) -> list[str]:
+        """Return the names of the fields that any of its points has, in alphabetical order."""
+
     def rows(  # noqa: PLR0917  the port's order
         self, measurement: str, fields: Sequence[str], venue: str, symbol: str, start: int, stop: int
     ) -> AsyncIterator[Row]:

@@ -107,6 +107,10 @@ class SqliteStore:
         """See `Reader.keys`."""
         return await self._reader.keys(measurement, start, stop)
 
+    async def fields(self, measurement: str) -> list[str]:
+        """See `Reader.fields`."""
+        return await self._reader.fields(measurement)
+
     def rows(  # noqa: PLR0917  the port's order
         self, measurement: str, fields: Sequence[str], venue: str, symbol: str, start: int, stop: int
     ) -> AsyncIterator[Row]:

@@ -9,7 +9,7 @@ from fairprice.errors import StartupError, StoreUnavailable
 from fairprice.runtime.worker import Worker
 from storer.stores.origin import origin_of
 from storer.stores.port import Key, Row
-from storer.stores.sql import quoted
+from storer.stores.sql import KEY, quoted
 
 PAGE = 20_000
 """Rows that are read at once: some hundredths of a second."""
@@ -45,6 +45,10 @@ class SqliteReader:
     async def keys(self, measurement: str, start: int, stop: int) -> list[Key]:
         """See `Reader.keys`."""
         return await self._worker.do(partial(self._keys, measurement, start, stop))
+
+    async def fields(self, measurement: str) -> list[str]:
+        """See `Reader.fields`."""
+        return await self._worker.do(lambda: sorted(self._columns(measurement) - set(KEY)))
 
     async def rows(  # noqa: PLR0917  the port's order
         self, measurement: str, fields: Sequence[str], venue: str, symbol: str, start: int, stop: int
