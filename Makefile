@@ -27,7 +27,7 @@ COMPOSE := docker compose
 PROJECTS := $(COMPOSE) ls --quiet --filter name='^fairprice(-simulated)?$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo live services docker up up-simulated down passwords test test-fast test-slow test-rounds test-week test-under-load coverage test-servers test-rabbitmq test-cluster test-influxdb test-chain test-containers soak recordings smoke lint check format bench bench-quick bench-peers images dist version notes lock clean
+.PHONY: help install install-dev demo live services docker up up-simulated down passwords test test-fast test-slow test-rounds test-week test-under-load coverage test-servers test-rabbitmq test-cluster test-influxdb test-chain test-containers kube-test soak recordings smoke lint check format bench bench-quick bench-peers images dist version notes lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -106,6 +106,9 @@ test-chain: install-dev ## of these those of the whole chain of services
 
 test-containers: install-dev ## docker-compose.yml as a running stack; needs a Docker engine and some minutes
 	@FAIRPRICE_TEST_COMPOSE=1 $(PYTEST) -m compose
+
+kube-test: install-dev ## the overlays in the Kubernetes of FAIRPRICE_TEST_KUBECONFIG, which has our images; TEST=demo for a part
+	@$(PYTEST) -m kube $(if $(TEST),-k '$(TEST)')
 
 soak: install-dev ## random faults for minutes, SOAK=8h for longer, SEED=5 repeats a run; ends with a verdict
 	@PYTHONPATH=$(SHARED_BY_TESTS)$${PYTHONPATH:+:$$PYTHONPATH} $(BIN)/python -m tests.soak --for $(or $(SOAK),3m) \

@@ -76,6 +76,7 @@ def write(name: str, files: Mapping[str, str]) -> None:
 def ask(method: str, name: str, applied: Mapping[str, object] | None = None) -> dict[str, dict[str, str]]:
     """Ask Kubernetes about a Secret and return what it answers; exit with a reason where it refuses."""
     context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # many clusters sign without the key identifiers that it wants
     server = HTTPSConnection(
         os.environ["KUBERNETES_SERVICE_HOST"], int(os.environ["KUBERNETES_SERVICE_PORT"]), context=context, timeout=30
     )

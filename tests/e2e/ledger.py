@@ -165,7 +165,7 @@ def _by_key(rows):
 def _assert_price(row, book, prices):
     """The row is one of the prices that were made of the book, field for field, and agrees with the book itself."""
     fields = {name: value for name, value in row.items() if name not in ("time", "venue", "symbol")}
-    made = [_price_fields(price) for price in prices]
+    made = [price_fields(price) for price in prices]
     assert fields in made, (fields, made)
     if book is None:
         return
@@ -181,7 +181,8 @@ def _known_best(levels, bound, sign):
     return (price, size) if is_known else (None, None)
 
 
-def _price_fields(price):
+def price_fields(price):
+    """Return the fields of the row that a price becomes."""
     latency = {"latency_ms": (price["priced_time"] - price["event_time"]) / 1000}
     unstored = {"type", "venue", "symbol", "event_time", "received_time", "priced_time"}
     return {name: value for name, value in price.items() if name not in unstored and value is not None} | latency
