@@ -268,7 +268,8 @@ def test_a_rollout_takes_nothing_away_before_its_successor_is_there(overlay):
 @every_overlay
 def test_its_version_is_pinned(overlay):
     for name, container in every_container(overlay):
-        image, _, tag = container["image"].rpartition(":")
+        image, colon, tag = container["image"].partition(":")
+        assert colon, f"{name}: {image} has no version"
         assert container.get("imagePullPolicy") is None
         if image.startswith("fairprice/"):
             assert tag == __version__, name
