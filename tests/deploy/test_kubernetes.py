@@ -167,6 +167,11 @@ def test_a_pod_has_no_right_that_it_does_not_need(overlay):
         assert context["runAsUser"] == context["runAsGroup"] > 0
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}
         assert not [volume for volume in spec.get("volumes", ()) if "hostPath" in volume]
+        if name in JOBS:
+            paths = {mount["mountPath"] for each in containers(workload) for mount in each.get("volumeMounts", ())}
+            assert not paths & {"/run/secrets", "/var/run/secrets"}, (
+                "the token has its place below, and cannot be put in"
+            )
     for name, container in every_container(overlay):
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
