@@ -16,6 +16,7 @@ FEED = "services/crawler/src/crawler/book/feed.py"
 QUOTE = "services/crawler/src/crawler/book/quote.py"
 CASTING = "shared/src/fairprice/broker/amqp_casting.py"
 COPIES = "services/converter/src/converter/copies.py"
+AUDIT = "services/storer/src/storer/audit/chain.py"
 
 SYNC_TESTS = "services/crawler/tests/book/test_depth_sync.py::"
 BOOK_TESTS = "services/crawler/tests/book/test_order_book.py::"
@@ -24,8 +25,10 @@ MODEL_TESTS = "services/crawler/tests/book/test_model.py::"
 GAP_TESTS = "shared/tests/test_gaps.py::"
 FEED_TESTS = "services/crawler/tests/book/test_feed.py::"
 QUOTE_TESTS = "services/crawler/tests/book/test_quote.py::"
+AUDIT_TESTS = "services/storer/tests/test_audit.py::"
 COPIES_TESTS = "services/converter/tests/test_copies.py::"
 FAULTS = "tests/faults/test_books_survive_faults.py::"
+TWO_FEEDS = "tests/faults/test_two_feeds.py::test_any_mixture_of_faults_on_two_feeds"
 
 
 class Defect(NamedTuple):
@@ -47,6 +50,7 @@ DEFECTS = (
         (
             SYNC_TESTS + "test_a_hole_gives_the_book_up_at_once_and_is_recorded_with_its_ids_and_times",
             FAULTS + "test_a_dropped_diff_is_recorded_with_its_ids_and_times",
+            TWO_FEEDS + "[0]",
         ),
     ),
     Defect(
@@ -151,6 +155,7 @@ DEFECTS = (
         "first = max(first, last.update_id + 1)",
         "first = last.update_id + 1",
         (
+            TWO_FEEDS + "[0]",
             SYNC_TESTS + "test_a_hole_gives_the_book_up_at_once_and_is_recorded_with_its_ids_and_times",
             FAULTS + "test_a_dropped_diff_is_recorded_with_its_ids_and_times",
         ),
@@ -167,7 +172,7 @@ DEFECTS = (
         GAPS,
         "missing += max(0, first - reached - 1)",
         "missing += 0",
-        (GAP_TESTS + "test_the_edges_belong_to_the_gap",),
+        (GAP_TESTS + "test_the_edges_belong_to_the_gap", TWO_FEEDS + "[0]"),
     ),
     Defect(
         "a row that ends right before a gap fills its first id",
@@ -181,7 +186,7 @@ DEFECTS = (
         GAPS,
         "return claimed(from_update_id, to_update_id)\n    missing",
         "return 0\n    missing",
-        (GAP_TESTS + "test_a_gap_that_runs_backwards_is_never_filled",),
+        (GAP_TESTS + "test_a_gap_that_runs_backwards_is_never_filled", TWO_FEEDS + "[0]"),
     ),
     Defect(
         "a snapshot of ids that have begun anew is believed",
@@ -224,6 +229,23 @@ DEFECTS = (
         "row[1] == last and book.model and not row[2]",
         "False",
         (COPIES_TESTS + "test_a_copy_that_brings_a_model_where_the_row_has_none_is_none",),
+    ),
+    Defect(
+        "what lies before a hole of one crawler is priced again when the other one brings it",
+        COPIES,
+        "self._runs = [*others[1 - RUNS :], run]",
+        "self._runs = [run]",
+        (COPIES_TESTS + "test_what_lies_before_a_hole_of_one_crawler_is_known_when_the_other_one_brings_it",),
+    ),
+    Defect(
+        "a row that ends amid another one's ids is taken for a new numbering",
+        AUDIT,
+        "each.first_update_id <= row.update_id < each.update_id and",
+        "False and",
+        (
+            AUDIT_TESTS
+            + "test_the_parts_of_two_diffs_that_another_crawler_got_in_one_under_an_earlier_time_are_no_new_numbering",
+        ),
     ),
     Defect(
         "a quote is made of a book that is not the present one",

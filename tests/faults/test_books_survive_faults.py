@@ -52,6 +52,8 @@ class Client:
         self.covered = {symbol: [] for symbol in symbols}
         self.facts = []
         self.last_id = {}
+        self.begins = {}
+        """Of each symbol and last id of a diff the first id that came with it."""
 
     @property
     def out_of_sync(self):
@@ -91,6 +93,8 @@ class Client:
             return
         if isinstance(event, Diff):
             self.last_id[event.symbol] = event.update_id
+            key = event.symbol, event.update_id
+            self.begins[key] = min(event.first_update_id, self.begins.get(key, event.first_update_id))
             self.take(self.feeds[event.symbol].receive_diff(event, now))
         elif isinstance(event, Ticker):
             self.take(self.feeds[event.symbol].receive_ticker(event))
@@ -130,7 +134,11 @@ class Client:
                 self.covered[output.symbol].append((output.from_update_id, output.to_update_id))
 
     def check(self, book):
-        """Compare with the truth: within floor and ceiling every level is known, so the best ones are the very best."""
+        """Compare with the truth: within floor and ceiling every level is known, so the best ones are the very best.
+
+        It claims no id that did not come.
+        """
+        assert book.first_update_id >= self.begins[book.symbol, book.update_id]
         bids, asks = known(self.exchange.book_at(book.symbol, book.update_id, 40), book)
         for mine, true in ((book.bids, bids), (book.asks, asks)):
             assert true, "at least the top is known"
