@@ -2,6 +2,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import each_row
 
 from fairprice.errors import InvalidLine
 from fairprice.messages import encode
@@ -79,7 +80,7 @@ def test_thinned_points_stay_the_same_as_time_goes_on():
     assert earlier[:-1] == [time for time in later if time < earlier[-1]][: len(earlier) - 1]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "wrong",
     [
         {"event_time": "1"}, {"event_time": -1}, {"event_time": 1 << 64}, {"update_id": 1.5}, {"price": "1"},

@@ -2,6 +2,7 @@
 
 import re
 from itertools import islice
+from operator import itemgetter
 from random import Random
 
 import orjson
@@ -45,12 +46,16 @@ def new_decoder(*symbols):
     return Binance().decoder(symbols or ("ETHUSDT", "BTCUSDT"))
 
 
-@pytest.fixture
-def decoder():
-    """A decoder that has seen a frame of this stream."""
+def seen_decoder():
+    """Return a decoder that has seen a frame of this stream."""
     decoder = new_decoder()
     decoder.decode(diff_frame())
     return decoder
+
+
+@pytest.fixture
+def decoder():
+    return seen_decoder()
 
 
 @pytest.mark.parametrize("decoder", [new_decoder()])
@@ -80,7 +85,7 @@ def test_event_times_come_in_milliseconds_or_microseconds(sent, microseconds):
     assert new_decoder().decode(diff_frame(E=sent)).event_time == microseconds
 
 
-@pytest.mark.parametrize(
+@each_row(
     "changes",
     [
         {"b": []},
@@ -96,7 +101,8 @@ def test_event_times_come_in_milliseconds_or_microseconds(sent, microseconds):
         {"a": [[f"{price}.00000000", "1.00000000"] for price in range(2511, 4511)]},
     ],
 )
-def test_what_is_unusual_but_right_is_taken_once_and_again(decoder, changes):
+def test_what_is_unusual_but_right_is_taken_once_and_again(changes):
+    decoder = seen_decoder()
     expected = DIFF | changes
     for _ in range(3):
         event = decoder.decode(diff_frame(**changes))
@@ -159,10 +165,11 @@ MALFORMED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("frame", "named"), MALFORMED.values(), ids=MALFORMED.keys())
-def test_a_malformed_frame_is_refused_at_first_and_later_and_what_is_wrong_is_named(decoder, frame, named):
-    new = new_decoder()
-    for each in (new, new, decoder, decoder):
+@each_row("case", MALFORMED.items(), ids=itemgetter(0))
+def test_a_malformed_frame_is_refused_at_first_and_later_and_what_is_wrong_is_named(case):
+    _, (frame, named) = case
+    new, seen = new_decoder(), seen_decoder()
+    for each in (new, new, seen, seen):
         with pytest.raises(InvalidMarketData) as refused:
             each.decode(frame)
         assert named in str(refused.value)
@@ -278,7 +285,7 @@ def test_the_announcement_of_a_shutdown_is_no_market_data(decoder):
     assert decoder.decode(wrapped(event, "!serverShutdown")) == Shutdown()
 
 
-@pytest.mark.parametrize(
+@each_row(
     "frame",
     [
         wrapped({"e": "trade", "s": "ETHUSDT", "p": "1.0"}, "ethusdt@trade"),
@@ -290,12 +297,13 @@ def test_the_announcement_of_a_shutdown_is_no_market_data(decoder):
         b'{"e":"serverShutdown"}',
     ],
 )
-def test_a_well_formed_frame_of_another_kind_or_symbol_is_of_no_use(decoder, frame):
+def test_a_well_formed_frame_of_another_kind_or_symbol_is_of_no_use(frame):
+    decoder = seen_decoder()
     assert decoder.decode(frame) is None
     assert decoder.peek(frame) is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("frame", "symbol"),
     [
         (diff_frame()[:60], "ETHUSDT"),
@@ -308,7 +316,8 @@ def test_a_well_formed_frame_of_another_kind_or_symbol_is_of_no_use(decoder, fra
         (b"\xff" * 40, None),
     ],
 )
-def test_an_unreadable_frame_names_whose_it_is_where_its_stream_tells(decoder, frame, symbol):
+def test_an_unreadable_frame_names_whose_it_is_where_its_stream_tells(frame, symbol):
+    decoder = seen_decoder()
     with pytest.raises(InvalidMarketData) as refused:
         decoder.decode(frame)
     assert refused.value.symbol == symbol
