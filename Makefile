@@ -95,7 +95,7 @@ test-servers: install-dev ## the tests on real servers, on PATH, by address or i
 test-rabbitmq: install-dev ## of these those on RabbitMQ alone
 	@$(PYTEST) $(BY_SERVER) -m 'rabbitmq and not influxdb and not compose and not rounds'
 
-test-cluster: install-dev ## a RabbitMQ cluster through all faults, on each version: minutes each, by hand
+test-cluster: install-dev ## a RabbitMQ cluster through all faults, on each version, by hand: ten minutes each
 	@$(PYTEST) -m cluster
 
 test-influxdb: install-dev ## of these those on InfluxDB alone

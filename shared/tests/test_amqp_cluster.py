@@ -100,7 +100,7 @@ async def test_a_node_is_frozen(cluster, victim, capsys, patience):
 async def test_a_node_is_cut_off_from_the_others(cluster, victim, capsys, patience, how):
     """Clients still reach it, and it takes nothing that it cannot tell the others."""
     cut = partial(cluster.cut, victim, hears=how == "mute", is_heard=how == "deaf")
-    await go_on(cluster, victim, capsys, patience, "cut off", fail=cut, heal=cluster.links.heal)
+    await go_on(cluster, victim, capsys, patience, f"cut off, {how}", fail=cut, heal=cluster.links.heal)
 
 
 @pytest.mark.parametrize("how", ["cut off", or_round("killed")])
