@@ -33,8 +33,13 @@ gc.disable()
 """Nothing that is made while tests are collected is garbage."""
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return two workers a core where tests wait for processes half of the time, one where they only compute."""
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Return two workers a core where tests wait for processes half of the time, one where they only compute.
+
+    None, which asks xdist, where its own variable says how many.
+    """
+    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores * (1 if "not slow" in config.option.markexpr else 2)
 

@@ -29,6 +29,21 @@ def test_rooms_may_be_named_in_any_order(rooms):
     assert all(room in done.stdout for room in rooms)
 
 
+def test_there_are_two_workers_a_core_where_tests_wait_one_where_they_compute_and_what_xdist_s_variable_says(
+    request, monkeypatch
+):
+    conftest = request.config.pluginmanager.getplugin(str(ROOT / "conftest.py"))
+    monkeypatch.setattr(conftest.os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    monkeypatch.delenv("PYTEST_XDIST_AUTO_NUM_WORKERS", raising=False)
+
+    def workers(markers):
+        return conftest.pytest_xdist_auto_num_workers(SimpleNamespace(option=SimpleNamespace(markexpr=markers)))
+
+    assert (workers("not rounds"), workers("not rounds and not slow")) == (6, 3)
+    monkeypatch.setenv("PYTEST_XDIST_AUTO_NUM_WORKERS", "5")
+    assert workers("not rounds") is None
+
+
 def test_what_empties_one_server_goes_to_one_worker(monkeypatch):
     given = [Given("amqp://a:b@127.0.0.1:1"), Given("amqp://a:b@127.0.0.1:12/")]
     programs = [Programs(Path("/of/3")), Programs(Path("/of/4"))]
