@@ -167,3 +167,4 @@ async def test_the_queue_of_a_tap_may_be_unbound_by_others_where_it_does_not_van
         [declared] = [each for each in node.declared if not each.queue]
         assert (declared.exclusive, declared.durable, declared.auto_delete) == (is_own, not is_own, True)
         assert ("x-expires" in declared.arguments) is not is_own
+        assert declared.arguments["x-queue-type"] == "classic"  # whatever a virtual host's default is

@@ -237,5 +237,5 @@ class Channel:
 
 
 def _tap_arguments(capacity: int, *, is_own: bool) -> FieldTable:
-    arguments: FieldTable = {"x-max-length": capacity, "x-overflow": "drop-head"}
+    arguments: FieldTable = {"x-queue-type": "classic", "x-max-length": capacity, "x-overflow": "drop-head"}
     return arguments if is_own else {**arguments, "x-expires": TAP_LIFE, "x-queue-leader-locator": "client-local"}
