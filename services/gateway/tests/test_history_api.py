@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from clocks import ManualClock
 from kept_history import KeptHistory, bar, compared
+from structlog.testing import capture_logs
 
 from fairprice.errors import StoreUnavailable
 from gateway.key import Key
@@ -130,7 +131,10 @@ async def test_a_store_that_is_away_costs_the_past_only(serving, make):
     history.away = StoreUnavailable("InfluxDB at http://db cannot be reached: refused")
     async with serving(history=history) as gateway:
         await gateway.publish(make.price(1))
-        answer, problem = await gateway.get("/api/history?symbol=BTCUSDT")
+        with capture_logs() as logged:
+            for _ in range(3):
+                answer, problem = await gateway.get("/api/history?symbol=BTCUSDT")
+        assert [each["error"] for each in logged] == ["InfluxDB at http://db cannot be reached: refused"]
         assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
         told = "InfluxDB at http://db cannot be reached: refused; live prices are not affected"
         assert problem["error"] == told

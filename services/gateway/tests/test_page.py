@@ -187,8 +187,8 @@ async def test_the_chart_draws_grows_and_shades_gaps(serving, make, browser):
             drawn = await until(lambda: points(page), lambda count: count > 100)
             async with feeding(gateway, make, first=300):
                 await until(lambda: points(page), lambda count: count > drawn)
-            assert await page.locator("#chart .chart-gap").count() == 1
-            assert "1 gap" in await text(page, "#feed-gaps")
+            await expect(page.locator("#chart .chart-gap")).to_have_count(1)
+            await expect(page.locator("#feed-gaps")).to_contain_text("1 gap")
             await page.locator("[data-minutes='1']").click()
             await expect(page.locator("[data-minutes='1']")).to_have_attribute("aria-pressed", "true")
             await until(lambda: points(page), lambda count: count > 50)

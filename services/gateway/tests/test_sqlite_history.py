@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from contextlib import closing
 
 import pytest
@@ -73,6 +74,30 @@ async def test_nothing_can_be_written(kept):
     await kept.store()
     with pytest.raises(StoreUnavailable, match="readonly"):
         await kept.history._do(lambda connection: connection.execute("DELETE FROM fair_price"))
+
+
+async def test_who_goes_before_his_turn_disturbs_nobody(kept):
+    put_price(kept, 1, 10.0)
+    await kept.store()
+    begun, loop, may_end = asyncio.Event(), asyncio.get_running_loop(), threading.Event()
+
+    def at_work():
+        loop.call_soon_threadsafe(begun.set)
+        return int(may_end.wait())
+
+    def slow(connection):
+        connection.create_function("at_work", 0, at_work)
+        return connection.execute("SELECT at_work() FROM fair_price").fetchall()
+
+    first = asyncio.create_task(kept.history._do(slow))
+    await begun.wait()
+    second = asyncio.create_task(kept.history.keys())
+    await asyncio.sleep(0)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    may_end.set()
+    assert await first == [(1,)]
 
 
 async def test_who_is_not_waited_for_any_more_lets_the_next_one_go_first(kept):

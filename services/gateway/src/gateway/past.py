@@ -8,7 +8,11 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import structlog
+
+from fairprice.errors import StoreUnavailable
 from fairprice.runtime.clock import Clock, timeout
+from fairprice.runtime.occasional import Occasional
 from gateway.key import Key
 from gateway.period import Period
 from gateway.stored.bars import joined
@@ -32,6 +36,9 @@ VERDICTS: Mapping[str, str] = {
 """What can be said of a bar: each verdict and its meaning."""
 
 
+log = structlog.get_logger(__name__)
+
+
 class Busy(Exception):
     """So many ask that nobody else may."""
 
@@ -44,6 +51,7 @@ class Past:
         self._clock = clock
         self._patience = patience
         self._turn = asyncio.Semaphore(AT_ONCE)
+        self._failures = Occasional(clock)
         self._asked: dict[tuple[Any, ...], asyncio.Task[Any]] = {}
 
     async def keys(self) -> list[Key]:
@@ -86,16 +94,26 @@ class Past:
             done.exception()  # whoever asked may have gone
 
     async def _ask(self, what: str, *about: Any) -> Any:
-        async with timeout(self._clock, self._patience), self._turn:
-            if what == "answer":
-                return await self._answer(*about)
-            return await getattr(self._history, what)(*about)
+        try:
+            async with timeout(self._clock, self._patience), self._turn:
+                if what == "answer":
+                    return await self._answer(*about)
+                return await getattr(self._history, what)(*about)
+        except (StoreUnavailable, TimeoutError) as error:
+            if self._failures.due("") is not None:
+                log.warning(
+                    "the past cannot be read from the store; live prices are not affected",
+                    error=str(error) or f"no answer within {self._patience:g} s",
+                )
+            raise
 
     async def _answer(self, key: Key, period: Period) -> dict[str, Any]:
-        older, bars = await self._bars(key, period)
+        (older, bars), compared, gaps = await asyncio.gather(
+            self._bars(key, period),
+            self._history.compared(key, period.start, period.stop, max(period.step, MINUTE)),
+            self._history.gaps(key, period.start, period.stop),
+        )
         step = period.step if bars else MINUTE
-        compared = await self._history.compared(key, period.start, period.stop, max(step, MINUTE))
-        gaps = await self._history.gaps(key, period.start, period.stop)
         judged = [*verdicts(older, MINUTE, compared, gaps), *verdicts(bars, step, compared, gaps)]
         bars = [*older, *bars]
         columns = zip(*bars, strict=True) if bars else [()] * len(Bar._fields)

@@ -181,7 +181,7 @@ export class Chart {
       bands: [{ series: [HIGH, LOW], fill: colour.band }],
       axes: [
         { ...axis, grid: { show: false }, size: 28, space: 70, values: (plot, ticks, index, space, step) => ticks.map((tick) => tickText(tick, step)) },
-        { ...axis, side: 1, grid: { stroke: colour.line, width: 1 }, size: (plot, texts) => 20 + 7 * Math.max(4, ...(texts ?? []).map((text) => text.length)), space: 34, values: (plot, ticks) => ticks.map((tick) => number(tick, this.decimals)) },
+        { ...axis, side: 1, grid: { stroke: colour.line, width: 1 }, size: (plot, texts) => 16 + 6.2 * Math.max(4, ...(texts ?? []).map((text) => text.length)), space: 34, values: (plot, ticks) => ticks.map((tick) => number(tick, this.decimals)) },
       ],
       hooks: { draw: [(plot) => this.drawBeside(plot, colour)], setCursor: [(plot) => this.showTip(plot)] },
     }, [[], [], [], [], []], this.element);

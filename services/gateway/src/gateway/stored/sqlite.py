@@ -6,7 +6,7 @@ Each question runs in one thread beside the event loop, one after the other.
 import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,7 +67,8 @@ class SqliteHistory:
         self._path = path
         self._patience = patience
         self._worker = Worker("history")
-        self._running: sqlite3.Connection | None = None
+        self._running: tuple[object, sqlite3.Connection] | None = None
+        """The question that has its turn, and its connection."""
 
     async def keys(self) -> list[Key]:
         """See `History.keys`."""
@@ -115,18 +116,21 @@ class SqliteHistory:
         return await self._do(partial(_rows, query=query, values=values))
 
     async def _do(self, question: Callable[[sqlite3.Connection], Answer]) -> Answer:
-        """Return the answer; whoever is not waited for any more is interrupted, so that the next one gets its turn."""
+        """Return the answer; one that is not waited for any more is interrupted, so that the next gets its turn."""
+        turn = object()
         try:
-            return await self._worker.do(partial(self._ask, question))
+            return await self._worker.do(partial(self._ask, turn, question))
         except asyncio.CancelledError:
-            if running := self._running:
-                running.interrupt()
+            running = self._running
+            if running and running[0] is turn:
+                with suppress(sqlite3.ProgrammingError):  # it has ended meanwhile
+                    running[1].interrupt()
             raise
 
-    def _ask(self, question: Callable[[sqlite3.Connection], Answer]) -> Answer:
+    def _ask(self, turn: object, question: Callable[[sqlite3.Connection], Answer]) -> Answer:
         try:
             with closing(_connect(self._path, self._patience)) as connection:
-                self._running = connection
+                self._running = turn, connection
                 try:
                     return question(connection)
                 finally:
