@@ -201,8 +201,8 @@ class Channel:
         """Bind a queue; one that is bound already stays so."""
         await self._channel.queue_bind(queue, exchange)
 
-    async def declare_tap(self, exchange: str, capacity: int) -> str:
-        """Bind a queue that forgets its oldest message and ends with its consumer; return its name, made by the broker.
+    async def declare_tap(self, capacity: int) -> str:
+        """Declare a queue that forgets its oldest message and ends with its consumer; return its name.
 
         It is the connection's own where that lets it vanish with its node; elsewhere others may unbind it.
         """
@@ -213,9 +213,7 @@ class Channel:
             auto_delete=True,
             arguments=_tap_arguments(capacity, is_own=is_own),
         )
-        queue = declared.queue or ""
-        await self.bind(queue, exchange)
-        return queue
+        return declared.queue or ""
 
     async def unbind(self, queue: str, exchange: str) -> None:
         """Let a queue get nothing more, whether its node is there or not."""

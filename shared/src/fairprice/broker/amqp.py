@@ -19,7 +19,7 @@ from fairprice.broker.aiormq_channel import Channel, bounded
 from fairprice.broker.amqp_casting import Caster
 from fairprice.broker.amqp_connections import CLOSE_TIMEOUT, REPLY_TIMEOUT, Connections, Session
 from fairprice.broker.amqp_delivery import AmqpSubscription, AmqpTap
-from fairprice.broker.amqp_look import Look, bind, close, take, unbind
+from fairprice.broker.amqp_look import Look, bind, bind_new, close, take, unbind
 from fairprice.broker.amqp_message import to_amqp
 from fairprice.broker.majority import Request
 from fairprice.broker.port import Message
@@ -130,7 +130,8 @@ class AmqpBroker:
             tap = AmqpTap(channel, f"tap of {exchange}", self._delivered, capacity)
             async with self._bounded(doing, self._asked(session), is_live=is_live):
                 await self._unbind_left(session)
-                queue = await channel.declare_tap(exchange, capacity)
+                queue = await channel.declare_tap(capacity)
+                await bind_new(channel, queue, exchange, session)
                 await tap.begin(queue)
             try:
                 async with self._looked_at(tap, session, partial(bind, queue, exchange), is_live=is_live):

@@ -30,6 +30,16 @@ async def bind(queue: str, exchange: str, session: Session) -> None:
         await channel.bind(queue, exchange)
 
 
+async def bind_new(channel: Channel, queue: str, exchange: str, session: Session) -> None:
+    """Bind a queue that was just declared on a channel; where that is refused nobody will use it, so it is deleted."""
+    try:
+        await channel.bind(queue, exchange)
+    except ChannelClosed:
+        async with _another(session) as another:
+            await another.delete(queue)
+        raise
+
+
 async def unbind(queue: str, exchange: str, session: Session) -> None:
     """Let a queue get nothing more; one that is gone gets nothing anyway."""
     async with _another(session) as channel:
