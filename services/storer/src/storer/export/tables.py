@@ -106,6 +106,4 @@ def _pyarrow() -> tuple[Any, Any]:
     try:
         return import_module("pyarrow"), import_module("pyarrow.parquet")
     except ImportError as error:
-        raise StartupError(
-            "writing Parquet needs pyarrow: pip install 'fairprice-storer[parquet]', or use --format csv"
-        ) from error
+        raise StartupError("writing Parquet needs pyarrow: pip install pyarrow, or use --format csv") from error
