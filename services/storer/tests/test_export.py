@@ -133,7 +133,7 @@ async def test_a_folder_that_cannot_be_made_is_told(tmp_path):
 async def test_parquet_without_its_extra_says_what_to_install(tmp_path, monkeypatch):
     await stored(tmp_path / "db")
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(StartupError, match=r"pip install 'pip install pyarrow', or use --format csv"):
+    with pytest.raises(StartupError, match="pip install pyarrow, or use --format csv"):
         await taken(tmp_path / "db", tmp_path, "--symbol", "BTCUSDT", "--format", "parquet")
     assert [file.name for file in tmp_path.iterdir() if "fair_price" in file.name] == []
 
