@@ -154,7 +154,7 @@ def account(stack, ledger, began):
     for key, row in prices.items():
         assert_made_of(row, [price_fields(price) for price in ledger.prices[key]])
     for key, row in books.items():
-        assert_book(row, ledger.books[key])
+        assert any(is_book(row, book) for book in ledger.told[key]), (row, ledger.told[key])
     lost = len(ledger.books.keys() - books.keys()) + len(ledger.prices.keys() - prices.keys())
     assert holes(stack.influxdb(IDS), stack.influxdb("SELECT * FROM gap")) == []
     assert lost == 0
@@ -165,6 +165,15 @@ def account(stack, ledger, began):
         f"  account: sent {len(ledger.books)}, stored {len(prices)}, lost {lost}, published again {ledger.repeated}, "
         f"gaps claimed by one crawler: {told}; ids in no row and in no gap: 0"
     )
+
+
+def is_book(row, book):
+    """Whether the row is the book as one of the crawlers published it."""
+    try:
+        assert_book(row, book)
+    except AssertionError:
+        return False
+    return True
 
 
 def assert_made_of(row, made):

@@ -77,6 +77,8 @@ class Ledger:
     books: dict = field(default_factory=dict)
     gaps: dict = field(default_factory=dict)
     prices: dict = field(default_factory=lambda: defaultdict(list))
+    told: dict = field(default_factory=lambda: defaultdict(list))
+    """Every book as each crawler published it: what lies beyond its reach one may know better than the other."""
     published: Counter = field(default_factory=Counter)
     """How often each message was, by its id."""
 
@@ -101,6 +103,7 @@ class Ledger:
                 pass
             case {"type": "book", "symbol": symbol, "event_time": time}:
                 assert self.books.setdefault((symbol, time), event)["update_id"] == event["update_id"]
+                self.told[symbol, time].append(event)
             case {"type": "gap", "symbol": symbol, "from_time": time, "from_update_id": first, "to_update_id": last}:
                 self.gaps[symbol, time + (last - first) % 1000] = event
             case {"type": "price", "symbol": symbol, "event_time": time}:
