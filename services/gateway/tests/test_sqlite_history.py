@@ -103,10 +103,11 @@ async def test_who_goes_before_his_turn_disturbs_nobody(kept):
 async def test_who_is_not_waited_for_any_more_lets_the_next_one_go_first(kept):
     put_price(kept, 1, 10.0)
     await kept.store()
-    begun, loop = asyncio.Event(), asyncio.get_running_loop()
+    begun, loop, may_go_on = asyncio.Event(), asyncio.get_running_loop(), threading.Event()
 
     def for_ever(connection):
         loop.call_soon_threadsafe(begun.set)
+        may_go_on.wait()  # so that it is given up before its statement begins
         endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
         connection.execute(endless).fetchall()
 
@@ -115,4 +116,5 @@ async def test_who_is_not_waited_for_any_more_lets_the_next_one_go_first(kept):
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
+    may_go_on.set()
     assert await kept.history.keys() == [BTC]

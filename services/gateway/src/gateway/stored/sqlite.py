@@ -3,12 +3,12 @@
 Each question runs in one thread beside the event loop, one after the other.
 """
 
-import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any, TypeVar
 
 from fairprice.errors import StoreUnavailable
@@ -20,6 +20,9 @@ Answer = TypeVar("Answer")
 
 PATIENCE = 1.0
 """Seconds to wait while somebody else holds the database."""
+
+LOOK_UP = 10_000
+"""Instructions of SQLite's machine, some 0.1 ms, after which a question looks whether anybody waits for it still."""
 
 _OF_SYMBOL = "venue = :venue AND symbol = :symbol"
 _IN_PERIOD = f"{_OF_SYMBOL} AND time >= :start AND time < :stop"
@@ -67,8 +70,6 @@ class SqliteHistory:
         self._path = path
         self._patience = patience
         self._worker = Worker("history")
-        self._running: tuple[object, sqlite3.Connection] | None = None
-        """The question that has its turn, and its connection."""
 
     async def keys(self) -> list[Key]:
         """See `History.keys`."""
@@ -117,24 +118,18 @@ class SqliteHistory:
 
     async def _do(self, question: Callable[[sqlite3.Connection], Answer]) -> Answer:
         """Return the answer; one that is not waited for any more is interrupted, so that the next gets its turn."""
-        turn = object()
+        given_up = Event()
         try:
-            return await self._worker.do(partial(self._ask, turn, question))
-        except asyncio.CancelledError:
-            running = self._running
-            if running and running[0] is turn:
-                with suppress(sqlite3.ProgrammingError):  # it has ended meanwhile
-                    running[1].interrupt()
-            raise
+            return await self._worker.do(partial(self._ask, question, given_up))
+        finally:
+            given_up.set()
 
-    def _ask(self, turn: object, question: Callable[[sqlite3.Connection], Answer]) -> Answer:
+    def _ask(self, question: Callable[[sqlite3.Connection], Answer], given_up: Event) -> Answer:
         try:
             with closing(_connect(self._path, self._patience)) as connection:
-                self._running = turn, connection
-                try:
-                    return question(connection)
-                finally:
-                    self._running = None
+                # not interrupt(), which does nothing to a statement that is just about to begin
+                connection.set_progress_handler(given_up.is_set, LOOK_UP)
+                return question(connection)
         except (OSError, sqlite3.Error) as error:
             raise StoreUnavailable(f"the history in {self._path} cannot be read: {error}") from error
 
