@@ -9,6 +9,7 @@ from ledger import assert_true
 from test_two_crawlers import missing
 from waiting import eventually
 
+from storer.stores.sqlite_bars import BARS
 from tests.recordings import RECORDINGS
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb]
@@ -30,7 +31,9 @@ def best(market):
 def embedded_rows(replay, rows_of):
     def rows(capture):
         _, database = replay(capture)
-        return rows_of(database)
+        rows = rows_of(database)
+        assert rows.pop(BARS)  # InfluxDB makes them later, and of what is recent only
+        return rows
 
     return rows
 
