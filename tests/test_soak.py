@@ -115,6 +115,7 @@ def test_late_books_are_compared_with_the_truth_of_their_time_also_when_ids_have
 
 
 @pytest.mark.slow
+@pytest.mark.rounds  # lives in real time: who is refused by 403 waits for a minute before all is well again
 async def test_a_run_of_some_seconds_compares_every_book_and_finds_none_wrong(tmp_path):
     random = Random(1)
     async with asyncio.TaskGroup() as tasks:
