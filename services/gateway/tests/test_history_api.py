@@ -73,7 +73,31 @@ async def test_the_newest_minutes_that_have_no_bar_yet_are_made_of_prices(servin
         _, found = await gateway.get(f"/api/history?symbol=BTCUSDT&from={START}&to={START + 120 * MINUTE}&step=1h")
     assert [time - START for time in found["time"]] == [0, 60 * MINUTE]
     assert (found["close"], found["high"][0], found["prices"][0]) == ([59, 99], 60, 600)
-    assert ("ticks", START + 60 * MINUTE, START + 120 * MINUTE, MINUTE) in history.asked
+    assert ("ticks", START + 60 * MINUTE, START + 61 * MINUTE, MINUTE) in history.asked
+
+
+async def test_a_step_that_ends_hours_after_the_newest_price_has_its_newest_minutes_too(serving):
+    history = an_hour(ticks=[bar(START + 60 * MINUTE, 99.0)])
+    async with serving(history=history) as gateway:
+        _, found = await gateway.get(f"/api/history?symbol=BTCUSDT&from={START}&step=1d")
+    assert (found["time"], found["close"]) == ([START], [99])
+
+
+async def test_only_the_newest_minute_of_all_may_still_be_compared(serving):
+    async with serving(history=an_hour()) as gateway:
+        asked = f"/api/history?symbol=BTCUSDT&from={START}&to={START + 5 * MINUTE}&step=1m"
+        _, found = await gateway.get(asked)
+    assert found["verdict"] == ["unverified"] * 5
+
+
+async def test_what_was_wrong_in_a_minute_shows_also_from_its_middle_on(serving):
+    ticks = [bar(START + second * 1_000_000, 1.0) for second in range(0, 120, 10)]
+    history = an_hour(ticks=ticks)
+    history.of_compared = [compared(START, wrong=True), compared(START + MINUTE)]
+    async with serving(history=history) as gateway:
+        begin = START + 30 * 1_000_000
+        _, found = await gateway.get(f"/api/history?symbol=BTCUSDT&from={begin}&to={START + 2 * MINUTE}&step=10s")
+    assert found["verdict"] == ["suspect"] * 3 + ["compared"] * 6
 
 
 def test_bars_of_both_sources_are_joined_in_one_step():
@@ -163,14 +187,14 @@ async def test_a_store_that_is_slow_is_given_up(serving):
 async def test_a_thousand_tabs_ask_once():
     history = an_hour()
     past = Past(history, ManualClock())
-    period = Period(START, START + 60 * MINUTE, MINUTE)
+    period = Period(START, START + 60 * MINUTE, MINUTE, START + 59 * MINUTE)
     history.open.clear()
     asking = [asyncio.create_task(past.answer(BTC, period)) for _ in range(1000)]
     await history.begun.wait()
     history.open.set()
     answers = await asyncio.gather(*asking)
     assert all(answer is answers[0] for answer in answers)
-    assert history.asked == [("minutes", *period)]
+    assert history.asked == [("minutes", *period[:3])]
     await past.aclose()
 
 

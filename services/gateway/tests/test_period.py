@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tables import each_row
 
-from gateway.period import DAY, HOUR, MOST_BARS, SECOND, STEPS, Period, read_period, usual_step
+from gateway.period import DAY, HOUR, MOST_BARS, SECOND, STEPS, read_period, usual_step
 from gateway.stored.port import MINUTE, MOST_TICKS
 
 NEWEST = 1_723_075_200_000_000
@@ -17,16 +17,16 @@ NEWEST = 1_723_075_200_000_000
 @each_row(
     ("asked", "period"),
     [
-        (("", "", ""), Period(NEWEST - HOUR, NEWEST + 5 * SECOND, 5 * SECOND)),
-        (("-15m", "", "1s"), Period(NEWEST - 15 * MINUTE, NEWEST + SECOND, SECOND)),
-        (("-1d", "", "5m"), Period(NEWEST - DAY, NEWEST + 5 * MINUTE, 5 * MINUTE)),
+        (("", "", ""), (NEWEST - HOUR, NEWEST + 5 * SECOND, 5 * SECOND)),
+        (("-15m", "", "1s"), (NEWEST - 15 * MINUTE, NEWEST + SECOND, SECOND)),
+        (("-1d", "", "5m"), (NEWEST - DAY, NEWEST + 5 * MINUTE, 5 * MINUTE)),
         (
             ("2024-08-07T10:00:00Z", "2024-08-07T12:30:00+02:00", "1m"),
-            Period(NEWEST - 14 * HOUR, NEWEST - 14 * HOUR + 30 * MINUTE, MINUTE),
+            (NEWEST - 14 * HOUR, NEWEST - 14 * HOUR + 30 * MINUTE, MINUTE),
         ),
-        (("2024-08-07", "2024-08-07T01:00", "1h"), Period(NEWEST - DAY, NEWEST - 23 * HOUR, HOUR)),
-        ((str(NEWEST - HOUR), str(NEWEST), "1m"), Period(NEWEST - HOUR, NEWEST, MINUTE)),
-        (("-1h", "2024-08-07T12:00:00Z", "1m"), Period(NEWEST - 13 * HOUR, NEWEST - 12 * HOUR, MINUTE)),
+        (("2024-08-07", "2024-08-07T01:00", "1h"), (NEWEST - DAY, NEWEST - 23 * HOUR, HOUR)),
+        ((str(NEWEST - HOUR), str(NEWEST), "1m"), (NEWEST - HOUR, NEWEST, MINUTE)),
+        (("-1h", "2024-08-07T12:00:00Z", "1m"), (NEWEST - 13 * HOUR, NEWEST - 12 * HOUR, MINUTE)),
         (("-1h", "2024-09-01", "1h"), None),
     ],
 )
@@ -35,7 +35,7 @@ def test_times_and_steps_are_understood(asked, period):
         with pytest.raises(ValueError, match="begins after the newest price, which is of 2024-08-08T00:00:00Z"):
             read_period(*asked, NEWEST)
     else:
-        assert read_period(*asked, NEWEST) == period
+        assert read_period(*asked, NEWEST)[:3] == period
 
 
 @each_row(

@@ -237,6 +237,7 @@ class StoreContract:
 
     async def test_what_is_not_there_has_no_rows(self, kept: Kept):
         assert await read(kept, "fair_price", ["update_id"]) == []
+        assert await read(kept, "gap", await kept.store.fields("gap")) == []
         assert await kept.store.keys("fair_price", 0, END) == []
         await kept.store.write(points(1))
         assert await read(kept, "fair_price", ["unheard_of"]) in ([], [(START + 1000, None)])  # the port lets it

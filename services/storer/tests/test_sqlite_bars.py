@@ -69,6 +69,31 @@ async def test_what_a_killed_process_or_an_earlier_version_has_left_is_made_by_t
     assert [row[:2] for row in bars(path)] == [(minute, float(minute)) for minute in range(133)]
 
 
+async def test_what_is_still_to_be_made_when_a_process_ends_is_made_by_the_next_one(tmp_path):
+    path = tmp_path / "db"
+    async with opened(path) as store:
+        await store.write([point(minute, 1, float(minute)) for minute in range(130)])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DELETE FROM fair_price_1m")
+        connection.commit()
+    for minute in (130, 131, 132):
+        async with opened(path) as store:
+            await store.write([point(minute, 1, float(minute))])
+    assert [row[:2] for row in bars(path)] == [(minute, float(minute)) for minute in range(133)]
+
+
+async def test_a_late_price_beside_a_new_one_does_not_hide_what_a_killed_process_has_left(tmp_path):
+    path = tmp_path / "db"
+    async with opened(path) as store:
+        await store.write([point(minute, 1, float(minute)) for minute in range(6)])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DELETE FROM fair_price_1m WHERE time > ?", (START + 3 * MINUTE,))
+        connection.commit()
+    async with opened(path) as store:
+        await store.write([point(2, 2, 9.0), point(7, 1, 7.0)])
+    assert [row[:2] for row in bars(path)] == [(minute, float(minute)) for minute in (0, 1, 2, 3, 4, 5, 7)]
+
+
 async def test_a_file_without_what_a_bar_needs_goes_without(tmp_path):
     async with opened(tmp_path / "db") as store:
         bare = point(0, 1, 1.0)

@@ -110,11 +110,14 @@ class Past:
     async def _answer(self, key: Key, period: Period) -> dict[str, Any]:
         (older, bars), compared, gaps = await asyncio.gather(
             self._bars(key, period),
-            self._history.compared(key, period.start, period.stop, max(period.step, MINUTE)),
+            self._history.compared(key, period.start // MINUTE * MINUTE, period.stop, max(period.step, MINUTE)),
             self._history.gaps(key, period.start, period.stop),
         )
         step = period.step if bars else MINUTE
-        judged = [*verdicts(older, MINUTE, compared, gaps), *verdicts(bars, step, compared, gaps)]
+        judged = [
+            *verdicts(older, MINUTE, period.newest, compared, gaps),
+            *verdicts(bars, step, period.newest, compared, gaps),
+        ]
         bars = [*older, *bars]
         columns = zip(*bars, strict=True) if bars else [()] * len(Bar._fields)
         return {
@@ -129,10 +132,10 @@ class Past:
 
     async def _bars(self, key: Key, period: Period) -> tuple[list[Bar], list[Bar]]:
         """Return the bars of the period, and before them those of a minute for what is not kept any more as prices."""
-        start, stop, step = period
+        start, stop, step, newest = period
         if step >= MINUTE:
             bars = await self._history.minutes(key, start, stop, step)
-            return [], joined(bars, await self._newest_minutes(key, start, stop), step)
+            return [], joined(bars, await self._newest_minutes(key, start, min(stop, newest + MINUTE)), step)
         bars = await self._history.ticks(key, start, stop, step)
         begin = bars[0].time // MINUTE * MINUTE if bars else stop
         if begin - start < MINUTE:
@@ -153,18 +156,20 @@ def nothing(key: Key) -> dict[str, Any]:
     return {**key._asdict(), **dict.fromkeys(("from", "to", "step")), **{name: [] for name in names}, "note": note}
 
 
-def verdicts(bars: Iterable[Bar], step: int, compared: Iterable[Compared], gaps: Iterable[StoredGap]) -> Iterable[str]:
+def verdicts(
+    bars: Iterable[Bar], step: int, newest: int, compared: Iterable[Compared], gaps: Iterable[StoredGap]
+) -> Iterable[str]:
     """Yield of each bar the worst that can be said of it, a key of `VERDICTS`.
 
-    The newest minute may still be compared: its audit comes with the first book behind it.
+    The minute that begins at `newest` may still be compared: its audit comes with the first book behind it.
     """
-    bars = list(bars)
     known = {each.time: each for each in compared}
     holes = [(gap.from_time, gap.to_time) for gap in gaps]
     for bar in bars:
-        found = known.get(bar.time if step >= MINUTE else bar.time // MINUTE * MINUTE, Compared(bar.time, 0, 0))
-        is_newest = bar.time // MINUTE == bars[-1].time // MINUTE
-        if any(begin < bar.time + step and end >= bar.time for begin, end in holes):
+        begin = bar.time if step >= MINUTE else bar.time // MINUTE * MINUTE
+        found = known.get(begin, Compared(begin, 0, 0))
+        is_newest = begin <= newest < begin + max(step, MINUTE)
+        if any(first < bar.time + step and last >= bar.time for first, last in holes):
             yield "hole"
         elif found.wrong:
             yield "suspect"

@@ -33,11 +33,15 @@ _TIMES = "write a time like 2026-11-29T10:00:00Z, microseconds since 1970, or -1
 
 
 class Period(NamedTuple):
-    """The times [start, stop) in steps, in microseconds; both are multiples of the step."""
+    """The times [start, stop) in steps, in microseconds; both are multiples of the step.
+
+    `newest` is where the minute of the symbol's newest price begins.
+    """
 
     start: int
     stop: int
     step: int
+    newest: int
 
 
 def read_period(start: str, stop: str, step: str, newest: int) -> Period:
@@ -53,7 +57,7 @@ def read_period(start: str, stop: str, step: str, newest: int) -> Period:
         raise ValueError(f"the period begins after the newest price, which is of {told(newest)}")
     length = _duration("step", step) if step else usual_step(end - begin)
     _check(end - begin, length)
-    return Period(begin // length * length, -(-end // length) * length, length)
+    return Period(begin // length * length, -(-end // length) * length, length, newest // MINUTE * MINUTE)
 
 
 def usual_step(span: int) -> int:

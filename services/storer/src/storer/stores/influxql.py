@@ -50,6 +50,8 @@ class InfluxReader:
         self, measurement: str, fields: Sequence[str], venue: str, symbol: str, start: int, stop: int
     ) -> AsyncIterator[Row]:
         """See `Reader.rows`."""
+        if not fields:  # there is no such SELECT; a measurement of which there is nothing has no fields
+            return
         wanted = f"SELECT {quoted_names(fields)} FROM {quoted_name(measurement)}"  # noqa: S608  every name is quoted
         whose = of_symbol(venue, symbol)
         while True:

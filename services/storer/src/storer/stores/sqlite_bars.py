@@ -1,7 +1,8 @@
 """Bars of a minute in a SQLite file, as the task `fair_price_1m` makes them inside InfluxDB.
 
 A bar is a function of its minute's rows. It is made when a later minute has begun, and again after a price that came
-late. What a process that was killed has left is made by the next one, an hour's bars with each write.
+late. What a process that was killed has left is made by the next one, an hour's bars with each write, and nothing newer
+before all of that: what has no bar yet always lies behind the newest bar.
 """
 
 import sqlite3
@@ -67,15 +68,16 @@ class Bars:
     def finish(self, connection: sqlite3.Connection) -> None:
         """Make those of the minutes that nothing will be added to, since the file is closed."""
         for key, minutes in self._touched.items():
-            _make(connection, key, minutes)
+            if key not in self._behind:
+                _make(connection, key, minutes)
         self._touched.clear()
 
     def _look_back(self, connection: sqlite3.Connection, key: Key) -> None:
         connection.execute(_TABLE)
         first = connection.execute(_LAST_BAR, key).fetchone()[0] or connection.execute(_FIRST_PRICE, key).fetchone()[0]
         self._seen.add(key)
-        if (start := first // MINUTE * MINUTE) < min(self._touched[key]):
-            self._behind[key] = start, min(self._touched[key])
+        if (start := first // MINUTE * MINUTE) < (stop := max(self._touched[key])):
+            self._behind[key] = start, stop
 
     def _make_next(self, connection: sqlite3.Connection, key: Key) -> None:
         if behind := self._behind.pop(key, None):
@@ -83,6 +85,7 @@ class Bars:
             _make_period(connection, key, start, min(start + HOUR, stop))
             if start + HOUR < stop:
                 self._behind[key] = start + HOUR, stop
+                return
         newest = max(self._touched[key])
         _make(connection, key, self._touched[key] - {newest})
         self._touched[key] = {newest}
