@@ -46,17 +46,17 @@ class Turns:
     def __init__(self, read: Callable[[], str]) -> None:
         self._read = read
         self._turn = 0
-        parse(read())
+        self._addresses = parse(read())
 
     def address(self) -> URL:
         """Return the address of the node whose turn it is."""
-        addresses = parse(self._read())
-        return addresses[self._turn % len(addresses)]
+        self._addresses = parse(self._read())
+        return self._addresses[self._turn % len(self._addresses)]
 
     @property
     def are_several(self) -> bool:
-        """Whether there is another node to go on to."""
-        return len(parse(self._read())) > 1
+        """Whether there was another node to go on to when the addresses were last read."""
+        return len(self._addresses) > 1
 
     def next(self) -> None:
         """Go on to the next node, after the last to the first."""

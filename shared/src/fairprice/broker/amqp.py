@@ -131,8 +131,12 @@ class AmqpBroker:
             async with self._bounded(doing, self._asked(session), is_live=is_live):
                 await self._unbind_left(session)
                 queue = await channel.declare_tap(capacity)
-                await bind_new(channel, queue, exchange, session)
-                await tap.begin(queue)
+                try:
+                    await bind_new(channel, queue, exchange, session)
+                    await tap.begin(queue)
+                except BaseException:
+                    self._left[queue] = exchange  # it may be bound, and its node going
+                    raise
             try:
                 async with self._looked_at(tap, session, partial(bind, queue, exchange), is_live=is_live):
                     yield tap
@@ -142,7 +146,7 @@ class AmqpBroker:
                 with suppress(BrokerUnavailable):
                     async with bounded("deleting the queue of a tap", CLOSE_TIMEOUT):
                         await channel.delete(queue)
-                        del self._left[queue]
+                        self._left.pop(queue, None)  # another tap may have unbound it meanwhile
 
     async def _unbind_left(self, session: Session) -> None:
         """Unbind the queues of taps that were lost: one whose node is down would hold up all who publish."""
