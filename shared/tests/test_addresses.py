@@ -46,3 +46,10 @@ def test_nodes_have_their_turns_one_after_the_other_and_again():
         seen += [turns.address().host, turns.address().host]
         turns.next()
     assert seen == ["one", "one", "two", "two"] * 2
+
+
+def test_how_many_nodes_there_are_is_known_while_their_passwords_are_being_changed():
+    written = ["amqp://one,amqp://two"]
+    turns = Turns(lambda: written[-1])
+    written.append("")
+    assert turns.are_several
