@@ -124,7 +124,7 @@ class AmqpBroker:
 
     @asynccontextmanager
     async def tap(self, exchange: str, capacity: int) -> AsyncIterator[AmqpTap]:
-        """See `Broker.tap`; the queue is named by the broker (`amq.gen-...`) and ends with the connection."""
+        """See `Broker.tap`; the queue is named by the broker (`amq.gen-...`) and ends with its consumer."""
         doing, is_live = f"tapping {exchange!r}", exchange in self._live
         async with self._consuming(doing, is_live=is_live) as (session, channel):
             tap = AmqpTap(channel, f"tap of {exchange}", self._delivered, capacity)
