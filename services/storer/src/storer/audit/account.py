@@ -62,8 +62,9 @@ class Account:
     """What was found of one symbol.
 
     `overlapping` rows begin among ids that an earlier row has and end behind them, as two stream servers that cut diffs
-    at different ids make them, or end amid the ids of a row of shortly before; `disordered` ones have smaller ids than a row with an earlier time, and fill a hole:
-    the exchange's clock went back. Neither is wrong. `unpriced` are sampled books without a price of the same time.
+    at different ids make them, or end amid the ids of a row of shortly before; `disordered` ones
+    have smaller ids than a row with an earlier time, and fill a hole: the exchange's clock went back. Neither is wrong.
+    `unpriced` are sampled books without a price of the same time.
     """
 
     rows: int = 0

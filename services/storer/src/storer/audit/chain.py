@@ -3,8 +3,9 @@
 Each row brings the ids from its first to its last. The next one joins it, or leaves a hole. A row whose last id is not
 behind everything before it is one of these, in this order: it brings ids of a hole (the exchange's clock went back); it
 is the first of ids that begin anew, which a gap tells, or which the next row proves by joining it; it is another row's
-double; it tells the state at an id as another row does, from another first id on; it ends amid the ids of a row that one crawler was sent as two diffs in one, under the time of the second one, which is the earlier one where
-the exchange's clock went back between them; or it contradicts them.
+double; it tells the state at an id as another row does, from another first id on; it ends amid the ids of a row
+that one crawler was sent as two diffs in one, under the time of the second one, which is the earlier one where the
+exchange's clock went back between them; or it contradicts them.
 
 A crawler that was killed before it had noted a new numbering goes back to the one before with its gap: that tells what
 is missing in either, and may tell of two numberings.
