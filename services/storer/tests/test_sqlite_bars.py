@@ -32,6 +32,15 @@ def bars(path):
         return connection.execute(query, (START,)).fetchall()
 
 
+async def store_without_bars(path, minutes, since=0):
+    """Store a price a minute without the bars from a minute on, as a killed process leaves them."""
+    async with opened(path) as store:
+        await store.write([point(minute, 1, float(minute)) for minute in range(minutes)])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DELETE FROM fair_price_1m WHERE time >= ?", (START + since * MINUTE,))
+        connection.commit()
+
+
 async def test_a_minute_becomes_a_bar_when_a_later_one_has_begun_and_the_last_one_at_the_end(tmp_path):
     path = tmp_path / "db"
     async with opened(path) as store:
@@ -58,11 +67,7 @@ async def test_a_price_that_comes_late_makes_its_bar_anew(tmp_path):
 
 async def test_what_a_killed_process_or_an_earlier_version_has_left_is_made_by_the_next_one(tmp_path):
     path = tmp_path / "db"
-    async with opened(path) as store:
-        await store.write([point(minute, 1, float(minute)) for minute in range(130)])
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DELETE FROM fair_price_1m")
-        connection.commit()
+    await store_without_bars(path, 130)
     async with opened(path) as store:
         for minute in (130, 131, 132):
             await store.write([point(minute, 1, float(minute))])
@@ -71,11 +76,7 @@ async def test_what_a_killed_process_or_an_earlier_version_has_left_is_made_by_t
 
 async def test_what_is_still_to_be_made_when_a_process_ends_is_made_by_the_next_one(tmp_path):
     path = tmp_path / "db"
-    async with opened(path) as store:
-        await store.write([point(minute, 1, float(minute)) for minute in range(130)])
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DELETE FROM fair_price_1m")
-        connection.commit()
+    await store_without_bars(path, 130)
     for minute in (130, 131, 132):
         async with opened(path) as store:
             await store.write([point(minute, 1, float(minute))])
@@ -84,11 +85,7 @@ async def test_what_is_still_to_be_made_when_a_process_ends_is_made_by_the_next_
 
 async def test_a_late_price_beside_a_new_one_does_not_hide_what_a_killed_process_has_left(tmp_path):
     path = tmp_path / "db"
-    async with opened(path) as store:
-        await store.write([point(minute, 1, float(minute)) for minute in range(6)])
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DELETE FROM fair_price_1m WHERE time > ?", (START + 3 * MINUTE,))
-        connection.commit()
+    await store_without_bars(path, 6, since=4)
     async with opened(path) as store:
         await store.write([point(2, 2, 9.0), point(7, 1, 7.0)])
     assert [row[:2] for row in bars(path)] == [(minute, float(minute)) for minute in (0, 1, 2, 3, 4, 5, 7)]
