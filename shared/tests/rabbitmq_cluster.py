@@ -38,7 +38,8 @@ class Cluster:
     def __init__(self, folder, home):
         self._folder = folder
         self._password = secrets.token_hex(8)
-        version = subprocess.run([folder / "rabbitmqctl", "version"], check=True, capture_output=True, text=True).stdout
+        command = [folder / "rabbitmqctl", "version"]
+        version = subprocess.run(command, cwd=home, check=True, capture_output=True, text=True).stdout
         self.grows_queues = tuple(map(int, version.split(".")[:2])) >= (3, 13)
         self.links = Links(NAMES)
         definitions, cookie = self._definitions(home), secrets.token_hex(16)
