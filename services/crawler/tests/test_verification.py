@@ -11,7 +11,7 @@ import pytest
 
 from crawler.recorder.reader import Unread, files_of, read
 from crawler.recorder.tally import Tally
-from crawler.recorder.verification import Lost, Verification
+from crawler.recorder.verification import Lost, Verification, by_venue
 from fairprice.errors import StartupError
 from fairprice.messages import Book
 
@@ -210,6 +210,20 @@ def test_recordings_of_a_folder_are_read_in_the_order_of_their_times(tmp_path):
     assert not Verification(files_of([tmp_path / "b"])).run(lambda: True) or verification.lines < 10_000
 
 
+def futures_diff(number):
+    """A diff of USD-M futures, which names the id before it, so that spot's rules do not read it."""
+    return diff(number, "ETHUSDT", T=BEGIN_MS + number * 100, pu=number - 1)
+
+
+def test_files_of_two_venues_are_each_verified_by_their_own_rules(tmp_path):
+    files = {"a": sound()[:40], "b": [futures_diff(7)], "c": sound()[40:], "d": [snapshot(8, "ETHUSDT")]}
+    for name, text in files.items():
+        (tmp_path / name).write_text("".join(text))
+    groups = by_venue(files_of([tmp_path / name for name in ("d", "a", "b", "c")]))
+    assert [[file.name for file in group] for group in groups] == [["d", "a", "c"], ["b"]]
+    assert [Verification(group).venue.name for group in groups] == ["binance", "binance-usdm"]
+
+
 def test_where_there_is_nothing_to_verify_that_is_said(tmp_path):
     with pytest.raises(StartupError, match="does not exist"):
         files_of([tmp_path / "none"])
@@ -218,6 +232,8 @@ def test_where_there_is_nothing_to_verify_that_is_said(tmp_path):
     (tmp_path / "trades").write_text(line(1, {"stream": "btcusdt@trade", "data": {"e": "trade"}}))
     with pytest.raises(StartupError, match="no diff of a venue that is known"):
         Verification(files_of([tmp_path]))
+    with pytest.raises(StartupError, match="no diff of a venue that is known"):
+        by_venue(files_of([tmp_path]))
 
 
 def tally_of(spreads):
@@ -280,6 +296,11 @@ def test_the_exit_code_tells_what_was_found(tmp_path):
     assert done.returncode == 1
     found = orjson.loads(done.stdout)
     assert (found["ok"], found["symbols"]["BTCUSDT"]["gaps"]) == (False, {"missed_updates": 1})
+    (tmp_path / "futures").write_text(futures_diff(7))
+    done = crawler_verify("--json", tmp_path / "r", tmp_path / "futures")
+    told = [orjson.loads(text) for text in done.stdout.splitlines()]
+    assert [(one["venue"], one["unreadable"]) for one in told] == [("binance", 0), ("binance-usdm", 0)]
+    assert [list(one["symbols"]) for one in told] == [["BTCUSDT"], ["ETHUSDT"]]
     done = crawler_verify(tmp_path / "none")
     assert (done.returncode, done.stdout) == (2, "")
     assert "does not exist" in done.stderr

@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify = commands.add_parser("verify", help="replay recordings and say what is missing or wrong in them")
     verify.add_argument("paths", type=Path, nargs="+", metavar="FILE|DIR", help="recordings, or folders of them")
-    verify.add_argument("--json", action="store_true", help="print one JSON object")
+    verify.add_argument("--json", action="store_true", help="print a JSON object a venue, each on a line")
     return parser
 
 

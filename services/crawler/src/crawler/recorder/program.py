@@ -14,7 +14,7 @@ from crawler.recorder.account import Account
 from crawler.recorder.files import RecordingEnded, RecordingFiles
 from crawler.recorder.reader import files_of
 from crawler.recorder.recorder import Recorder
-from crawler.recorder.verification import Verification
+from crawler.recorder.verification import Verification, by_venue
 from crawler.settings import CrawlerSettings
 from fairprice.errors import FatalError, StartupError
 from fairprice.runtime import lifecycle
@@ -80,13 +80,17 @@ def _problems(crawler: Crawler, account: Account) -> list[str]:
 
 
 async def verify(paths: Sequence[Path], stop: asyncio.Event, *, as_json: bool) -> int:
-    """Replay recordings, print what was found, and return 0, or 1 where something is missing, wrong or not readable.
+    """Replay recordings, print what was found of each venue, and return the exit code.
 
-    Raises `StartupError` where there is nothing to replay, or when it was stopped before the end.
+    It is 0, or 1 where something is missing, wrong or not readable. Raises `StartupError` where there is nothing to replay, or when it was stopped before the end.
     """
-    verification = Verification(files_of(paths))
-    began = time.monotonic()
-    if not await asyncio.to_thread(verification.run, stop.is_set):
-        raise StartupError("stopped before the end")
-    print(report.as_json(verification) if as_json else report.as_table(verification, time.monotonic() - began))
-    return lifecycle.EXIT_INCOMPLETE if verification.problems() else lifecycle.EXIT_OK
+    exit_code = lifecycle.EXIT_OK
+    for files in by_venue(files_of(paths)):
+        verification = Verification(files)
+        began = time.monotonic()
+        if not await asyncio.to_thread(verification.run, stop.is_set):
+            raise StartupError("stopped before the end")
+        print(report.as_json(verification) if as_json else report.as_table(verification, time.monotonic() - began))
+        if verification.problems():
+            exit_code = lifecycle.EXIT_INCOMPLETE
+    return exit_code

@@ -1,6 +1,7 @@
 """Replays recordings through the crawler's own feeds, without a network or a broker, and counts what comes out."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ NOTE = b'{"stream":"!'
 LOSS, UNREADABLE = b'{"stream":"!loss"', b'{"stream":"!unreadable"'
 LINES_AT_ONCE = 10_000
 MOST_TOLD = 20
+NO_DIFF = "no diff of a venue that is known; is this a recording?"
 BUFFER_DIFFS = 6000
 """Diffs that may wait for a snapshot; by their times they may wait for ever."""
 
@@ -195,7 +197,26 @@ def venue_of(files: Iterable[Path]) -> Venue:
                 for venue in VENUES.values():
                     if _is_diff(venue, name, line.text):
                         return venue
-    raise StartupError("no diff of a venue that is known; is this a recording?")
+    raise StartupError(NO_DIFF)
+
+
+def by_venue(files: Iterable[Path]) -> list[list[Path]]:
+    """Return the files of each venue together, in their order; one without a diff is taken with the one before it.
+
+    Raises `StartupError` where no file has a diff.
+    """
+    groups: dict[str, list[Path]] = {}
+    leading: list[Path] = []
+    group = leading
+    for file in files:
+        with suppress(StartupError):  # it tells nothing of a venue; if none does, that is said below
+            group = groups.setdefault(venue_of([file]).name, [])
+        group.append(file)
+    if not groups:
+        raise StartupError(NO_DIFF)
+    first = next(iter(groups.values()))
+    first[:0] = leading
+    return list(groups.values())
 
 
 def _is_diff(venue: Venue, symbol: str, text: bytes) -> bool:

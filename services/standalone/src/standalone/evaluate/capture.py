@@ -1,6 +1,6 @@
 """The instants of recordings: replayed through the crawler's own feeds and priced as the converter does."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from converter.forecast import FORECASTS
@@ -8,7 +8,7 @@ from converter.live import live_price
 from converter.pricing import Pricer
 from crawler.book.market_data import Ticker, Top
 from crawler.recorder.reader import files_of
-from crawler.recorder.verification import Lost, Verification, venue_of
+from crawler.recorder.verification import Lost, Verification, by_venue, venue_of
 from fairprice.errors import InvalidMarketData, StartupError
 from fairprice.messages import Book, Gap, Model, Quote
 from standalone.evaluate.instants import LIVE, Sampler, Values, made_for
@@ -108,14 +108,9 @@ def _mid(top: Top) -> float | None:
     return (float(top.bid[0]) + float(top.ask[0])) / 2 if top.bid and top.ask else None
 
 
-def _check_venues(files: Iterable[Path]) -> None:
-    """Raise `StartupError` where the files are of more than one venue."""
-    venues: dict[str, Path] = {}
-    for file in files:
-        try:
-            venues.setdefault(venue_of([file]).name, file)
-        except StartupError:
-            continue  # it holds no diff, so it tells nothing of a venue; if none does, `Verification` says so
+def _check_venues(files: Sequence[Path]) -> None:
+    """Raise `StartupError` where the files are of more than one venue, or of none."""
+    venues = by_venue(files)
     if len(venues) > 1:
-        found = ", ".join(f"{file} is of {venue}" for venue, file in venues.items())
+        found = ", ".join(f"{group[-1]} is of {venue_of(group).name}" for group in venues)
         raise StartupError(f"the recordings are of different venues; name those of one at a time: {found}")
