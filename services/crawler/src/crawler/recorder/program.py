@@ -82,7 +82,8 @@ def _problems(crawler: Crawler, account: Account) -> list[str]:
 async def verify(paths: Sequence[Path], stop: asyncio.Event, *, as_json: bool) -> int:
     """Replay recordings, print what was found of each venue, and return the exit code.
 
-    It is 0, or 1 where something is missing, wrong or not readable. Raises `StartupError` where there is nothing to replay, or when it was stopped before the end.
+    It is 0, or 1 where something is missing, wrong or not readable. Raises `StartupError` where there is nothing to
+    replay, or when it was stopped before the end.
     """
     exit_code = lifecycle.EXIT_OK
     for files in by_venue(files_of(paths)):
