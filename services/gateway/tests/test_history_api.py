@@ -9,10 +9,11 @@ from structlog.testing import capture_logs
 
 from fairprice.errors import StoreUnavailable
 from gateway.key import Key
-from gateway.past import AT_ONCE, MOST_WAITING, PATIENCE, VERDICTS, Busy, Past
+from gateway.past import AT_ONCE, MOST_WAITING, PATIENCE, Busy, Past
 from gateway.period import Period
 from gateway.stored.bars import joined
 from gateway.stored.port import MINUTE, Bar, StoredGap
+from gateway.verdicts import VERDICTS
 
 START = 1_723_075_200_000_000
 BTC = Key("binance", "BTCUSDT")
@@ -239,6 +240,44 @@ async def test_csv_can_be_taken_away(serving):
     assert rows[0] == f"binance,BTCUSDT,{START},0.0,1.0,-1.0,0.0,0.5,10,1,hole,disconnected"
     assert rows[1] == f"binance,BTCUSDT,{START + MINUTE},1.0,2.0,0.0,1.0,0.5,10,1,compared,"
     assert len(rows) == 60
+
+
+async def test_bars_of_a_minute_before_finer_ones_have_the_reasons_of_the_gaps_in_their_minute(serving):
+    late = [bar(START + 58 * MINUTE + second * 1_000_000, 58.5) for second in range(10)]
+    history = an_hour(ticks=late)
+    history.of_gaps = [
+        StoredGap(START + 10 * MINUTE + 30_000_000, START + 10 * MINUTE + 31_000_000, 5, 9, "sequence", 5)
+    ]
+    query = f"symbol=BTCUSDT&from={START}&to={START + 60 * MINUTE}&step=1s"
+    async with serving(history=history) as gateway:
+        _, found = await gateway.get(f"/api/history?{query}")
+        async with gateway.http.get(f"{gateway.url}/api/history?{query}&format=csv") as answer:
+            rows = (await answer.text()).splitlines()[1:]
+    assert [row for row in rows if "hole" in row] == [row for row in rows if "sequence" in row] == [rows[10]]
+    assert (found["verdict"][10], found["reasons"][10], found["reasons"][11]) == ("hole", "sequence", "")
+
+
+async def test_when_one_of_the_questions_fails_the_others_are_given_up():
+    class Failing(KeptHistory):
+        async def gaps(self, _key, _start, _stop):
+            await self.begun.wait()
+            raise StoreUnavailable("gone")
+
+        async def minutes(self, *question):
+            try:
+                return await super().minutes(*question)
+            except asyncio.CancelledError:
+                given_up.append(question)
+                raise
+
+    given_up = []
+    history = Failing(key=BTC)
+    history.open.clear()
+    past = Past(history, ManualClock())
+    with pytest.raises(StoreUnavailable, match="gone"):
+        await past.answer(BTC, Period(START, START + 60 * MINUTE, MINUTE, START))
+    assert given_up == [(BTC, START, START + 60 * MINUTE, MINUTE)]
+    await past.aclose()
 
 
 async def test_what_a_bar_s_verdict_means_is_told(gateway):

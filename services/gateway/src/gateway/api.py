@@ -15,8 +15,8 @@ from gateway.answers import json_answer, secured
 from gateway.instrument import Instrument
 from gateway.key import Key
 from gateway.market import Market
-from gateway.past import VERDICTS
 from gateway.states import STATES, STATUSES, TRUSTED
+from gateway.verdicts import VERDICTS
 
 PATHS = (
     "/api/prices",

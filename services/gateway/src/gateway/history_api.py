@@ -13,6 +13,7 @@ from gateway.market import Market
 from gateway.past import PATIENCE, Busy, Past, nothing
 from gateway.period import Period, read_period, told
 from gateway.stored.port import Bar
+from gateway.verdicts import Judged
 
 PATH = "/api/history?symbol={venue}:{symbol}&from=-1d&to=&step=5m&format=json"
 
@@ -94,15 +95,12 @@ def _checked(request: web.Request) -> dict[str, str]:
 
 
 def _csv_answer(key: Key, found: dict[str, Any]) -> web.Response:
-    """Return the bars as rows, with the verdict and the reasons of the gaps that reach into each."""
+    """Return the bars as rows, each with its verdict and the reasons of the gaps that reach into it."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = [*Bar._fields, "verdict"]
-    writer.writerow(["venue", "symbol", *names, "gaps"])
-    for row in zip(*(found[name] for name in names), strict=True):
-        end = row[0] + found["step"]
-        reasons = [gap["reason"] for gap in found["gaps"] if gap["from_time"] < end and gap["to_time"] >= row[0]]
-        writer.writerow([*key, *row, " ".join(dict.fromkeys(reasons))])
+    names = [*Bar._fields, *Judged._fields]
+    writer.writerow(["venue", "symbol", *Bar._fields, "verdict", "gaps"])
+    writer.writerows([*key, *row] for row in zip(*(found[name] for name in names), strict=True))
     file = f"{key.venue}-{key.symbol}-{told(found['from'] or 0)}.csv".replace(":", "")
     headers = {"Content-Disposition": f'attachment; filename="{file}"', "Cache-Control": "no-store"}
     return web.Response(text=text.getvalue(), content_type="text/csv", charset="utf-8", headers=headers)

@@ -5,7 +5,8 @@ and only few wait. None of it touches what is live.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
@@ -16,7 +17,8 @@ from fairprice.runtime.occasional import Occasional
 from gateway.key import Key
 from gateway.period import Period
 from gateway.stored.bars import joined
-from gateway.stored.port import MINUTE, MOST_TICKS, Bar, Compared, History, StoredGap
+from gateway.stored.port import MINUTE, MOST_TICKS, Bar, History
+from gateway.verdicts import Judged, judged
 
 PATIENCE = 5.0
 """Seconds that a question may take, from its arrival on."""
@@ -26,15 +28,6 @@ AT_ONCE = 2
 
 MOST_WAITING = 32
 """Different questions that may wait for their turn."""
-
-VERDICTS: Mapping[str, str] = {
-    "compared": "the best bid and ask were compared with the exchange's ticker in every minute",
-    "unverified": "not verified: a minute has prices and nothing that they were compared with",
-    "hole": "updates of the exchange are missing, and a gap says so",
-    "suspect": "a comparison with the exchange was wrong",
-}
-"""What can be said of a bar: each verdict and its meaning."""
-
 
 log = structlog.get_logger(__name__)
 
@@ -108,25 +101,25 @@ class Past:
             raise
 
     async def _answer(self, key: Key, period: Period) -> dict[str, Any]:
-        (older, bars), compared, gaps = await asyncio.gather(
-            self._bars(key, period),
-            self._history.compared(key, period.start // MINUTE * MINUTE, period.stop, max(period.step, MINUTE)),
-            self._history.gaps(key, period.start, period.stop),
-        )
+        async with _first_failure(), asyncio.TaskGroup() as tasks:
+            of_bars = tasks.create_task(self._bars(key, period))
+            of_compared = tasks.create_task(
+                self._history.compared(key, period.start // MINUTE * MINUTE, period.stop, max(period.step, MINUTE))
+            )
+            of_gaps = tasks.create_task(self._history.gaps(key, period.start, period.stop))
+        (older, bars), compared, gaps = of_bars.result(), of_compared.result(), of_gaps.result()
         step = period.step if bars else MINUTE
-        judged = [
-            *verdicts(older, MINUTE, period.newest, compared, gaps),
-            *verdicts(bars, step, period.newest, compared, gaps),
+        said = [
+            *judged(older, MINUTE, period.newest, compared, gaps),
+            *judged(bars, step, period.newest, compared, gaps),
         ]
-        bars = [*older, *bars]
-        columns = zip(*bars, strict=True) if bars else [()] * len(Bar._fields)
         return {
             **key._asdict(),
             "from": period.start,
             "to": period.stop,
             "step": step,
-            **dict(zip(Bar._fields, columns, strict=True)),
-            "verdict": judged,
+            **_columns(Bar._fields, [*older, *bars]),
+            **_columns(Judged._fields, said),
             "gaps": [gap._asdict() for gap in gaps],
         }
 
@@ -151,27 +144,20 @@ class Past:
 
 def nothing(key: Key) -> dict[str, Any]:
     """Return the answer about a symbol of which the store has no price yet."""
-    names = (*Bar._fields, "verdict", "gaps")
+    names = (*Bar._fields, *Judged._fields, "gaps")
     note = f"the store has no price of {key} yet"
     return {**key._asdict(), **dict.fromkeys(("from", "to", "step")), **{name: [] for name in names}, "note": note}
 
 
-def verdicts(
-    bars: Iterable[Bar], step: int, newest: int, compared: Iterable[Compared], gaps: Iterable[StoredGap]
-) -> Iterable[str]:
-    """Yield of each bar the worst that can be said of it, a key of `VERDICTS`.
+def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str, Sequence[Any]]:
+    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    return dict(zip(names, columns, strict=True))
 
-    The minute that begins at `newest` may still be compared: its audit comes with the first book behind it.
-    """
-    known = {each.time: each for each in compared}
-    holes = [(gap.from_time, gap.to_time) for gap in gaps]
-    for bar in bars:
-        begin = bar.time if step >= MINUTE else bar.time // MINUTE * MINUTE
-        found = known.get(begin, Compared(begin, 0, 0))
-        is_newest = begin <= newest < begin + max(step, MINUTE)
-        if any(first < bar.time + step and last >= bar.time for first, last in holes):
-            yield "hole"
-        elif found.wrong:
-            yield "suspect"
-        else:
-            yield "unverified" if found.minutes < bar.minutes - is_newest else "compared"
+
+@asynccontextmanager
+async def _first_failure() -> AsyncIterator[None]:
+    """Raise, of what the tasks of a group have raised, the first alone."""
+    try:
+        yield
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures

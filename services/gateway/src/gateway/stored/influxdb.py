@@ -41,7 +41,7 @@ class InfluxHistory:
 
     async def newest(self, key: Key) -> int | None:
         """See `History.newest`."""
-        rows = await self._rows(self._ticks, f"SELECT last(update_id) FROM fair_price WHERE {of_symbol(*key)}")  # noqa: S608  quoted
+        rows = await self._server.rows(self._ticks, f"SELECT last(update_id) FROM fair_price WHERE {of_symbol(*key)}")  # noqa: S608  quoted
         return rows[0][0] if rows else None
 
     async def ticks(self, key: Key, start: int, stop: int, step: int) -> list[Bar]:
@@ -57,7 +57,7 @@ class InfluxHistory:
     async def newest_minute(self, key: Key, before: int) -> int | None:
         """See `History.newest_minute`."""
         period = f"{of_symbol(*key)} AND {in_period(0, before)}"
-        rows = await self._rows(BARS, f"SELECT last(open) FROM fair_price_1m WHERE {period}")  # noqa: S608  quoted
+        rows = await self._server.rows(BARS, f"SELECT last(open) FROM fair_price_1m WHERE {period}")  # noqa: S608  quoted
         return rows[0][0] if rows else None
 
     async def compared(self, key: Key, start: int, stop: int, step: int) -> list[Compared]:
@@ -70,7 +70,7 @@ class InfluxHistory:
     async def gaps(self, key: Key, start: int, stop: int) -> list[StoredGap]:
         """See `History.gaps`."""
         period = f"{of_symbol(*key)} AND {in_period(start - LONGEST_GAP, stop)} AND open_ids > 0"
-        rows = await self._rows(
+        rows = await self._server.rows(
             self._ticks,
             f"SELECT {_GAP} FROM gap WHERE {period} ORDER BY time DESC LIMIT {MOST_GAPS}",  # noqa: S608  quoted
         )
@@ -85,7 +85,4 @@ class InfluxHistory:
         self, bucket: str, what: str, key: Key, start: int, stop: int, step: int, condition: str = ""
     ) -> list[Any]:
         where = " AND ".join(filter(None, (of_symbol(*key), in_period(start, stop), condition)))
-        return await self._rows(bucket, f"SELECT {what} WHERE {where} GROUP BY time({step}u) fill(none)")
-
-    async def _rows(self, bucket: str, query: str) -> list[Any]:
-        return [row for series in await self._server.ask(bucket, query) for row in series["values"]]
+        return await self._server.rows(bucket, f"SELECT {what} WHERE {where} GROUP BY time({step}u) fill(none)")
