@@ -47,6 +47,10 @@ class InfluxQl:
         series: list[Any] = result.get("series", [])
         return series
 
+    async def rows(self, bucket: str, query: str) -> list[Any]:
+        """Return the rows of all series of the answer; raises what `ask` does."""
+        return [row for series in await self.ask(bucket, query) for row in series["values"]]
+
     async def _post(self, form: dict[str, str]) -> bytes:
         url, headers = f"{self._url}/query", self._headers()
         try:

@@ -43,8 +43,8 @@ class InfluxReader:
 
     async def fields(self, measurement: str) -> list[str]:
         """See `Reader.fields`."""
-        found = await self._server.ask(self._bucket, f"SHOW FIELD KEYS FROM {quoted_name(measurement)}")
-        return sorted(row[0] for series in found for row in series["values"])
+        found = await self._server.rows(self._bucket, f"SHOW FIELD KEYS FROM {quoted_name(measurement)}")
+        return sorted(name for name, *_ in found)
 
     async def rows(  # noqa: PLR0917  the port's order
         self, measurement: str, fields: Sequence[str], venue: str, symbol: str, start: int, stop: int
@@ -56,7 +56,7 @@ class InfluxReader:
         whose = of_symbol(venue, symbol)
         while True:
             query = f"{wanted} WHERE {whose} AND {in_period(start, stop)} ORDER BY time LIMIT {self._page}"
-            rows = [row for series in await self._server.ask(self._bucket, query) for row in series["values"]]
+            rows = await self._server.rows(self._bucket, query)
             for row in rows:
                 yield tuple(row)
             if len(rows) < self._page:
@@ -67,6 +67,5 @@ class InfluxReader:
         """See `Reader.last`."""
         wanted = f"SELECT {quoted_names(fields)} FROM {quoted_name(measurement)}"  # noqa: S608  every name is quoted
         period = f"{of_symbol(venue, symbol)} AND {in_period(0, before)}"
-        found = await self._server.ask(self._bucket, f"{wanted} WHERE {period} ORDER BY time DESC LIMIT 1")
-        rows = [row for series in found for row in series["values"]]
+        rows = await self._server.rows(self._bucket, f"{wanted} WHERE {period} ORDER BY time DESC LIMIT 1")
         return tuple(rows[0]) if rows else None
