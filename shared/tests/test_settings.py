@@ -322,3 +322,21 @@ def test_the_file_of_a_neighbours_secret_is_ignored_and_only_secrets_have_files(
     assert Settings.load({"FAIRPRICE_STORE_TOKEN_FILE": "/no/such/file"}) == Settings()
     assert set(SECRETS) <= set(VARIABLES)
     assert "FAIRPRICE_SYMBOLS_FILE is no setting" in problem(SYMBOLS_FILE="x")
+
+
+class Patient(WithSecret):
+    """A service that can do without its secret for a while."""
+
+    awaited = frozenset({"store_token"})
+
+
+def test_a_secret_that_is_awaited_may_come_after_the_start_and_is_checked_where_it_is_there(tmp_path):
+    file = tmp_path / "secret"
+    secret = Patient.load({"FAIRPRICE_STORE_TOKEN_FILE": str(file)}).store_token
+    with pytest.raises(FileNotFoundError):
+        secret.get_secret_value()
+    file.write_text("one")
+    assert secret.get_secret_value() == "one"
+    file.write_text("")
+    with pytest.raises(SettingsError, match="no secret in one line"):
+        Patient.load({"FAIRPRICE_STORE_TOKEN_FILE": str(file)})

@@ -71,7 +71,9 @@ class InfluxQl:
         try:
             return {"Authorization": f"Token {self._token.get_secret_value()}"}
         except (OSError, ValueError) as error:
-            raise StoreUnavailable(f"cannot read InfluxDB's token: {error}") from error
+            raise StoreUnavailable(
+                f"cannot read InfluxDB's token: {error}; `storer provision` puts it there"
+            ) from error
 
     def _unavailable(self, what: str) -> StoreUnavailable:
         return StoreUnavailable(f"InfluxDB at {self._url} {what}")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from fairprice.runtime.settings import ServiceSettings
+from fairprice.runtime.settings import FileSecret, ServiceSettings
 from fairprice.store_address import InfluxAddress, StoreAddress, parse
 
 
@@ -13,7 +13,8 @@ def _address(value: object) -> object:
 
 
 def _one_line(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().isprintable():
+    is_in_file = isinstance(value, FileSecret)  # which looks at what it reads, each time
+    if not is_in_file and not value.get_secret_value().isprintable():
         raise ValueError("write the token alone, in one line")
     return value
 

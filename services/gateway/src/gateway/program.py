@@ -14,6 +14,7 @@ from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.health import describe, process_registry
 from gateway.app import run
 from gateway.settings import GatewaySettings
+from gateway.stored.opening import history_problem, open_history
 
 
 def main() -> int:
@@ -40,10 +41,15 @@ async def _run(environ: Mapping[str, str], stop: asyncio.Event) -> int:
 
 
 async def _check(environ: Mapping[str, str], _stop: asyncio.Event) -> int:
-    lifecycle.start(GatewaySettings, environ, "gateway", quiet=True)
-    problem = await broker_problem("gateway", BrokerSettings.load(environ))
-    print(describe({"settings": None, "broker": problem}))
-    return 1 if problem else lifecycle.EXIT_OK
+    settings = lifecycle.start(GatewaySettings, environ, "gateway", quiet=True)
+    broker = await broker_problem("gateway", BrokerSettings.load(environ))
+    history = open_history(settings.store_url, settings.store_token)
+    try:
+        store = await history_problem(history)
+    finally:
+        await history.close()
+    print(describe({"settings": None, "broker": broker, "store": store}))
+    return 1 if broker or store else lifecycle.EXIT_OK
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,6 +1,6 @@
 """The gateway's settings."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
 
@@ -23,6 +23,8 @@ HostNames = Annotated[tuple[Annotated[str, BeforeValidator(_is_name)], ...], Bef
 
 class GatewaySettings(HttpSettings, StoreSettings):
     """Under which names it answers, where it reads the past, and when a price is too old to trust."""
+
+    awaited: ClassVar[frozenset[str]] = frozenset({"store_token"})  # without it there is no past, and all else
 
     http_names: HostNames = Field(
         (), description="further host names under which the page is reached, like prices.example.org; no others answer"

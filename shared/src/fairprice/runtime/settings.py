@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -135,10 +135,11 @@ class FileSecret(SecretStr):
 
     `get_secret_value` reads the file each time, so that a secret that was changed counts without a restart. It and the
     constructor raise `OSError` when the file cannot be read, `ValueError` when it holds something else than one line.
+    With `may_come` the constructor takes a file that is not there yet.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(_read_secret(path))
+    def __init__(self, path: Path, *, may_come: bool = False) -> None:
+        super().__init__(_read_secret(path) if path.exists() or not may_come else "")
         self._path = path
 
     def get_secret_value(self) -> str:
@@ -154,7 +155,12 @@ def _read_secret(path: Path) -> str:
 
 
 class ServiceSettings(BaseModel):
-    """Settings of every service; subclasses add their own fields."""
+    """Settings of every service; subclasses add their own fields.
+
+    `awaited` are those secrets of a service whose files may come after its start.
+    """
+
+    awaited: ClassVar[frozenset[str]] = frozenset()
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -173,7 +179,9 @@ class ServiceSettings(BaseModel):
             field: environ[PREFIX + field.upper()] for field in cls.model_fields if PREFIX + field.upper() in environ
         }
         try:
-            values |= _secrets_in_files(environ, {PREFIX + field.upper(): field for field in cls.model_fields})
+            values |= _secrets_in_files(
+                environ, {PREFIX + field.upper(): field for field in cls.model_fields}, cls.awaited
+            )
         except ValueError as error:
             problems.append(str(error))
         try:
@@ -243,7 +251,9 @@ def _file_variable(name: str) -> str:
     return f"{name}_FILE"
 
 
-def _secrets_in_files(environ: Mapping[str, str], fields: Mapping[str, str]) -> dict[str, object]:
+def _secrets_in_files(
+    environ: Mapping[str, str], fields: Mapping[str, str], awaited: frozenset[str]
+) -> dict[str, object]:
     """Return the secrets by field whose files are named; `fields` are a service's fields by variable."""
     secrets: dict[str, object] = {}
     for name in fields.keys() & SECRETS:
@@ -253,7 +263,8 @@ def _secrets_in_files(environ: Mapping[str, str], fields: Mapping[str, str]) -> 
         if name in environ:
             raise ValueError(f"{variable}: {name} is set as well; leave one of them out")
         try:
-            secrets[fields[name]] = FileSecret(Path(environ[variable]))
+            path, field = Path(environ[variable]), fields[name]
+            secrets[field] = FileSecret(path, may_come=field in awaited)
         except (OSError, ValueError) as error:
             raise ValueError(f"{variable}: {error}") from error
     return secrets
