@@ -100,6 +100,7 @@ class Make:
     @staticmethod
     def depth(step=0, symbol="BTCUSDT", *, venue=SPOT, quantity=5.0):
         values = {"bid_quantity_10bps": quantity, "ask_quantity_10bps": 2.5, "bid_quantity_500bps": None}
+        values |= {"bid_value_10bps": 100.0 * quantity, "ask_value_10bps": 250.0, "bid_value_500bps": None}
         return Depth(venue, symbol, 20 * step + 19, START + step * 100_000, "crawler-1", values)
 
     @staticmethod

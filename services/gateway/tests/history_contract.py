@@ -93,6 +93,15 @@ class HistoryContract:
         assert [bar.close for bar in await kept.history.minutes(*period, MINUTE)] == [2.0, 2.5, 7.0]
         assert await kept.history.newest_minute(BTC, START + 7 * MINUTE) == START + MINUTE
 
+    async def test_the_newest_close_of_each_symbol_in_a_period_is_found(self, kept):
+        for minute, close in ((0, 1.5), (3, 3.5), (4, 4.5), (9, 9.5)):
+            put_bar(kept, minute, close=close)
+        put_bar(kept, 2, close=7.0, key=ETH)
+        put_bar(kept, 20, key=Key("binance", ROUND))
+        await kept.store()
+        assert await kept.history.closes(START + MINUTE, START + 5 * MINUTE) == {BTC: 4.5, ETH: 7.0}
+        assert await kept.history.closes(START - MINUTE, START) == {}
+
     async def test_what_was_compared_is_counted(self, kept):
         kept.put("audit", START, *BTC, tops=50.0)
         kept.put("audit", START + MINUTE, *BTC, tops=50.0, wrong=2.0)

@@ -47,6 +47,11 @@ class KeptHistory:
     async def newest_minute(self, key, before):
         return max((bar.time for bar in self.bars.get(key, ()) if bar.time < before), default=None)
 
+    async def closes(self, start, stop):
+        await self._turn("closes", start, stop)
+        inside = {key: [bar for bar in bars if start <= bar.time < stop] for key, bars in self.bars.items()}
+        return {key: bars[-1].close for key, bars in inside.items() if bars}
+
     async def compared(self, _key, start, stop, step):
         found = {}
         for each in self.of_compared:

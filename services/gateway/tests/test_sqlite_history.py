@@ -67,6 +67,7 @@ async def test_a_file_of_an_older_layout_has_no_bars_and_no_audits(kept):
     period = BTC, START, START + MINUTE, MINUTE
     assert await kept.history.minutes(*period) == await kept.history.ticks(*period) == []
     assert await kept.history.compared(*period) == []
+    assert await kept.history.closes(START, START + MINUTE) == {}
 
 
 async def test_nothing_can_be_written(kept):

@@ -10,7 +10,7 @@ from fairprice.coverage import MARKS
 from fairprice.estimates import ESTIMATES
 from fairprice.messages import encode
 from fairprice.runtime.clock import Clock
-from gateway import history_api
+from gateway import history_api, overview
 from gateway.answers import json_answer, secured
 from gateway.instrument import Instrument
 from gateway.key import Key
@@ -21,6 +21,7 @@ from gateway.verdicts import VERDICTS
 PATHS = (
     "/api/prices",
     history_api.PATH,
+    *overview.PATHS,
     *(
         path
         for name in ("{symbol}", "{venue}/{symbol}")

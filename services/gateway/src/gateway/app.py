@@ -19,10 +19,12 @@ from fairprice.topology import BOOKS, LIVE, PRICES
 from gateway.answers import fallback_routes
 from gateway.api import Api
 from gateway.audience import MAX_LISTENERS, Audience
+from gateway.earlier import Earlier
 from gateway.history_api import HistoryApi
 from gateway.instrument import FORGOTTEN_AFTER, Limits, moment
 from gateway.key import Key
 from gateway.market import Market, News
+from gateway.overview import Overview
 from gateway.own_names import OwnNames
 from gateway.page import page_routes
 from gateway.past import Past
@@ -93,7 +95,7 @@ async def run(
         *gateway.routes(),
     ]
     watch = partial(_watch, broker, capacity=tap_capacity, back_off=back_off, stop=stop, clock=clock)
-    async with aclosing(past), serve(routes, settings.http_host, settings.http_port) as url:
+    async with aclosing(past), aclosing(gateway.earlier), serve(routes, settings.http_host, settings.http_port) as url:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(watch(PRICES, gateway.take_prices))
@@ -137,6 +139,8 @@ class Gateway:
         )
         self._api = Api(market, clock, history_minutes=settings.history_minutes)
         self._history_api = HistoryApi(market, past)
+        self.earlier = Earlier(past, clock)
+        self._overview = Overview(market, self.earlier, clock)
         self._clock = clock
         self._unknown_types: set[str] = set()
 
@@ -145,6 +149,7 @@ class Gateway:
         routes = [
             *self._api.routes(),
             *self._history_api.routes(),
+            *self._overview.routes(),
             *self.stream.routes(),
             *page_routes(),
             *fallback_routes(),

@@ -185,6 +185,10 @@ class Instrument:
             return State.UNTRUSTED
         return State.DISPUTED if self.is_disputed(now) else State.LIVE
 
+    def problem(self, now: float) -> str | None:
+        """Return what the crawlers say is wrong."""
+        return self._statuses.problem(now)
+
     def feed(self, now: float) -> dict[str, Any]:
         """Return the state, and what it rests on; ages in seconds.
 
@@ -202,7 +206,7 @@ class Instrument:
             "last_good_price": self._good.price if self._good else None,
             "last_good_age_seconds": now - self._good_received if self._good else None,
             "exchange_status": status.exchange_status if status else None,
-            "problem": self._statuses.problem(now),
+            "problem": self.problem(now),
             "model_time": self._statuses.model_time(now),
             "gaps": self.gaps.open,
             "last_gap": self.gaps.newest_open,

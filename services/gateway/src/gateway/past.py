@@ -65,6 +65,11 @@ class Past:
         found: dict[str, Any] = await self._once(("answer", key, period))
         return found
 
+    async def closes(self, start: int, stop: int) -> dict[Key, float]:
+        """Return of each symbol the close of its newest bar in a period; raises what `answer` does."""
+        found: dict[Key, float] = await self._once(("closes", start, stop))
+        return found
+
     async def aclose(self) -> None:
         """Give up what is asked and let the history go."""
         for task in self._asked.values():

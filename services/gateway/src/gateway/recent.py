@@ -2,7 +2,7 @@
 
 import sys
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from math import ceil, nan
 from typing import Any
 
@@ -67,6 +67,11 @@ class Recent:
             **{name: [_number(column[index]) for index in chosen] for name, column in numbers.items()},
             "status": [self._status[index] for index in chosen],
         }
+
+    def price_at(self, time: int) -> float | None:
+        """Return the newest price up to a time in microseconds; None where that is forgotten, or meant nothing."""
+        index = bisect_right(self._time, time) - 1
+        return _number(self._price[index]) if index >= 0 else None
 
     def start(self, minutes: float) -> int:
         """Return the event time in microseconds at which the last `minutes` begin, 0 while nothing was seen."""

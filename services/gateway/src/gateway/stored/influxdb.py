@@ -37,7 +37,7 @@ class InfluxHistory:
         """See `History.keys`."""
         query = "SELECT last(update_id) FROM fair_price GROUP BY venue, symbol"
         found = await self._server.ask(self._ticks, query)
-        return sorted(Key(series["tags"]["venue"], series["tags"]["symbol"]) for series in found)
+        return sorted(map(_key, found))
 
     async def newest(self, key: Key) -> int | None:
         """See `History.newest`."""
@@ -59,6 +59,11 @@ class InfluxHistory:
         period = f"{of_symbol(*key)} AND {in_period(0, before)}"
         rows = await self._server.rows(BARS, f"SELECT last(open) FROM fair_price_1m WHERE {period}")  # noqa: S608  quoted
         return rows[0][0] if rows else None
+
+    async def closes(self, start: int, stop: int) -> dict[Key, float]:
+        """See `History.closes`."""
+        query = f"SELECT last(close) FROM fair_price_1m WHERE {in_period(start, stop)} GROUP BY venue, symbol"  # noqa: S608
+        return {_key(series): series["values"][0][1] for series in await self._server.ask(BARS, query)}
 
     async def compared(self, key: Key, start: int, stop: int, step: int) -> list[Compared]:
         """See `History.compared`."""
@@ -86,3 +91,7 @@ class InfluxHistory:
     ) -> list[Any]:
         where = " AND ".join(filter(None, (of_symbol(*key), in_period(start, stop), condition)))
         return await self._server.rows(bucket, f"SELECT {what} WHERE {where} GROUP BY time({step}u) fill(none)")
+
+
+def _key(series: Any) -> Key:
+    return Key(series["tags"]["venue"], series["tags"]["symbol"])

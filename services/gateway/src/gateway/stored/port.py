@@ -74,6 +74,9 @@ class History(Protocol):
     async def newest_minute(self, key: Key, before: int) -> int | None:
         """Return the time of a symbol's newest stored bar before a time, None where there is none."""
 
+    async def closes(self, start: int, stop: int) -> dict[Key, float]:
+        """Return of each symbol with stored bars in a period of some minutes the close of the newest one."""
+
     async def compared(self, key: Key, start: int, stop: int, step: int) -> list[Compared]:
         """Return what is known of the steps in which minutes were compared, in order; `step` is whole minutes."""
 

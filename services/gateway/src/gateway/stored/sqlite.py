@@ -49,6 +49,7 @@ _MINUTES = {
     "table": "fair_price_1m", "open": "open", "high": "high", "low": "low", "close": "close", "count": "sum(count)",
     "minutes": "step.rows", "trusted": "open IS NOT NULL",
 }  # fmt: skip
+_CLOSE = f"SELECT close FROM fair_price_1m WHERE {_IN_PERIOD} AND close IS NOT NULL ORDER BY time DESC LIMIT 1"  # noqa: S608
 _COMPARED = f"""
     SELECT time / :step * :step AS begin, sum({{tops}} > 0), sum(coalesce({{wrong}}, 0) + coalesce({{levels_wrong}}, 0))
     FROM audit WHERE {_IN_PERIOD} GROUP BY begin ORDER BY begin
@@ -73,7 +74,7 @@ class SqliteHistory:
 
     async def keys(self) -> list[Key]:
         """See `History.keys`."""
-        return await self._do(_keys)
+        return await self._do(partial(_keys, table="fair_price"))
 
     async def newest(self, key: Key) -> int | None:
         """See `History.newest`."""
@@ -91,6 +92,10 @@ class SqliteHistory:
     async def newest_minute(self, key: Key, before: int) -> int | None:
         """See `History.newest_minute`."""
         return await self._newest("fair_price_1m", key, before)
+
+    async def closes(self, start: int, stop: int) -> dict[Key, float]:
+        """See `History.closes`."""
+        return await self._do(partial(_closes, start=start, stop=stop))
 
     async def compared(self, key: Key, start: int, stop: int, step: int) -> list[Compared]:
         """See `History.compared`."""
@@ -149,11 +154,20 @@ def _rows(connection: sqlite3.Connection, query: str, values: Mapping[str, objec
         raise
 
 
-def _keys(connection: sqlite3.Connection) -> list[Key]:
+def _closes(connection: sqlite3.Connection, start: int, stop: int) -> dict[Key, float]:
+    found = {}
+    for key in _keys(connection, table="fair_price_1m"):
+        values = {**key._asdict(), "start": start, "stop": stop}
+        for (close,) in _rows(connection, _CLOSE, values):
+            found[key] = close
+    return found
+
+
+def _keys(connection: sqlite3.Connection, table: str) -> list[Key]:
     """Step from key to key by the index, which takes no longer with more rows of each."""
     found: list[Key] = []
     key = Key("", "")
-    while rows := _rows(connection, _KEYS.format(table="fair_price"), key._asdict()):
+    while rows := _rows(connection, _KEYS.format(table=table), key._asdict()):
         key = Key(*rows[0])
         found.append(key)
     return found
