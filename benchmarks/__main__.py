@@ -15,6 +15,7 @@ from benchmarks import (
     bench_latency,
     bench_pipeline,
     bench_quotes,
+    bench_scaling,
     bench_storer,
     bench_symbols,
     recording,
@@ -53,8 +54,9 @@ ON_SERVERS: dict[str, Report] = {
     "storer": lambda options: bench_storer.report(options.rounds or ROUNDS_ON_SERVERS),
     "chain": lambda options: bench_chain.report(options.seconds),
     "latency": lambda options: bench_latency.report(options.seconds),
+    "scaling": lambda options: bench_scaling.report(options.seconds),
 }
-ONLY_BY_NAME = ("audit", "symbols")
+ONLY_BY_NAME = ("audit", "symbols", "scaling")
 """Take too long to be run with the others."""
 
 

@@ -48,7 +48,7 @@ class Chain:
         """Look at everything once."""
         return Sample(
             time.monotonic(),
-            self.processes["storer"].counter("storer_rows_total", "fair_price"),
+            sum(storer.counter("storer_rows_total", "fair_price") for storer in self.all_of("storer").values()),
             machine_cpu(),
             {name: process.cpu() for name, process in self.processes.items()},
             {name: process.megabytes() for name, process in self.processes.items()},
@@ -63,6 +63,15 @@ class Chain:
             taken.append(self.sample())
         return taken
 
+    def all_of(self, service: str) -> dict[str, Running]:
+        """Return the processes of a service by their names."""
+        return {name: process for name, process in self.processes.items() if name.partition(" ")[0] == service}
+
+    def until_ready(self, service: str) -> None:
+        """Wait until each process of a service is ready."""
+        for name, process in self.all_of(service).items():
+            until(process.is_ready, f"{name} is ready")
+
     def peaks(self) -> dict[str, float]:
         """Return the most megabytes that each process ever held."""
         return {name: process.megabytes(peak=True) for name, process in self.processes.items()}
@@ -70,7 +79,8 @@ class Chain:
     def stop(self) -> None:
         """Drain: the services end one after the other, in the direction of the flow."""
         for name in reversed(SERVICES):
-            self.processes[name].stop()
+            for process in self.all_of(name).values():
+                process.stop()
 
 
 @contextmanager
@@ -80,10 +90,11 @@ def chain(
     symbols: list[str],
     *exchange_options: str,
     modules: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    replicas: Mapping[str, int] = MappingProxyType({}),
 ) -> Iterator[Chain]:
     """Run the chain, from when its books are in sync and prices arrive; `modules` are commands in a service's place.
 
-    Everything is as by default but the levels of a snapshot.
+    Everything is as by default but the levels of a snapshot. Of `replicas` of the crawler each has its shard.
     """
     with ExitStack() as stack:
         exchange = stack.enter_context(running("simulator", "--port", "0", *exchange_options, environ={}))
@@ -94,16 +105,22 @@ def chain(
             "FAIRPRICE_EXCHANGE_REST_URL": rest,
             "FAIRPRICE_EXCHANGE_STREAM_URL": rest.replace("http", "ws"),
             "FAIRPRICE_SNAPSHOT_LEVELS": SNAPSHOT_LEVELS,
-            "FAIRPRICE_STATE_DIR": str(Path(folder, "state")),
         }
         whole = Chain(servers, {"exchange": exchange})
         for name in SERVICES:
-            service = running(*modules.get(name, (name,)), environ=environ)
-            whole.processes[name] = stack.enter_context(service)
+            count = replicas.get(name, 1)
+            for number in range(1, count + 1):
+                own = {
+                    "FAIRPRICE_STATE_DIR": str(Path(folder, f"state {name} {number}")),
+                    "FAIRPRICE_SHARD": f"{number}/{count}",
+                    "FAIRPRICE_ADDRESS_SHARE": str(1 / count),
+                }
+                service = running(*modules.get(name, (name,)), environ=environ | own)
+                whole.processes[name if count == 1 else f"{name} {number}"] = stack.enter_context(service)
             if name in {"storer", "converter"}:  # the others are ready when books flow
-                until(whole.processes[name].is_ready, f"{name} is ready")
+                whole.until_ready(name)
         for name in reversed(SERVICES):
-            until(whole.processes[name].is_ready, f"{name} is ready")
+            whole.until_ready(name)
         yield whole
 
 
