@@ -10,7 +10,9 @@ from benchmarks import bench_scaling, servers
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.influxdb]
 
-SHORT = "from benchmarks import bench_scaling\nfor line in bench_scaling.report(2.0, symbols=12, counts=(2,)): print(line)"
+SHORT = (
+    "from benchmarks import bench_scaling\nfor line in bench_scaling.report(2.0, symbols=12, counts=(2,)): print(line)"
+)
 """In a process of its own, since it sets up the log."""
 
 
