@@ -10,10 +10,10 @@ from tables import each_row
 
 from simulator import KINDS, START_US, Exchange, Fault, Knobs
 from storer.audit.account import Account, Finding, Kind
-from tests.soak.blows import FATAL, FREEZE, HALT, KILL, OTHERS, blows, kinds
+from tests.soak.blows import FATAL, FREEZE, HALT, KILL, OTHERS, Blow, blows, kinds
 from tests.soak.embedded import Embedded
 from tests.soak.remembered import KEPT, LEVELS, Remembered
-from tests.soak.soak import Soak
+from tests.soak.soak import Soak, first_difference
 from tests.soak.verdict import LEAST_BLOWS, Seen, failures, slope, so_far, table
 
 EVERY = (*KINDS, *OTHERS)
@@ -36,6 +36,15 @@ def test_only_processes_are_frozen():
     assert kinds(can_freeze=True) == list(EVERY)
     assert kinds(can_freeze=False) == [*KINDS, HALT, KILL]
     assert all(blow.victim in {"a", "b"} for blow in some(100) if blow.kind in {KILL, FREEZE})
+
+
+def test_of_a_wrong_book_it_is_told_what_is_wrong_and_which_blows_may_have_done_it():
+    assert first_difference([["2", "1"], ["1", "1"]], [["2", "1"]]) == ""
+    assert first_difference([["2", "1"]], [["2", "1"], ["1", "5"]]) == "2 is None, in truth ['1', '5']"
+    drop = Blow("drop", "AUSDT", "a", (Fault("drop", "AUSDT", scope="one"),))
+    cut, kill = Blow("refuse", "AUSDT", "a", (Fault("refuse"),)), Blow(KILL, "AUSDT", "a")
+    assert [str(blow) for blow in (drop, cut, kill)] == ["drop one", "refuse all", "kill a"]
+    assert [blow.falls_on("BUSDT") for blow in (drop, cut, kill)] == [False, True, True]
 
 
 def good():

@@ -40,6 +40,14 @@ class Blow:
     victim: str
     faults: tuple[Fault, ...] = ()
 
+    def falls_on(self, symbol: str) -> bool:
+        """Return whether it may change what is known of a symbol."""
+        return self.kind in {KILL, FREEZE} or any(fault.symbol in {symbol, None} for fault in self.faults)
+
+    def __str__(self) -> str:
+        shown = [self.faults[-1].variant, self.faults[-1].scope] if self.faults else [self.victim]
+        return " ".join(filter(None, (self.kind, *shown)))
+
 
 def kinds(*, can_freeze: bool) -> list[str]:
     """Return the kinds that can happen."""

@@ -2,7 +2,8 @@
 
 import asyncio
 import resource
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,7 @@ from random import Random
 
 from fairprice.broker.port import Subscription
 from fairprice.broker.retry import consume
-from fairprice.messages import Book, Gap, decode
+from fairprice.messages import Book, Gap, Level, decode
 from fairprice.runtime.backoff import delays
 from fairprice.runtime.clock import SystemClock
 from simulator import Knobs, SimulatorServer
@@ -36,6 +37,9 @@ TELL = 60.0
 
 REST = 150.0
 """Seconds in which everything has to be well again; a crawler that is refused by 403 asks nothing for a minute."""
+
+STRUCK = 30
+"""Blows that are told beside a wrong book, as far as they fell on its symbol."""
 
 PING_INTERVAL = 5.0
 """Seconds of the exchange, which has twenty: here connections do not live that long, and pings are to be missed."""
@@ -70,6 +74,7 @@ class Soak:
         self._market = Remembered(symbols, random.randrange(10**6), start_us=self._clock.wall(), knobs=knobs)
         self._server = SimulatorServer(self._market, at_present=True)
         self._away: set[str] = set()
+        self._struck: deque[Blow] = deque(maxlen=STRUCK)
         self._out_since: dict[tuple[str, str], float] = {}
 
     async def run(self, seconds: float) -> Seen:
@@ -91,6 +96,7 @@ class Soak:
     async def _strike(self) -> None:
         for blow in blows(self._random, self._symbols, self._stage.victims, self.seen.kinds):
             await asyncio.sleep(self._random.uniform(0.5, 1.5) * self._pause)
+            self._struck.append(blow)
             if blow.kind == HALT:
                 self._tasks.create_task(self._halt(blow.symbol))
             elif blow.kind in {KILL, FREEZE} and blow.victim not in self._away:
@@ -144,9 +150,12 @@ class Soak:
         except LookupError:
             return
         self.seen.compared += 1
-        bids, asks = (side[:LEVELS] for side in known(truth, book))
-        if (book.bids[: len(bids)], book.asks[: len(asks)]) != (bids, asks):
-            self.seen.wrong.append(f"{book.symbol} {book.update_id} of {book.crawler}")
+        for side, published, true in zip(("bid", "ask"), (book.bids, book.asks), known(truth, book), strict=True):
+            if difference := first_difference(published, true[:LEVELS]):
+                struck = ", ".join(str(each) for each in self._struck if each.falls_on(book.symbol))
+                which = f"{book.symbol} {book.update_id} of {book.crawler}"
+                self.seen.wrong.append(f"{which}: {side} {difference}, after {struck}")
+                return
 
     async def _watch(self) -> None:
         began = self._clock.monotonic()
@@ -199,6 +208,15 @@ class Soak:
         async with self._stage.reader() as reader:
             for key in await keys(reader, 0, end):
                 self.seen.accounts[key[1]] = await examine(reader, key, 0, end)
+
+
+def first_difference(published: Sequence[Level], true: Sequence[Level]) -> str:
+    """Say which level of a side is not as it is in truth, nothing where all are."""
+    for number, level in enumerate(true):
+        shown = published[number] if number < len(published) else None
+        if shown != level:
+            return f"{number + 1} is {shown}, in truth {level}"
+    return ""
 
 
 def resident_mb() -> float:
