@@ -8,6 +8,7 @@ from random import Random
 import aiohttp
 import orjson
 import pytest
+import pytest_asyncio
 from clocks import ManualClock
 from kept_history import KeptHistory
 from prometheus_client import CollectorRegistry
@@ -204,3 +205,12 @@ def serving():
 async def gateway():
     async with _serving() as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser():
+    """One for all tests of a module."""
+    import pages
+
+    async with pages.chromium() as browser:
+        yield browser

@@ -2,101 +2,34 @@
 
 import asyncio
 import re
-import shutil
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import count, product
+from itertools import count
 from pathlib import Path
 
 import kept_history
+import pages
 import pytest
-import pytest_asyncio
+from pages import PHONE, expect, feeding, opened, text, until
 from proxies import NAME, PROGRAMS, behind
-from waiting import PATIENCE, patience
 
 from fairprice.errors import StoreUnavailable
 from fairprice.runtime.clock import SystemClock
 from gateway.key import Key
 from gateway.stored.port import MINUTE, StoredGap
 
-playwright_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
-expect = playwright_api.expect
-expect.set_options(timeout=PATIENCE * 1000)
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-DESKTOP = {"width": 1440, "height": 900}
-PHONE = {"width": 390, "height": 844}
 NONE = "\N{EN DASH}"
 START = 1_723_075_200_000_000
 BTC = Key("binance", "BTCUSDT")
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.asyncio(loop_scope="module"),  # they share one browser
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on PATH; apt-get install chromium enables this test"),
-]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser():
-    async with playwright_api.async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=ARGUMENTS, timeout=2 * PATIENCE * 1000
-        )
-        yield browser
-        await browser.close()
+pytestmark = pages.MARKS
 
 
 @pytest.fixture
 def serving(serving):
     """Return the same, where no price is stale but in tests that are about it: a slow browser shows an old one."""
     return partial(serving, stale_after=3600)
-
-
-@asynccontextmanager
-async def opened(browser, url, *, errors=None, **options):
-    """Open the page; it must neither complain nor reach for another origin."""
-    context = await browser.new_context(**{"viewport": DESKTOP, **options})
-    context.set_default_timeout(PATIENCE * 1000)
-    page = await context.new_page()
-    complaints, requests = [], []
-    page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.on("websocket", lambda socket: requests.append(socket.url.replace("ws://", "http://")))
-    async with page.expect_websocket():  # so that even a test that ends at once has seen it
-        await page.goto(url)
-    yield page
-    await context.close()
-    assert [text for text in complaints if not (errors and errors in text)] == []
-    origin = url.split("#")[0].rstrip("/")
-    assert [each for each in requests if not each.startswith((f"{origin}/", "data:"))] == []
-    assert any(each.startswith(f"{origin}/ws") for each in requests)
-
-
-@asynccontextmanager
-async def feeding(gateway, make, *, symbols=("BTCUSDT",), venues=("binance",), first=0, **values):
-    """Publish books and prices of each symbol every 50 ms; those of a later venue are a thousandth higher."""
-
-    async def feed():
-        step = first
-        while True:
-            for (number, symbol), (above, venue) in product(enumerate(symbols), enumerate(venues)):
-                bid = (61_837.64 + step / 100) / 10**number * (1 + above / 1000)
-                book = make.book(step, symbol, venue=venue, bid=bid)
-                await gateway.publish(book, make.price(step, symbol, venue=venue, bid=bid, **values))
-            step += 1
-            await asyncio.sleep(0.05)
-
-    task = asyncio.create_task(feed())
-    yield
-    task.cancel()
-    await asyncio.wait({task})
 
 
 async def points(page):
@@ -114,18 +47,6 @@ async def scale(page):
 async def listeners(gateway):
     async with gateway.http.get(f"{gateway.url}/metrics") as answer:
         return float(re.search(r"^fairprice_gateway_clients (.*)$", await answer.text(), re.MULTILINE)[1])
-
-
-async def text(page, selector):
-    return await page.locator(selector).inner_text()
-
-
-async def until(read, holds):
-    """Wait until what is read satisfies `holds`, and return it."""
-    async with patience():
-        while not holds(value := await read()):  # noqa: ASYNC110  the page has no event to wait for
-            await asyncio.sleep(0.05)
-    return value
 
 
 LEARNT = {

@@ -5,13 +5,15 @@ import { STREAM, listen } from "./connection.js";
 import { learnVerdicts, showCoverage } from "./coverage.js";
 import { showDepth } from "./depth.js";
 import { NONE, age as ageText, bps, clock, decimalsOf, decimalsOfNumber, moment, number, signed, words } from "./format.js";
+import { isOpen, takeOverview } from "./overview.js";
 import { Past, address } from "./past.js";
 import { readView, writeView } from "./ranges.js";
-import { chosen, keyOf, severalVenues, showSymbols, summarise } from "./symbols.js";
+import { areMany, chosen, keyOf, severalVenues, showSymbols, summarise } from "./symbols.js";
 import { clearBook, clearExpected, learnEstimators, showBook, showExpected, showGaps, showNumbers, showProblems, spreadText } from "./tables.js";
 import { isTrusted, learn, skew, verdict } from "./trust.js";
 
 const POLL = 2000; // milliseconds between looks at the other symbols
+const POLL_OF_OVERVIEW = 1000;
 const LOOK = 5_000; // milliseconds between looks at the verdicts on the hours and the depth of the whole book
 const FLASH = 450;
 const LIVE = 1; // second for which what the tickers say stands before an older price of the record
@@ -202,12 +204,17 @@ function together(prices) {
   return prices.sort((one, other) => place.get(one.symbol) - place.get(other.symbol) || (one.venue < other.venue ? -1 : 1));
 }
 
+let nextPoll = 0;
 async function poll() {
-  const prices = await fetchJson("api/prices").catch(() => null);
-  quotes = prices ? together(prices) : quotes.map((quote) => ({ ...quote, feed: { ...quote.feed, state: "lost" } }));
-  summarise(quotes.map((quote) => quote.feed), now());
+  clearTimeout(nextPoll);
+  const answer = await fetchJson("api/overview").catch(() => null);
+  quotes = answer ? together(answer.symbols) : quotes.map((quote) => ({ ...quote, state: "lost" }));
+  takeOverview(quotes, answer ? answer.note : "the gateway does not answer");
+  summarise(quotes, now());
   show(chosen(quotes));
   redraw();
+  clearTimeout(nextPoll);
+  nextPoll = setTimeout(poll, isOpen() ? POLL_OF_OVERVIEW : POLL);
   if (!learnt) await learnMeanings();
 }
 
@@ -246,6 +253,7 @@ function draw() {
   write("api-link", `/api/prices/${shown.key}`);
   write("empty-words", shown.symbol && judged.alarm ? `${shown.symbol}: ${judged.alarm}` : `Waiting for the first price of ${shown.symbol || "a symbol"}`);
   drawPrice(judged, age);
+  if (isOpen()) return; // nothing else is seen
   if (!shown.price) return clearValues();
   drawValues(shown.price);
   if (!shown.isNew) return;
@@ -265,8 +273,11 @@ function drawFeed(judged, age) {
   write("feed-gaps", feed ? `${feed.gaps} ${feed.gaps === 1 ? "gap" : "gaps"}${last}` : "");
 }
 
+let listed = { quotes: null, key: "" };
 function drawSymbols() {
-  const known = quotes.map((quote) => ({ ...quote, text: number(quote.price, decimals.get(keyOf(quote))?.price ?? guess(quote.price)), state: quote.feed.state }));
+  if (areMany(quotes) && listed.quotes === quotes && listed.key === shown.key) return; // a list shows no prices
+  listed = { quotes, key: shown.key };
+  const known = quotes.map((quote) => ({ ...quote, text: number(quote.price, decimals.get(keyOf(quote))?.price ?? guess(quote.price)) }));
   if (shown.symbol && !known.some((each) => keyOf(each) === shown.key)) known.push({ ...shown, text: "", state: "waiting" });
   for (const each of known) {
     if (keyOf(each) === shown.key && shown.price) {
@@ -418,7 +429,7 @@ write("ws-address", `${STREAM}?symbols=BTCUSDT`);
 clearBook();
 followAddress();
 poll();
-setInterval(poll, POLL);
+addEventListener("overview", poll);
 setInterval(look, LOOK);
 // The age ticks, and a price grows stale, without anything coming in; drawn at once, as a tab in the background gets no
 // frames but has a title.

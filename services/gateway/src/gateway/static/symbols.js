@@ -30,15 +30,17 @@ export function choose(key) {
 
 export const severalVenues = (known) => new Set(known.map(({ venue }) => venue).filter(Boolean)).size > 1;
 
+export const areMany = (known) => known.length > MOST_TABS;
+
 // What all of them together are like, where they are too many to be looked at one by one; `feeds` as the gateway tells them.
 export function summarise(feeds, now) {
-  summary.hidden = feeds.length <= MOST_TABS;
+  summary.hidden = !areMany(feeds);
   write(summary, roster(feeds, now));
 }
 
 // `quotes` are {venue, symbol, text, state}; `current` is the key of the one shown.
 export function showSymbols(quotes, current) {
-  const many = quotes.length > MOST_TABS;
+  const many = areMany(quotes);
   const named = severalVenues(quotes);
   tabs.hidden = many;
   choice.hidden = !many;
