@@ -7,6 +7,7 @@ routed or kept.
 import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from pamqp import commands, frame, header
 from pamqp.body import ContentBody
@@ -28,6 +29,7 @@ class Node:
         self.version = version
         self.asked = Counter()
         self.silent = set()
+        self._unanswered = []
         self.declared = []
         self.unbound = []
         self.connections = 0
@@ -58,6 +60,12 @@ class Node:
         for writer in self._writers:
             writer.transport.abort()
 
+    def answer(self):
+        """Answer what was left open, and leave nothing open any more."""
+        self.silent.clear()
+        while self._unanswered:
+            self._unanswered.pop(0)()
+
     async def _serve(self, reader, writer):
         self.connections += 1
         self._writers.add(writer)
@@ -76,10 +84,12 @@ class Node:
                 self._note(asked)
                 if isinstance(asked, commands.Basic.Publish):
                     published[channel] += 1
-                if type(asked) in self.silent:
-                    continue
                 if answer := ANSWERS.get(type(asked)):
-                    writer.write(frame.marshal(answer(asked, published[channel]), channel))
+                    answered = frame.marshal(answer(asked, published[channel]), channel)
+                    if type(asked) in self.silent:
+                        self._unanswered.append(partial(writer.write, answered))
+                    else:
+                        writer.write(answered)
                 if isinstance(asked, commands.Connection.Close):
                     break
         self.connections -= 1
