@@ -352,7 +352,7 @@ async def test_another_symbol_changes_all_that_is_shown(serving, make, browser):
         best, mid = "#bids td:first-child >> nth=0", "#estimates td >> nth=1"
         for selector in ("#price-main", "#bid", "#ask", "#ladder-price", best, mid):
             await until(lambda selector=selector: text(page, selector), lambda shown: shown.startswith("6,18"))
-        assert page.url.endswith("#binance/ETHUSDT")
+        await expect(page).to_have_url(re.compile("#binance/ETHUSDT$"))
         assert "ETHUSDT" in await page.title()
         await until(lambda: scale(page), lambda ends: all(6180 < end < 6200 for end in ends))
         await expect(shapes).to_have_count(0)
@@ -419,7 +419,7 @@ async def test_spot_and_futures_stand_side_by_side_with_the_basis(serving, make,
             )
             await expect(page.locator("#basis")).to_have_text(re.compile(r"^\+(9\.9|10\.0)\d bps$"))
             await expect(page.locator("#basis-note")).to_have_text("binance-usdm over binance")
-            assert page.url.endswith(f"#{venue}/BTCUSDT")
+            await expect(page).to_have_url(re.compile(f"#{venue}/BTCUSDT$"))
             assert venue in await page.title()
         await page.goto(f"{gateway.url}/#binance/btcusdt")
         await expect(page.locator("#venue")).to_have_text("binance")
@@ -637,6 +637,9 @@ def a_day(*, gaps=(), end=START):
     return history
 
 
+near = partial(pytest.approx, rel=0.01)
+
+
 async def view(page):
     """Return begin and end of what the chart shows, in milliseconds, and whether it follows the newest price."""
     ends = "(({ from, to, follows }) => [Number(from), Number(to), follows === 'true'])"
@@ -665,10 +668,9 @@ async def test_each_range_is_drawn_from_the_store_up_to_the_newest_price(serving
         async with opened(browser, gateway.url) as page:
             await page.locator(f"[data-minutes='{minutes}']").click()
             await until(lambda: points(page), lambda count: count >= least)
-            begin, end, follows = await view(page)
-            assert (round((end - begin) / 60_000), follows) == (minutes, True)
-            assert end == make.price(19).event_time // 1000
-            assert re.search(r"range=(1h|4h|1d)$", page.url)
+            newest = make.price(19).event_time // 1000
+            await until(lambda: view(page), lambda seen: seen == [newest - minutes * 60_000, newest, True])
+            await expect(page).to_have_url(re.compile(r"range=(1h|4h|1d)$"))
 
 
 async def test_the_view_is_moved_by_mouse_keyboard_and_touch_and_stays_in_the_address(serving, make, browser):
@@ -683,20 +685,19 @@ async def test_the_view_is_moved_by_mouse_keyboard_and_touch_and_stays_in_the_ad
             await page.mouse.down()
             await page.mouse.move(middle[0] + box["width"] / 4, middle[1], steps=4)
             await page.mouse.up()
-            _, end, follows = await view(page)
+            _, _, follows = await until(lambda: view(page), lambda seen: ended - seen[1] == near(900_000, rel=0.05))
             assert not follows
-            assert ended - end == pytest.approx(900_000, rel=0.05)
             await until(lambda: points(page), lambda count: count > 50)
             await page.mouse.wheel(0, 100)
-            wider = await view(page)
-            assert wider[1] - wider[0] == pytest.approx(1.25 * 3_600_000, rel=0.01)
+            wider = await until(lambda: view(page), lambda seen: seen[1] - seen[0] == near(1.25 * 3_600_000))
             await page.locator("#chart").focus()
             await page.keyboard.press("+")
+            nearer = await until(lambda: view(page), lambda seen: seen[1] - seen[0] == near(3_600_000))
             await page.keyboard.press("ArrowLeft")
-            moved = await view(page)
-            assert moved[1] - moved[0] == pytest.approx(3_600_000, rel=0.01)
+            moved = await until(lambda: view(page), lambda seen: seen[0] < nearer[0])
+            assert moved[1] - moved[0] == near(3_600_000)
             assert moved[0] < wider[0] + 450_000
-            assert "range=1h&to=2024-08-0" in page.url
+            await expect(page).to_have_url(re.compile("range=1h&to=2024-08-0"))
             await page.reload()
             await until(lambda: points(page), lambda count: count > 50)
             again = await view(page)
@@ -704,8 +705,8 @@ async def test_the_view_is_moved_by_mouse_keyboard_and_touch_and_stays_in_the_ad
             assert not again[2]
             await page.locator("#chart").focus()
             await page.keyboard.press("End")
-            assert (await view(page))[1:] == [ended, True]
-            assert page.url.endswith("#binance/BTCUSDT?range=1h")
+            await until(lambda: view(page), lambda seen: seen[1:] == [ended, True])
+            await expect(page).to_have_url(re.compile(r"#binance/BTCUSDT\?range=1h$"))
 
 
 async def test_two_fingers_zoom_and_one_moves(serving, make, browser):
