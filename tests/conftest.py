@@ -13,15 +13,20 @@ import preloaded
 import pytest
 
 HERE = Path(__file__).parent
-SLOW = (HERE / "e2e", HERE / "faults")
+SLOW = {HERE / "e2e", HERE / "faults"}
 """Folders of tests that run whole processes, or hours of an exchange."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Load nothing of what `make test-fast` leaves out as a whole."""
+    return True if collection_path in SLOW and "not slow" in config.option.markexpr else None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave what takes seconds out of `make test-fast`."""
     for item in items:
-        if any(item.path.is_relative_to(folder) for folder in SLOW):
+        if not SLOW.isdisjoint(item.path.parents):
             item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.slow(seconds=1))

@@ -8,10 +8,10 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-import yaml
+import yaml_files
 
 ROOT = Path(__file__).parents[1]
-WORKFLOWS = {path.name: yaml.safe_load(path.read_text()) for path in (ROOT / ".github" / "workflows").glob("*.yml")}
+WORKFLOWS = {path.name: yaml_files.content(path) for path in (ROOT / ".github" / "workflows").glob("*.yml")}
 JOBS = {f"{file}:{name}": job for file, workflow in WORKFLOWS.items() for name, job in workflow["jobs"].items()}
 OWN_STEPS = {job: definition["steps"] for job, definition in JOBS.items() if "steps" in definition}
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -128,7 +128,7 @@ def test_nothing_from_outside_is_pasted_into_a_command():
 
 
 def test_hooks_before_a_commit_check_the_modules_that_a_check_checks():
-    [repository] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    [repository] = yaml_files.content(ROOT / ".pre-commit-config.yaml")["repos"]
     hooks = {hook["id"]: hook["entry"] for hook in repository["hooks"]}
     modules = re.search(r"^MODULES := (.*)$", MAKEFILE, re.MULTILINE)[1].split()
     assert repository["repo"] == "local"

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
+import yaml_files
 from servers import FILE, main, missing
 
 ROOT = Path(__file__).parents[1]
@@ -34,14 +34,14 @@ def test_what_is_on_path_is_not_started(tmp_path):
 
 
 def test_the_newest_servers_of_the_tests_are_those_of_the_stack():
-    tests, stack = (yaml.safe_load(path.read_text())["services"] for path in (FILE, ROOT / "docker-compose.yml"))
+    tests, stack = (yaml_files.content(path)["services"] for path in (FILE, ROOT / "docker-compose.yml"))
     assert {name: tests[name]["image"] for name in ("rabbitmq", "influxdb")} == {
         name: stack[name]["image"] for name in ("rabbitmq", "influxdb")
     }
 
 
 def test_no_server_of_the_tests_can_be_reached_from_elsewhere():
-    ports = [port for service in yaml.safe_load(FILE.read_text())["services"].values() for port in service["ports"]]
+    ports = [port for service in yaml_files.content(FILE)["services"].values() for port in service["ports"]]
     assert ports
     assert all(re.fullmatch(r"127\.0\.0\.1::\d+", port) for port in ports)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
+import yaml_files
 
 ROOT = Path(__file__).parents[2]
 DASHBOARDS = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
@@ -107,13 +107,13 @@ def _of_prometheus_rules() -> Iterator[Query]:
 
 def grafana_rules() -> list[dict[str, Any]]:
     """Return the alert rules that Grafana evaluates."""
-    files = [yaml.safe_load(path.read_text()) for path in ALERTING]
+    files = [yaml_files.content(path) for path in ALERTING]
     return [rule for file in files for group in file.get("groups", ()) for rule in group["rules"]]
 
 
 def prometheus_rules() -> list[dict[str, Any]]:
     """Return the rules that Prometheus evaluates."""
-    groups = [group for path in RULES for group in yaml.safe_load(path.read_text())["groups"]]
+    groups = [group for path in RULES for group in yaml_files.content(path)["groups"]]
     return [rule for group in groups for rule in group["rules"]]
 
 

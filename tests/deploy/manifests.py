@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import yaml
+import yaml_files
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
@@ -27,7 +27,7 @@ def rendered(overlay):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr
-    return list(yaml.safe_load_all(done.stdout))
+    return yaml_files.documents(done.stdout)
 
 
 def of(overlay, *kinds):

@@ -3,7 +3,7 @@
 import re
 
 import dashboards
-import yaml
+import yaml_files
 from tables import each_row
 
 ALERTS = [rule for rule in dashboards.prometheus_rules() if "alert" in rule]
@@ -82,7 +82,7 @@ def test_the_bridge_carries_every_alert_of_prometheus():
 
 
 def test_notifications_go_to_a_contact_point_that_exists():
-    files = [yaml.safe_load(path.read_text()) for path in dashboards.ALERTING]
+    files = [yaml_files.content(path) for path in dashboards.ALERTING]
     points = {point["name"] for file in files for point in file.get("contactPoints", ())}
     mutes = {mute["name"] for file in files for mute in file.get("muteTimes", ())}
     (policy,) = (policy for file in files for policy in file.get("policies", ()))

@@ -9,7 +9,7 @@ from inspect import signature
 from pathlib import Path
 
 import pytest
-import yaml
+import yaml_files
 from tables import each_row
 
 from converter.program import PORT as CONVERTER_PORT
@@ -21,7 +21,7 @@ from fairprice.runtime.settings import SECRETS, VARIABLES
 from storer.program import PORT as STORER_PORT
 
 ROOT = Path(__file__).parents[2]
-COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+COMPOSE = yaml_files.content(ROOT / "docker-compose.yml")
 SERVICES = COMPOSE["services"]
 DOCKERFILE = (ROOT / "services" / "Dockerfile").read_text()
 CREDENTIALS = runpy.run_path(str(ROOT / "deploy" / "credentials" / "credentials.py"))

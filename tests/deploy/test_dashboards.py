@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 import dashboards
 import pytest
-import yaml
+import yaml_files
 from influx_server import ABSENT, PrivateServer, is_on_path, named_server, new_org
 from pydantic import SecretStr
 from tables import each_row
@@ -34,7 +34,7 @@ from storer.stores.influxdb import open_influxdb
 ROOT = dashboards.ROOT
 BOARDS = {path.stem: dashboards.read(path) for path in dashboards.DASHBOARDS}
 PANELS = [panel for board in BOARDS.values() for panel in dashboards.panels(board)]
-SOURCES = yaml.safe_load((ROOT / "grafana/provisioning/datasources/datasources.yml").read_text())["datasources"]
+SOURCES = yaml_files.content(ROOT / "grafana/provisioning/datasources/datasources.yml")["datasources"]
 QUERIES = dashboards.queries()
 INFLUX_QUERIES = [query for query in QUERIES if query.datasource == "influxdb"]
 LEVELS = 20

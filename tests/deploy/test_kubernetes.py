@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import manifests
 import pytest
-import yaml
+import yaml_files
 from manifests import OVERLAYS, ROOT, config_map, containers, environment, labels, of, pod, rendered, workloads
 
 from converter.program import PORT as CONVERTER_PORT
@@ -21,7 +21,7 @@ from fairprice.runtime.settings import SECRETS, VARIABLES
 from fairprice.topology import USES
 from storer.program import PORT as STORER_PORT
 
-COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+COMPOSE = yaml_files.content(ROOT / "docker-compose.yml")["services"]
 VERSIONS = ["1.34", *(pytest.param(version, marks=pytest.mark.rounds) for version in ("1.35", "1.36", "1.37"))]
 """Of Kubernetes: the one that is tried, and newer ones."""
 
@@ -427,7 +427,7 @@ def compose_files(name):
 
 @pytest.mark.parametrize("overlay", ["demo", "production"])
 def test_prometheus_finds_every_instance_by_name(overlay):
-    jobs = yaml.safe_load(config_map(overlay, "prometheus-files")["prometheus.yml"])["scrape_configs"]
+    jobs = yaml_files.document(config_map(overlay, "prometheus-files")["prometheus.yml"])["scrape_configs"]
     services = of(overlay, "Service")
     for lookup in (lookup for job in jobs for lookup in job.get("dns_sd_configs", ())):
         service = services[lookup["names"][0]]["spec"]
@@ -530,7 +530,7 @@ def test_a_component_is_used_or_tried():
     used = {
         Path(each).name
         for path in OVERLAYS.values()
-        for each in yaml.safe_load((path / "kustomization.yaml").read_text()).get("components", ())
+        for each in yaml_files.content(path / "kustomization.yaml").get("components", ())
     }
     assert components == used
 

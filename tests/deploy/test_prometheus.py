@@ -10,6 +10,7 @@ from urllib.request import urlopen
 import dashboards
 import pytest
 import yaml
+import yaml_files
 
 from converter.program import PORT as CONVERTER_PORT
 from crawler.program import PORT as CRAWLER_PORT
@@ -33,7 +34,7 @@ def promtool():
 
 
 def scrapes():
-    return {job["job_name"]: job for job in yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"]}
+    return {job["job_name"]: job for job in yaml_files.content(FOLDER / "prometheus.yml")["scrape_configs"]}
 
 
 def test_every_instance_of_every_service_is_scraped_where_it_listens():
@@ -54,9 +55,9 @@ def test_the_dashboard_knows_every_job():
 
 
 def test_what_grafana_takes_for_the_scrape_interval_is_it():
-    sources = yaml.safe_load((dashboards.ROOT / "grafana/provisioning/datasources/datasources.yml").read_text())
+    sources = yaml_files.content(dashboards.ROOT / "grafana/provisioning/datasources/datasources.yml")
     (prometheus,) = (each for each in sources["datasources"] if each["uid"] == "prometheus")
-    configuration = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    configuration = yaml_files.content(FOLDER / "prometheus.yml")
     assert prometheus["jsonData"]["timeInterval"] == configuration["global"]["scrape_interval"]
 
 
@@ -99,7 +100,7 @@ def test_the_healthy_pipeline_of_the_tests_has_every_metric_that_alerts_read():
 
 
 def groups():
-    return [group for path in TESTS for group in yaml.safe_load(path.read_text())["tests"]]
+    return [group for path in TESTS for group in yaml_files.content(path)["tests"]]
 
 
 RENAMED = [

@@ -6,7 +6,7 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 
 import pytest
-import yaml
+import yaml_files
 from brokers import call
 from waiting import eventually
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.rabbitmq
 
 
 def triggers():
-    scalers = [each for each in yaml.safe_load_all(COMPONENT.read_text()) if each["kind"] == "ScaledObject"]
+    scalers = [each for each in yaml_files.documents(COMPONENT.read_text()) if each["kind"] == "ScaledObject"]
     return [trigger["metadata"] for trigger in chain.from_iterable(each["spec"]["triggers"] for each in scalers)]
 
 
