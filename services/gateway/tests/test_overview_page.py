@@ -165,3 +165,63 @@ async def test_an_address_that_somebody_typed_is_told_in_a_sentence(serving, mak
             await expect(note).to_contain_text("asks to sort by <b>, which is none of symbol, venue, price")
             await expect(note).to_contain_text("no symbol is like that: change the filter")
             await expect(page.locator("#overview-venue")).to_have_value("mars")
+
+
+UPDATES = """async (rounds) => {
+  const { takeOverview } = await import("/static/overview.js");
+  const { symbols } = await (await fetch("/api/overview")).json();
+  const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  for (let round = 0; round < rounds; round += 1) {
+    takeOverview(symbols.map((row) => ({ ...row, price: row.price * (1 + round / 1e4) })), null);
+    await frame();
+  }
+}"""
+
+SCROLLING = """async (rounds) => {
+  const rows = document.getElementById("overview-rows");
+  let most = 0;
+  for (let round = 0; round < rounds; round += 1) {
+    rows.scrollTop = ((rows.scrollHeight - rows.clientHeight) * round) / (rounds - 1);
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    most = Math.max(most, rows.querySelectorAll("tbody a").length);
+  }
+  return most;
+}"""
+ROUNDS = 30
+
+
+async def cost(page, script):
+    """Return the CPU of the tab in milliseconds a round, and what the script returns."""
+    session = await page.context.new_cdp_session(page)
+    await session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    async def spent():
+        metrics = (await session.send("Performance.getMetrics"))["metrics"]
+        return next(each["value"] for each in metrics if each["name"] == "TaskDuration")
+
+    before = await spent()
+    found = await page.evaluate(script, ROUNDS)
+    return (await spent() - before) * 1000 / ROUNDS, found
+
+
+@pytest.mark.slow(seconds=4)
+async def test_five_hundred_symbols_cost_little_more_than_fifty_and_nothing_while_it_is_closed(serving, make, browser):
+    symbols = [f"COIN{number:03}" for number in range(500)]
+    updates, frames = {}, {}
+    for count in (50, 500):
+        async with serving() as gateway:
+            await publish(gateway, make, symbols[:count])
+            async with opened(browser, gateway.url) as page:
+                await expect(page.locator("#symbol-select option")).to_have_count(count)
+                loaded = await page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name)")
+                assert [name for name in loaded if re.search("overview_|sparkline|lines", name)] == []
+                await page.locator("#overview-open").click()
+                await expect(page.locator("#overview-count")).to_have_text(f"{count} symbols")
+                updates[count], _ = await cost(page, UPDATES)
+                frames[count], drawn = await cost(page, SCROLLING)
+                await expect(names(page).last).to_have_text(symbols[count - 1])
+                assert drawn < 50
+    told = [f"{count} symbols: {updates[count]:.1f} and {frames[count]:.1f}" for count in updates]
+    print(f"milliseconds of the tab's CPU for an update and for a frame of scrolling, {', '.join(told)}")  # noqa: T201
+    assert updates[500] < 4 * updates[50]
+    assert frames[500] < 3 * frames[50]

@@ -9,6 +9,8 @@ const HEIGHT = 34; // of a row, as in overview.css
 const BEYOND = 6; // rows drawn on either side of those that are seen
 const PAUSES = [1, 5, 20, 60]; // seconds before the lines are asked for again; the gateway may first have to ask the store
 
+const NONE_KNOWN = [];
+
 const byId = (id) => document.getElementById(id);
 
 export class OverviewTable {
@@ -135,7 +137,7 @@ export class OverviewTable {
     if (link.getAttribute("href") !== address) link.setAttribute("href", address);
     COLUMNS.forEach(({ name, text, side }, column) => {
       const cell = element.cells[column];
-      if (name === "line") return drawLine(cell.firstChild, this.lines[key] ?? [], row.price);
+      if (name === "line") return drawLine(cell.firstChild, this.lines[key] ?? NONE_KNOWN, row.price);
       write(column ? cell : link, text(row));
       if (side) cell.className = side(row);
     });

@@ -2,13 +2,12 @@
 
 const [WIDTH, HEIGHT] = [96, 20];
 
-const drawn = new WeakMap(); // svg -> what it was drawn of
+const drawn = new WeakMap(); // svg -> the points of which it was drawn
 
-// `points` are prices or null; the newest price follows them.
+// `points` are prices or null; the price of the moment when they came follows them.
 export function drawLine(svg, points, price) {
-  const before = drawn.get(svg);
-  if (before?.points === points && before.price === price) return;
-  drawn.set(svg, { points, price });
+  if (drawn.get(svg) === points) return;
+  drawn.set(svg, points);
   svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("aria-hidden", "true");
