@@ -135,6 +135,43 @@ async def test_a_period_without_prices_says_so(serving):
     assert found["note"].startswith("the store has no price of binance/BTCUSDT from 2020-01-01T00:00:00Z to 2020-01-02")
 
 
+async def test_a_store_without_bars_says_that_only_its_newest_prices_are_shown(serving):
+    hours = [bar(START + minute * MINUTE, 1.0) for minute in range(180)]
+    async with serving(history=KeptHistory(key=BTC, ticks=hours)) as gateway:
+        _, short = await gateway.get("/api/history?symbol=BTCUSDT&from=-1h")
+        _, long = await gateway.get("/api/history?symbol=BTCUSDT&from=-1d")
+    assert "note" not in short
+    assert len(long["time"]) == 120
+    assert long["note"].startswith("the store has no bars of a minute yet, so only its newest two hours are shown")
+
+
+@pytest.mark.parametrize(
+    ("period", "told"),
+    [
+        (f"from={START + MINUTE}&to={START}", "from (2024-08-08T00:01:00Z) has to be before to (2024-08-08T00:00:00Z)"),
+        (f"from={START}&to={START}", "has to be before"),
+        ("from=-20y", "'20y'"),
+        ("from=-900d&step=1m", "that is more than 5000 steps; ask for a shorter period or a step of at least"),
+        ("from=-3h&step=1s", "a period of more than 2 hours needs a step of at least 1m"),
+        ("from=9999999999999999999", "from is not between 1970 and 2100"),
+    ],
+)
+async def test_a_period_that_is_none_is_told_as_json_and_as_csv(serving, period, told):
+    async with serving(history=an_hour()) as gateway:
+        for form in ("json", "csv"):
+            answer, problem = await gateway.get(f"/api/history?symbol=BTCUSDT&{period}&format={form}")
+            assert (answer.status, told in problem["error"]) == (400, True)
+
+
+async def test_of_many_known_symbols_some_are_told(serving, make):
+    async with serving(history=an_hour()) as gateway:
+        await gateway.publish(*(make.price(1, f"COIN{number}") for number in range(300)))
+        for path in ("/api/history?symbol=DOGE", "/api/prices/DOGE"):
+            _, problem = await gateway.get(path)
+            assert len(problem["error"]) < 500
+            assert "more, see /api/prices" in problem["error"]
+
+
 async def test_several_venues_are_told_to_choose_from(serving):
     history = an_hour()
     history.bars[Key("binance-usdm", "BTCUSDT")] = []

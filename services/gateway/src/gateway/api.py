@@ -13,7 +13,7 @@ from fairprice.runtime.clock import Clock
 from gateway import history_api, overview
 from gateway.answers import json_answer, secured
 from gateway.instrument import Instrument
-from gateway.key import Key
+from gateway.key import Key, told_names
 from gateway.market import Market
 from gateway.states import STATES, STATUSES, TRUSTED
 from gateway.verdicts import VERDICTS
@@ -128,7 +128,7 @@ class Api:
         asked = Key(request.match_info.get("venue", ""), request.match_info["symbol"])
         found = self._market.find(asked)
         if not found:
-            known = ", ".join(map(str, self._market.names())) or "none yet"
+            known = told_names(self._market.names())
             raise web.HTTPNotFound(text=f"nothing is known of {str(asked)[:64]!r}; known symbols: {known}")
         if len(found) > 1:
             choices = ", ".join(str(each.key) for each in found)

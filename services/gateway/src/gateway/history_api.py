@@ -8,7 +8,7 @@ from aiohttp import web
 
 from fairprice.errors import StoreUnavailable
 from gateway.answers import json_answer, secured
-from gateway.key import Key, read_key
+from gateway.key import Key, read_key, told_names
 from gateway.market import Market
 from gateway.past import PATIENCE, Busy, Past, nothing
 from gateway.period import Period, read_period, told
@@ -61,7 +61,7 @@ class HistoryApi:
             known = await self._past.keys()
             found = [each for each in known if each.symbol == asked.symbol and asked.venue in {"", each.venue}]
             if not found:
-                names = ", ".join(map(str, dict.fromkeys([*self._market.names(), *known]))) or "none yet"
+                names = told_names([*self._market.names(), *known])
                 raise web.HTTPNotFound(text=f"nothing is known of {str(asked)[:64]!r}; known symbols: {names}")
         if len(found) > 1:
             choices = ", ".join(map(str, found))

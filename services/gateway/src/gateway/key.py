@@ -1,9 +1,15 @@
 """What a symbol is called where several venues may have one of that name."""
 
 import re
+from collections.abc import Iterable
+from itertools import islice
 from typing import NamedTuple
 
 _SEPARATOR = re.compile(r"[:.]")
+
+
+MOST_TOLD = 20
+"""Names in a sentence."""
 
 
 class Key(NamedTuple):
@@ -26,3 +32,11 @@ def read_key(text: str) -> Key:
     """Read `SYMBOL`, `venue:SYMBOL` or `venue.SYMBOL`, in upper or lower case."""
     first, *rest = _SEPARATOR.split(text, maxsplit=1)
     return usual(first, rest[0]) if rest else usual("", first)
+
+
+def told_names(keys: Iterable[Key]) -> str:
+    """Return the first names, each once, and how many more there are."""
+    each_once = dict.fromkeys(keys)
+    names = ", ".join(map(str, islice(each_once, MOST_TOLD)))
+    more = len(each_once) - MOST_TOLD
+    return f"{names} and {more} more, see /api/prices" if more > 0 else names or "none yet"

@@ -126,7 +126,16 @@ class Past:
             **_columns(Bar._fields, [*older, *bars]),
             **_columns(Judged._fields, said),
             "gaps": [gap._asdict() for gap in gaps],
+            **await self._without_bars(key, period, bars),
         }
+
+    async def _without_bars(self, key: Key, period: Period, bars: list[Bar]) -> dict[str, str]:
+        """Return a note where nothing older is shown since the store has no bars, as one of an older layout."""
+        begin = (period.newest + MINUTE - MOST_TICKS) // period.step * period.step
+        may_lack = period.step >= MINUTE and period.start < begin and bars and bars[0].time >= begin
+        if not may_lack or await self._history.newest_minute(key, period.stop) is not None:
+            return {}
+        return {"note": "the store has no bars of a minute yet, so only its newest two hours are shown"}
 
     async def _bars(self, key: Key, period: Period) -> tuple[list[Bar], list[Bar]]:
         """Return the bars of the period, and before them those of a minute for what is not kept any more as prices."""
