@@ -1,5 +1,6 @@
 import math
 import socket
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import aiohttp
@@ -8,7 +9,7 @@ import pytest
 from waiting import patience
 
 from fairprice.messages import encode
-from gateway.audience import BACKLOG, Audience, Listener
+from gateway.audience import BACKLOG, MAX_LISTENERS, Audience, Listener
 from gateway.instrument import PATIENCE
 from gateway.key import Key
 
@@ -232,6 +233,20 @@ async def test_too_many_listeners_are_sent_away_with_a_reason(serving):
 
 
 @pytest.mark.slow
+async def test_of_a_thousand_tabs_those_that_are_let_in_get_each_price_and_the_others_a_reason(gateway, make):
+    await gateway.publish(make.price(1))
+    async with AsyncExitStack() as stack, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+        tabs = [await stack.enter_async_context(http.ws_connect(f"{gateway.url}/ws")) for _ in range(MAX_LISTENERS)]
+        for _ in range(1000 - MAX_LISTENERS):
+            answer, problem = await gateway.get("/ws")
+            assert (answer.status, "as many listeners as it takes" in problem["error"]) == (503, True)
+        await gateway.publish(make.price(2))
+        for tab in (tabs[0], tabs[-1]):
+            await until_price(tab, make.price(2))
+        _, price = await gateway.get("/api/prices/BTCUSDT")
+        assert price["update_id"] == make.price(2).update_id
+
+
 def narrow(address):
     """Return a socket that takes little before its owner reads."""
     made = socket.socket(*address[:3])

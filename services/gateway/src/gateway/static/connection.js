@@ -7,6 +7,12 @@ const LONGEST_SILENCE = 20000; // a connection cut without a word looks like sil
 // Beside the page, wherever a proxy has put it.
 export const STREAM = new URL("ws", document.baseURI).href.replace(/^http/, "ws");
 
+// Why nobody is let in, which a browser does not tell of a websocket; "" where that is not the reason.
+export async function refusal(query) {
+  const answer = await fetch(`ws?${new URLSearchParams(query)}`, { signal: AbortSignal.timeout(5000) }).catch(() => null);
+  return answer && [403, 503].includes(answer.status) ? (await answer.json().catch(() => ({}))).error ?? "" : "";
+}
+
 function leave(socket) {
   socket.onopen = socket.onmessage = socket.onclose = null;
   if (socket.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close();

@@ -1,7 +1,7 @@
 // Ties the page together: what was received, and when what is drawn.
 
 import { Chart } from "./chart.js";
-import { STREAM, listen } from "./connection.js";
+import { STREAM, listen, refusal } from "./connection.js";
 import { learnVerdicts, showCoverage } from "./coverage.js";
 import { showDepth } from "./depth.js";
 import { NONE, age as ageText, bps, clock, decimalsOf, decimalsOfNumber, moment, number, signed, words } from "./format.js";
@@ -39,7 +39,7 @@ let shown = blank({ venue: "", symbol: "" });
 let drawing = false;
 
 function blank({ venue, symbol }) {
-  return { venue, symbol, key: keyOf({ venue, symbol }), connection: "opening", price: null, book: null, feed: null, gaps: [], newGaps: [], receivedAt: null, liveAt: null, bookTime: 0, good: null, isNew: false, known: new Set(), end: () => {} };
+  return { venue, symbol, key: keyOf({ venue, symbol }), connection: "opening", losses: 0, price: null, book: null, feed: null, gaps: [], newGaps: [], receivedAt: null, liveAt: null, bookTime: 0, good: null, isNew: false, known: new Set(), end: () => {} };
 }
 
 function write(id, text) {
@@ -68,17 +68,22 @@ function show(wish) {
   showCoverage(null);
   showDepth(null);
   showView();
-  shown.end = listen({ symbols: mine.key.replace("/", ":"), moments: 1, live: 1 }, {
+  const wishes = { symbols: mine.key.replace("/", ":"), moments: 1, live: 1 };
+  shown.end = listen(wishes, {
     onOpen: () => {
       mine.connection = "open";
+      mine.losses = 0;
       loadHistory(mine);
       askPast();
       look();
       redraw();
     },
-    onLost: () => {
+    onLost: async () => {
       mine.connection = "lost";
+      mine.losses += 1;
       redraw();
+      const reason = mine.losses === 2 ? await refusal(wishes) : "";
+      if (reason && mine === shown && mine.connection === "lost") problems = { gateway: reason };
     },
     onFrame: (frame) => {
       if (frame.type === "health") problems = frame.problems;

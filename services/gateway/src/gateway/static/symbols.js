@@ -15,11 +15,22 @@ export const keyOf = ({ venue, symbol }) => (venue ? `${venue}/${symbol}` : symb
 
 // What the address asks for, completed by what is known: #BTCUSDT is the first venue that has it.
 export function chosen(known) {
-  const parts = location.hash.slice(1).split("?")[0].split("/").map(decodeURIComponent);
+  const parts = location.hash.slice(1).split("?")[0].split("/").map(readName);
   const symbol = parts.pop().toUpperCase();
   const venue = parts.join("/").toLowerCase();
   if (!symbol) return known[0];
   return known.find((each) => each.symbol === symbol && (!venue || each.venue === venue)) ?? { venue, symbol };
+}
+
+// Somebody may have typed it: what cannot be decoded is taken as it is, and no name is longer or holds a slash.
+function readName(text) {
+  let name = text;
+  try {
+    name = decodeURIComponent(text);
+  } catch {
+    // as it is
+  }
+  return name.replaceAll("/", "").slice(0, 64);
 }
 
 export function choose(key) {
