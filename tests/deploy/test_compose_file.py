@@ -111,6 +111,11 @@ def test_it_waits_for_others_by_condition(name):
         assert how["condition"] == ("service_completed_successfully" if other in ONE_SHOT else "service_healthy")
 
 
+def test_the_page_waits_for_no_database():
+    assert SERVICES["gateway"]["depends_on"].keys() == SERVICES["converter"]["depends_on"].keys()
+    assert "provisioner" in SERVICES["storer"]["depends_on"]
+
+
 @every_service
 def test_its_ports_are_open_to_this_machine_only(name):
     for port in SERVICES[name].get("ports", ()):

@@ -379,6 +379,16 @@ def test_every_secret_that_is_mounted_is_made_by_a_job(overlay):
     assert mounted <= made - {"credentials"}, "which holds them all"
 
 
+@every_overlay
+def test_the_page_waits_for_no_database(overlay):
+    secrets = {
+        volume["name"]: volume["secret"]
+        for volume in pod(workloads(overlay)["gateway"])["volumes"]
+        if "secret" in volume
+    }
+    assert [name for name, secret in secrets.items() if secret.get("optional")] == ["history-token"]
+
+
 @pytest.mark.parametrize("overlay", ["demo", "production"])
 def test_files_are_those_of_compose_where_they_are_in_compose(overlay):
     """What is mounted in a server's container, by path, is what docker-compose.yml mounts there, byte for byte."""
