@@ -4,13 +4,14 @@ import asyncio
 import sqlite3
 import threading
 from contextlib import closing
+from itertools import product
 
 import pytest
-from history_contract import BTC, START, HistoryContract, put_price
+from history_contract import BTC, ETH, START, HistoryContract, put_price
 
 from fairprice.errors import StoreUnavailable
 from gateway.stored.port import MINUTE
-from gateway.stored.sqlite import SqliteHistory
+from gateway.stored.sqlite import SqliteHistory, _keys
 
 
 class Kept:
@@ -68,6 +69,24 @@ async def test_a_file_of_an_older_layout_has_no_bars_and_no_audits(kept):
     assert await kept.history.minutes(*period) == await kept.history.ticks(*period) == []
     assert await kept.history.compared(*period) == []
     assert await kept.history.closes(START, START + MINUTE) == {}
+
+
+async def test_symbols_are_found_in_as_many_steps_however_many_rows_each_has(tmp_path):
+    steps = {}
+    for rows in (2, 2000):
+        kept = Kept(tmp_path / f"{rows}.db")
+        for key, number in product((BTC, ETH, BTC._replace(symbol="ADAUSDT")), range(rows)):
+            kept.put("fair_price", START + number, *key, price=1.0)
+        await kept.store()
+
+        def counted(connection, rows=rows):
+            steps[rows] = 0
+            connection.set_progress_handler(lambda: steps.update({rows: steps[rows] + 1}), 1)
+            return _keys(connection, "fair_price")
+
+        assert await kept.history._do(counted) == [BTC._replace(symbol="ADAUSDT"), BTC, ETH]
+        await kept.history.close()
+    assert steps[2000] < 2 * steps[2]
 
 
 async def test_nothing_can_be_written(kept):

@@ -27,7 +27,11 @@ LOOK_UP = 10_000
 _OF_SYMBOL = "venue = :venue AND symbol = :symbol"
 _IN_PERIOD = f"{_OF_SYMBOL} AND time >= :start AND time < :stop"
 
-_KEYS = "SELECT venue, symbol FROM {table} WHERE (venue, symbol) > (:venue, :symbol) ORDER BY 1, 2 LIMIT 1"
+# not (venue, symbol) > (:venue, :symbol), which passes every row of that symbol
+_NEXT_KEY = (
+    "SELECT venue, symbol FROM {table} WHERE venue = :venue AND symbol > :symbol ORDER BY 2 LIMIT 1",
+    "SELECT venue, symbol FROM {table} WHERE venue > :venue ORDER BY 1, 2 LIMIT 1",
+)
 _NEWEST = f"SELECT max(time) FROM {{table}} WHERE {_OF_SYMBOL} AND time < :stop"  # noqa: S608  what is put in is written here
 _BARS = f"""
     WITH step AS (
@@ -167,7 +171,8 @@ def _keys(connection: sqlite3.Connection, table: str) -> list[Key]:
     """Step from key to key by the index, which takes no longer with more rows of each."""
     found: list[Key] = []
     key = Key("", "")
-    while rows := _rows(connection, _KEYS.format(table=table), key._asdict()):
+    queries = [query.format(table=table) for query in _NEXT_KEY]
+    while rows := next(filter(None, (_rows(connection, query, key._asdict()) for query in queries)), []):
         key = Key(*rows[0])
         found.append(key)
     return found
