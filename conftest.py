@@ -72,11 +72,12 @@ def _seconds(item: pytest.Item) -> float:
 def _stack(item: pytest.Item) -> Hashable:
     """Return what slow tests share.
 
-    One replay of a recording is looked at by tests of several files: they stay together, and play it once. Those of
-    `tests/faults`, which last longest, share nothing.
+    One replay of a recording is looked at by tests of several files: they stay together, and play it once. So do those
+    that share a browser. Those of `tests/faults`, which last longest, share nothing.
     """
-    if "replay" in _fixtures(item):
-        return "replay"
+    for shared in ("replay", "browser"):
+        if shared in _fixtures(item):
+            return shared
     return item if item.path.parent.name == "faults" else item.path
 
 

@@ -207,9 +207,9 @@ async def gateway():
         yield running
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser():
-    """One for all tests of a module."""
+    """One for all tests."""
     import pages
 
     async with pages.chromium() as browser:

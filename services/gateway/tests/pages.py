@@ -23,7 +23,7 @@ PHONE = {"width": 390, "height": 844}
 
 MARKS = [
     pytest.mark.browser,
-    pytest.mark.asyncio(loop_scope="module"),  # they share one browser
+    pytest.mark.asyncio(loop_scope="session"),  # they share one browser
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on PATH; apt-get install chromium enables this test"),
 ]
 

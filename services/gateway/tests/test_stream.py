@@ -232,7 +232,8 @@ async def test_too_many_listeners_are_sent_away_with_a_reason(serving):
         assert "as many listeners as it takes" in problem["error"]
 
 
-@pytest.mark.slow
+@pytest.mark.rounds
+@pytest.mark.slow(seconds=3)
 async def test_of_a_thousand_tabs_those_that_are_let_in_get_each_price_and_the_others_a_reason(gateway, make):
     await gateway.publish(make.price(1))
     async with AsyncExitStack() as stack, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
