@@ -106,8 +106,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop() -> None:
-    """Look for garbage in what tests make, and not again and again in thousands of tests."""
+    """Look for garbage in what tests make, seldom, and not again and again in thousands of tests."""
     gc.freeze()
+    gc.set_threshold(20_000)  # of 700 it takes a tenth of the time of tests
     gc.enable()
 
 

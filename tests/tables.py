@@ -34,12 +34,12 @@ def each_row(
             raise TypeError(f"{test.__name__} is a coroutine: each row needs an event loop of its own, so a test")
 
         @wraps(test)
-        def of_all(**others: object) -> None:
+        def of_all(*instance: object, **others: object) -> None:
             failures = []
             for row in table:
                 values = row if isinstance(names, tuple) else (row,)
                 try:
-                    test(**dict(zip(columns, values, strict=True)), **others)
+                    test(*instance, **dict(zip(columns, values, strict=True)), **others)
                 except pytest.skip.Exception:
                     raise AssertionError(f"row {named(ids(row))} skips, and with it all behind it") from None
                 except Exception as error:  # noqa: BLE001  raised below, with its row

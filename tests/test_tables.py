@@ -35,6 +35,15 @@ def test_pytest_sees_only_what_is_no_column(number, tmp_path):
     assert (number, tmp_path.is_dir()) in {(1, True), (2, True)}
 
 
+class TestOfAClass:
+    seen = 0
+
+    @each_row("number", [1, 2])
+    def test_a_method_has_its_instance(self, number):
+        self.seen += 1
+        assert self.seen == number
+
+
 def test_a_column_too_many_is_a_failure():
     @each_row(("one", "two"), [(1, 2), (1, 2, 3)])
     def of_table(one, two):

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import each_row
 
 from converter.copies import CUT_TIME, RUNS, Copies
 from fairprice.messages import Book, Model
@@ -27,23 +28,23 @@ def test_nothing_is_a_copy_at_first():
     assert not Copies().is_copy(BOOK)
 
 
-@pytest.mark.parametrize(
-    ("changes", "is_copy"),
+@each_row(
+    ("case", "changes", "is_copy"),
     [
-        pytest.param({}, True, id="again"),
-        pytest.param({"crawler": "b", "floor": "99"}, True, id="another crawler's"),
-        pytest.param({"first_update_id": 13}, True, id="with fewer ids"),
-        pytest.param({"first_update_id": 10}, False, id="an id more in front"),
-        pytest.param({"update_id": 16}, False, id="an id more at the end"),
-        pytest.param({"event_time": 1000 + CUT_TIME}, True, id="of another time: cut otherwise, with the same end"),
-        pytest.param({"event_time": 1001 + CUT_TIME}, False, id="of another row, whose ids began anew"),
-        pytest.param({"event_time": 999, "first_update_id": 10}, False, id="of another time, with an id more in front"),
-        pytest.param({"event_time": 999, "update_id": 14}, False, id="of another time and state"),
-        pytest.param({"symbol": "ETHUSDT"}, False, id="of another symbol"),
-        pytest.param({"venue": "binance-usdm"}, False, id="of another venue"),
+        ("again", {}, True),
+        ("another crawler's", {"crawler": "b", "floor": "99"}, True),
+        ("with fewer ids", {"first_update_id": 13}, True),
+        ("an id more in front", {"first_update_id": 10}, False),
+        ("an id more at the end", {"update_id": 16}, False),
+        ("of another time: cut otherwise, with the same end", {"event_time": 1000 + CUT_TIME}, True),
+        ("of another row, whose ids began anew", {"event_time": 1001 + CUT_TIME}, False),
+        ("of another time, with an id more in front", {"event_time": 999, "first_update_id": 10}, False),
+        ("of another time and state", {"event_time": 999, "update_id": 14}, False),
+        ("of another symbol", {"symbol": "ETHUSDT"}, False),
+        ("of another venue", {"venue": "binance-usdm"}, False),
     ],
 )
-def test_a_copy_has_the_key_of_a_row_and_adds_no_id_to_it(changes, is_copy):
+def test_a_copy_has_the_key_of_a_row_and_adds_no_id_to_it(case, changes, is_copy):
     assert priced(BOOK).is_copy(replace(BOOK, **changes)) is is_copy
 
 

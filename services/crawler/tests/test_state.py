@@ -5,6 +5,7 @@ import sys
 import orjson
 import pytest
 import structlog
+from tables import each_row
 
 from crawler import state
 from crawler.book.publication import Confirmed
@@ -219,7 +220,8 @@ def test_a_half_written_new_file_of_a_crashed_run_is_no_hindrance(file):
 GOOD = orjson.dumps({"BTCUSDT": {"update_id": 5, "event_time": 6}})
 
 
-@pytest.mark.parametrize(
+@pytest.mark.parametrize("whose", [0, 1])
+@each_row(
     "content",
     [
         b"[]",
@@ -235,7 +237,6 @@ GOOD = orjson.dumps({"BTCUSDT": {"update_id": 5, "event_time": 6}})
         b"\x00" * 100,
     ],
 )
-@pytest.mark.parametrize("whose", [0, 1])
 def test_a_foreign_file_stops_the_start_and_says_what_to_do(claim, folder, content, whose):
     assert_refused(claim(), folder / f"binance.{whose}.json", content)
 

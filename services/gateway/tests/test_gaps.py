@@ -1,8 +1,8 @@
 """Which gaps are open, from the prices that were seen."""
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from fairprice.gaps import uncovered
 from fairprice.messages import Gap
@@ -28,20 +28,20 @@ def open_ids(taken):
     return [each["open_ids"] for each in taken]
 
 
-@pytest.mark.parametrize(
-    ("events", "expected"),
+@each_row(
+    ("case", "events", "expected"),
     [
-        pytest.param([gap(11, 20)], [10], id="nobody had it"),
-        pytest.param([(1, 15), (16, 30), gap(11, 20)], [0], id="another crawler's prices came before"),
-        pytest.param([gap(11, 20), (11, 15), (16, 20)], [0], id="or come behind"),
-        pytest.param([(1, 10), gap(11, 20), (21, 30)], [10], id="a hole that both had"),
-        pytest.param([(1, 12), gap(11, 20), (21, 30), (19, 20)], [6], id="a part of it"),
-        pytest.param([(1, 2000), gap(1001, 9), (1, 2000)], [1], id="ids that began anew"),
-        pytest.param([(1, 2000), gap(2001, 9), (10, 20), gap(21, 30), (31, 40)], [1, 10], id="and what follows them"),
-        pytest.param([gap(11, 20), gap(14, 25), (11, 20)], [0, 5], id="two that overlap"),
+        ("nobody had it", [gap(11, 20)], [10]),
+        ("another crawler's prices came before", [(1, 15), (16, 30), gap(11, 20)], [0]),
+        ("or come behind", [gap(11, 20), (11, 15), (16, 20)], [0]),
+        ("a hole that both had", [(1, 10), gap(11, 20), (21, 30)], [10]),
+        ("a part of it", [(1, 12), gap(11, 20), (21, 30), (19, 20)], [6]),
+        ("ids that began anew", [(1, 2000), gap(1001, 9), (1, 2000)], [1]),
+        ("and what follows them", [(1, 2000), gap(2001, 9), (10, 20), gap(21, 30), (31, 40)], [1, 10]),
+        ("two that overlap", [gap(11, 20), gap(14, 25), (11, 20)], [0, 5]),
     ],
 )
-def test_only_ids_that_no_price_covers_are_open(events, expected):
+def test_only_ids_that_no_price_covers_are_open(case, events, expected):
     assert open_ids(gaps(*events)) == expected
 
 

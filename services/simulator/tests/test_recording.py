@@ -3,6 +3,7 @@ import os
 
 import orjson
 import pytest
+from tables import each_row
 
 from simulator import RecordingError
 from simulator.contents import contents, files_of
@@ -78,7 +79,7 @@ def test_time_may_go_backwards_and_lines_may_be_empty(tmp_path):
     assert [(line.number, line.time_ns) for line in read(path)] == [(1, 9), (4, 1)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("bad", "problem"),
     [
         (b"nonsense", "does not begin with a receive time"),

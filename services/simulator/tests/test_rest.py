@@ -1,5 +1,6 @@
 import orjson
 import pytest
+from tables import each_row
 
 from simulator import START_US, Exchange, Fault, Knobs
 from simulator.limits import Limits
@@ -65,7 +66,7 @@ def test_depth_gives_the_levels_asked_for_at_their_weight(client, limit, levels,
     assert reply.headers["x-mbx-used-weight-1m"] == reply.headers["x-mbx-used-weight"] == str(weight)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("parameters", "expected"),
     [
         ({}, -1102),
@@ -130,7 +131,7 @@ def test_permission_sets_can_be_left_out(client):
     assert "permissionSets" not in orjson.loads(client.info(showPermissionSets="false").body)["symbols"][0]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("parameters", "expected"),
     [
         ({"symbol": "NOPE"}, -1121),

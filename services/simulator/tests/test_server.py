@@ -9,6 +9,7 @@ import aiohttp
 import orjson
 import pytest
 from driven import DrivenServer
+from tables import each_row
 from waiting import patience, soon
 
 from simulator import Exchange, Fault, PortInUse, SimulatorServer
@@ -194,7 +195,7 @@ def test_bad_recordings_and_ports_end_with_2_and_a_sentence(tmp_path, capsys):
     assert "is in use by another program" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
+@each_row(
     "options",
     [
         ["--port", "x"],

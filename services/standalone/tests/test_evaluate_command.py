@@ -9,6 +9,7 @@ from itertools import pairwise
 import made_instants
 import made_market
 import pytest
+from tables import each_row
 
 from converter.pricing import Pricer
 from converter.settings import ConverterSettings
@@ -71,9 +72,16 @@ def moved(tmp_path_factory):
     return made_market.recording(path, seconds=SECONDS, drift=2, noise=20, seed=3)
 
 
-@pytest.fixture
-def short(tmp_path):
-    return made_market.recording(tmp_path / "short", seconds=20, drift=0, noise=20)
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """Return a recording that is too short to say anything."""
+    return made_market.recording(tmp_path_factory.mktemp("short") / "short", seconds=20, drift=0, noise=20)
+
+
+@pytest.fixture(scope="module")
+def whole(short):
+    """Return the sampler of that recording."""
+    return captured(short)
 
 
 @pytest.mark.slow
@@ -134,24 +142,24 @@ def noted(now, **data):
 
 
 @pytest.mark.parametrize(
-    ("line", "breaks", "tickers"),
+    ("line", "breaks"),
     [
-        (lambda ticker: ticker.replace('"B":"', '"B":"9'), 0, 0),
-        (lambda _: noted(5_000, e="loss", symbols=["BTCUSDT"], kind="disconnect"), 1, 0),
-        (lambda ticker: ticker.replace('"b":"', '"b":"x').replace('"u":', '"u":1'), 1, 0),
+        (lambda ticker: ticker.replace('"B":"', '"B":"9'), 0),
+        (lambda _: noted(5_000, e="loss", symbols=["BTCUSDT"], kind="disconnect"), 1),
+        (lambda ticker: ticker.replace('"b":"', '"b":"x').replace('"u":', '"u":1'), 1),
     ],
     ids=["again from a connection that is behind", "lost", "unreadable"],
 )
-def test_a_line_between_others_tells_nothing_or_breaks(short, tmp_path, line, breaks, tickers):
+def test_a_line_between_others_tells_nothing_or_breaks(short, whole, tmp_path, line, breaks):
     lines = short.read_text().splitlines(keepends=True)
     place = next(number for number, each in enumerate(lines) if each > f"{made_market.BEGIN_MS + 5_000}")
     ticker = next(each for each in reversed(lines[:place]) if "bookTicker" in each)
     spoilt = tmp_path / "spoilt"
     spoilt.write_text("".join([*lines[:place], line(ticker), *lines[place:]]))
 
-    whole, found = captured(short), captured(spoilt)
+    found = captured(spoilt)
 
-    assert (found.breaks, found.tickers - whole.tickers) == (breaks, tickers)
+    assert (found.breaks, found.tickers) == (breaks, whole.tickers)
     assert (found.instants.times == whole.instants.times) == (breaks == 0)
 
 
@@ -242,7 +250,7 @@ async def test_a_stop_ends_it(short):
     assert (done.exit_code, done.error) == (2, "stopped before the end")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "arguments",
     ["", "--capture", "--from-store --capture x", "--from-store --since x", "--capture x --since 1h",
      "--from-store --horizon 0.25", "--from-store --horizon 0", "--from-store --horizon 61",

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from tables import each_row
 
 from fairprice.errors import StartupError
 from standalone.evaluate.chain import Transition, chain, solved
@@ -213,7 +214,7 @@ def test_a_model_is_read_as_it_was_written(model, tmp_path):
     assert [decimal(Fraction(text)) for text in ("0.00000001", "10", "0.5")] == ["0.00000001", "10", "0.5"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("change", "said"),
     [
         ({"model": "other"}, "model is 'other' and not 'micro_price'"),

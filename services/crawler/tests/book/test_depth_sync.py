@@ -3,6 +3,7 @@
 from random import Random
 
 import pytest
+from tables import each_row
 
 from crawler.book.depth_sync import LAG_TIME, STEADY_TIME
 from crawler.book.feed import Feed
@@ -134,21 +135,21 @@ def test_buffered_diffs_are_replayed_on_the_snapshot_with_the_times_they_were_re
 BUFFER = (diff(101, 105), diff(106, 110), diff(111, 115))
 
 
-@pytest.mark.parametrize(
-    ("snapshot_id", "published"),
+@each_row(
+    ("case", "snapshot_id", "published"),
     [
-        pytest.param(100, [(101, 105, "book"), (106, 110, "book"), (111, 115, "book")], id="S = F - 1"),
-        pytest.param(101, [(101, 105, "book"), (106, 110, "book"), (111, 115, "book")], id="S = F"),
-        pytest.param(103, [(101, 105, "book"), (106, 110, "book"), (111, 115, "book")], id="inside the first"),
-        pytest.param(104, [(101, 105, "book"), (106, 110, "book"), (111, 115, "book")], id="one before its end"),
-        pytest.param(105, [(106, 110, "book"), (111, 115, "book")], id="S = u, so the next has U = S + 1"),
-        pytest.param(106, [(106, 110, "book"), (111, 115, "book")], id="S = U of the second"),
-        pytest.param(113, [(111, 115, "book")], id="inside the last"),
-        pytest.param(115, [], id="S = u of the last"),
-        pytest.param(120, [], id="newer than the whole buffer"),
+        ("S = F - 1", 100, [(101, 105, "book"), (106, 110, "book"), (111, 115, "book")]),
+        ("S = F", 101, [(101, 105, "book"), (106, 110, "book"), (111, 115, "book")]),
+        ("inside the first", 103, [(101, 105, "book"), (106, 110, "book"), (111, 115, "book")]),
+        ("one before its end", 104, [(101, 105, "book"), (106, 110, "book"), (111, 115, "book")]),
+        ("S = u, so the next has U = S + 1", 105, [(106, 110, "book"), (111, 115, "book")]),
+        ("S = U of the second", 106, [(106, 110, "book"), (111, 115, "book")]),
+        ("inside the last", 113, [(111, 115, "book")]),
+        ("S = u of the last", 115, []),
+        ("newer than the whole buffer", 120, []),
     ],
 )
-def test_a_usable_snapshot_brings_sync_at_every_boundary(snapshot_id, published):
+def test_a_usable_snapshot_brings_sync_at_every_boundary(case, snapshot_id, published):
     feed = new_feed()
     give(feed, *BUFFER)
     assert ranges(answer(feed, snapshot(snapshot_id))) == published
@@ -1400,7 +1401,7 @@ def test_every_id_is_covered_exactly_once_and_every_book_is_true(seed):
     assert exchange.feed.audit.mismatches == 0
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", seeds(40))
 def test_whenever_it_ends_what_was_seen_is_a_book_or_a_gap(seed):
     exchange = SmallExchange(1000 + seed, reach=6)
     for _ in range(10 + 7 * seed):

@@ -1,12 +1,13 @@
 """What two minutes of books say of the next seconds: by its definition, for made-up markets, and for late joiners."""
 
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, product
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import each_row
 
 from crawler.book.model import FEWEST, SPACING, WEIGHTS, MarketModel
 from crawler.book.pairs import BLOCK, NO_MOVE, end_of, step_of
@@ -128,8 +129,7 @@ def market(random, seconds, *, beta=0.0, spread=1.0, begin=BEGIN):
     return books
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("beta", [0.0, 3.0, -3.0])
+@each_row(("beta", "seed"), product([0.0, 3.0, -3.0], range(3)))
 def test_a_known_beta_is_found_and_none_where_the_imbalance_means_nothing(beta, seed):
     model = models(market(Random(seed), 121, beta=beta))[-1]
     effective = sum(WEIGHTS) / 2**20 * 100 / 3  # squares of the imbalances, weighed

@@ -1,6 +1,7 @@
 """How far an event says that it tells the whole book, and from which books on it can bring a model."""
 
 import pytest
+from tables import each_row
 
 from crawler.book.chain import ChainTime
 from crawler.book.market_data import Diff
@@ -23,21 +24,21 @@ def bounds(reach, *, bids=BIDS, asks=ASKS, cut=(True, True), proven=False):
 WHOLE, FAR, NEAR = (None, None), ("90.0", "110.0"), ("98.5", "102.5")
 
 
-@pytest.mark.parametrize(
-    ("reach", "cut", "expected"),
+@each_row(
+    ("case", "reach", "cut", "expected"),
     [
-        pytest.param(WHOLE, (False, False), (None, None), id="known and published whole"),
-        pytest.param(WHOLE, (True, True), ("98.0", "103.0"), id="known whole, published in part"),
-        pytest.param(WHOLE, (True, False), ("98.0", None), id="one side cut"),
-        pytest.param(FAR, (False, False), ("90.0", "110.0"), id="published whole, known in part"),
-        pytest.param(FAR, (True, True), ("98.0", "103.0"), id="cut before the reach ends"),
-        pytest.param(NEAR, (True, True), ("98.5", "102.5"), id="the reach ends before the cut"),
-        pytest.param(NEAR, (False, False), ("98.5", "102.5"), id="the reach ends within what is published"),
-        pytest.param((None, "102.5"), (True, True), ("98.0", "102.5"), id="each side by itself"),
-        pytest.param(("105.0", "106.0"), (True, True), ("105.0", "103.0"), id="the price has left the reach"),
+        ("known and published whole", WHOLE, (False, False), (None, None)),
+        ("known whole, published in part", WHOLE, (True, True), ("98.0", "103.0")),
+        ("one side cut", WHOLE, (True, False), ("98.0", None)),
+        ("published whole, known in part", FAR, (False, False), ("90.0", "110.0")),
+        ("cut before the reach ends", FAR, (True, True), ("98.0", "103.0")),
+        ("the reach ends before the cut", NEAR, (True, True), ("98.5", "102.5")),
+        ("the reach ends within what is published", NEAR, (False, False), ("98.5", "102.5")),
+        ("each side by itself", (None, "102.5"), (True, True), ("98.0", "102.5")),
+        ("the price has left the reach", ("105.0", "106.0"), (True, True), ("105.0", "103.0")),
     ],
 )
-def test_the_bounds_are_the_narrower_of_what_was_cut_and_what_is_known(reach, cut, expected):
+def test_the_bounds_are_the_narrower_of_what_was_cut_and_what_is_known(case, reach, cut, expected):
     assert bounds(reach, cut=cut) == expected
 
 

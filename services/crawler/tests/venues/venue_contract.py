@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from clocks import ManualClock
+from tables import each_row
 
 from crawler.book.feed import Feed
 from crawler.book.market_data import Diff, Snapshot, Ticker, Top
@@ -285,13 +286,13 @@ class VenueContract:
                 assert refused.value.symbol in {None, wire.symbol}
                 assert len(str(refused.value)) < 400
 
-    @pytest.mark.parametrize("text", [b"", b"5", b"null", b"[]", b'""', b"\xff\x00", b"<html>"])
+    @each_row("text", [b"", b"5", b"null", b"[]", b'""', b"\xff\x00", b"<html>"])
     def test_what_is_no_event_at_all_is_refused(self, decoder, text):
         assert decoder.peek(text) is None
         with pytest.raises(InvalidMarketData):
             decoder.decode(text)
 
-    @pytest.mark.parametrize("number", ["NaN", "-1.0", "1e5", "", "0x1", "1,5", "Infinity", None, 1.5])
+    @each_row("number", ["NaN", "-1.0", "1e5", "", "0x1", "1,5", "Infinity", None, 1.5])
     def test_a_number_that_is_no_plain_decimal_is_refused_for_its_symbol(self, wire, decoder, number):
         for bids in ([["1.0", number]], [[number, "1.0"]]):
             frame = wire.diff(8, 9, START_US, bids, [], best=([], []))
