@@ -43,7 +43,7 @@ class Rows:
         assert (venue, symbol) == KEY
         for time, row in sorted(self._table(measurement).items()):
             if start <= time < stop:
-                yield (time, *(row.get(name) for name in fields))
+                yield (time, *map(row.get, fields))
 
     async def last(
         self, measurement: str, fields: Sequence[str], venue: str, symbol: str, before: int
@@ -80,7 +80,7 @@ def at(second: int) -> int:
     return START + second * SECOND
 
 
-def sound(minutes: int = 60, *, first_minute: int = 0) -> Rows:
+def sound(minutes: int = 5, *, first_minute: int = 0) -> Rows:
     """Return a price a second, each with ten ids, a book every ten seconds, and tops compared in every minute.
 
     The price of second n brings the ids 10 n + 1 to 10 n + 10.

@@ -20,7 +20,7 @@ async def test_a_sound_hour_is_verified():
 
 @pytest.mark.parametrize("second", [1, 700, 3598])
 async def test_a_row_that_was_taken_out_is_a_hole_that_no_gap_tells(second):
-    rows = sound()
+    rows = sound(60)
     rows.remove(second, second)
     account = await rows.audit()
     assert wrong(account) == {Kind.UNRECORDED_HOLE: 1}
@@ -185,7 +185,7 @@ async def test_a_restarted_crawler_s_gap_may_begin_before_the_last_row():
 
 
 async def test_a_gap_of_a_drain_and_one_of_the_restart_long_after_it_tell_a_hole_together():
-    rows = sound()
+    rows = sound(60)
     rows.remove(100, 1999)
     rows.gap(at(99), at(104), 1001, 1050)
     rows.gap(at(104), at(2000), 1051, 20000)
@@ -222,7 +222,7 @@ async def test_a_gap_that_rows_behind_the_period_may_fill_is_neither_open_nor_fi
 
 
 async def test_ids_that_begin_anew_are_a_hole_where_a_gap_tells_it():
-    rows = sound()
+    rows = sound(60)
     restart(rows, 1800, first_id=5)
     rows.gap(at(1799), at(1800), 18001, 4)
     account = await rows.audit()
@@ -233,7 +233,7 @@ async def test_ids_that_begin_anew_are_a_hole_where_a_gap_tells_it():
 
 
 async def test_two_crawlers_may_tell_of_one_new_numbering():
-    rows = sound()
+    rows = sound(60)
     restart(rows, 1800, first_id=5)
     rows.gap(at(1799), at(1800), 18001, 4)
     rows.gap(at(1798), at(1801), 17991, 14)
@@ -243,7 +243,7 @@ async def test_two_crawlers_may_tell_of_one_new_numbering():
 
 
 async def test_a_claim_up_to_a_new_numbering_leaves_what_another_crawler_claims_from_the_same_book_on():
-    rows = sound()
+    rows = sound(60)
     rows.remove(1500, 1509)
     restart(rows, 1800, first_id=5)
     claims = [Gap(*KEY, 15001, 15100, at(1499), at(1510), "lost"), Gap(*KEY, 15001, 4, at(1499), at(1800), "id_reset")]
@@ -253,7 +253,7 @@ async def test_a_claim_up_to_a_new_numbering_leaves_what_another_crawler_claims_
 
 
 async def test_a_crawler_killed_before_it_has_noted_the_new_numbering_tells_what_it_misses_there():
-    rows = sound()
+    rows = sound(60)
     restart(rows, 1800, first_id=5)
     rows.remove(1810, 1819)
     rows.gap(at(1799), at(1800), 18001, 4)
@@ -277,7 +277,7 @@ async def test_a_gap_from_the_numbering_before_the_last_on_tells_of_both():
 
 async def test_the_parts_of_two_diffs_that_another_crawler_got_in_one_under_an_earlier_time_are_no_new_numbering():
     """The first one's time was ahead: who had it counted on from there, the other one goes by the second one's."""
-    rows = sound()
+    rows = sound(60)
     rows.remove(1800, 1801)
     rows.price(at(1800), 18001, 18020)
     rows.price(at(1800) + SECOND // 2, 18001, 18010)
@@ -289,13 +289,13 @@ async def test_the_parts_of_two_diffs_that_another_crawler_got_in_one_under_an_e
 
 
 async def test_a_row_whose_ids_another_one_has_runs_against_time_where_no_clock_explains_it():
-    rows = sound()
+    rows = sound(60)
     rows.price(at(1802) + 1, 18001, 18005)
     assert wrong(await rows.audit()) == {Kind.CONTRADICTING: 1}
 
 
 async def test_rows_that_are_missing_before_ids_begin_anew_are_not_recorded_by_that():
-    rows = sound()
+    rows = sound(60)
     restart(rows, 1800, first_id=5)
     rows.gap(at(1799), at(1800), 18001, 4)
     rows.remove(1799, 1799)
@@ -305,7 +305,7 @@ async def test_rows_that_are_missing_before_ids_begin_anew_are_not_recorded_by_t
 
 
 async def test_rows_that_are_missing_where_ids_begin_anew_are_not_recorded_by_that():
-    rows = sound()
+    rows = sound(60)
     restart(rows, 1800, first_id=5)
     rows.gap(at(1799), at(1800), 18001, 4)
     rows.remove(1800, 1800)
@@ -316,7 +316,7 @@ async def test_rows_that_are_missing_where_ids_begin_anew_are_not_recorded_by_th
 
 
 async def test_ids_that_begin_anew_without_a_gap_are_one_hole_and_the_new_ones_are_followed():
-    rows = sound()
+    rows = sound(60)
     restart(rows, 1800, first_id=5)
     rows.remove(2000, 2000)
     account = await rows.audit()
@@ -336,7 +336,7 @@ async def test_ids_that_begin_anew_with_the_last_row_are_told_by_the_gap_alone()
 
 @pytest.mark.parametrize("first_id", [5, 1, 9001])
 async def test_runs_of_a_made_up_market_each_have_their_own_ids(first_id):
-    rows = sound()
+    rows = sound(60)
     restart(rows, 1800, first_id=first_id)
     account = await rows.audit(runs_begin_anew=True)
     assert wrong(account) == {}
@@ -346,7 +346,7 @@ async def test_runs_of_a_made_up_market_each_have_their_own_ids(first_id):
 
 
 async def test_a_double_is_found_in_a_made_up_market_too():
-    rows = sound()
+    rows = sound(60)
     rows.prices[at(100) + 5] = rows.prices[at(100)]
     rows.prices[at(3599) + 5] = rows.prices[at(3599)]
     assert wrong(await rows.audit(runs_begin_anew=True)) == {Kind.DOUBLED: 2}
