@@ -641,7 +641,8 @@ near = partial(pytest.approx, rel=0.01)
 
 
 async def view(page):
-    """Return begin and end of what the chart shows, in milliseconds, and whether it follows the newest price."""
+    """Return begin and end of what the chart shows after the next frame, in milliseconds, and whether it follows."""
+    await page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     ends = "(({ from, to, follows }) => [Number(from), Number(to), follows === 'true'])"
     return await page.evaluate(f"{ends}(document.getElementById('chart').dataset)")
 
@@ -679,7 +680,7 @@ async def test_the_view_is_moved_by_mouse_keyboard_and_touch_and_stays_in_the_ad
         async with opened(browser, f"{gateway.url}/#binance/BTCUSDT?range=1h") as page:
             await until(lambda: points(page), lambda count: count > 50)
             _, ended, _ = await view(page)
-            box = await page.locator("#chart .u-over").bounding_box()
+            box = await page.locator(".chart-price .u-over").bounding_box()
             middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
             await page.mouse.move(*middle)
             await page.mouse.down()
@@ -714,7 +715,7 @@ async def test_two_fingers_zoom_and_one_moves(serving, make, browser):
         await gateway.publish(make.book(1), make.price(1, bid=61_144.0))
         async with opened(browser, f"{gateway.url}/#binance/BTCUSDT?range=1h", viewport=PHONE, has_touch=True) as page:
             await until(lambda: points(page), lambda count: count > 50)
-            box = await page.locator("#chart .u-over").bounding_box()
+            box = await page.locator(".chart-price .u-over").bounding_box()
             top = box["y"] + 40
 
             async def touch(kind, *xs):
@@ -722,7 +723,7 @@ async def test_two_fingers_zoom_and_one_moves(serving, make, browser):
                 await session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": where})
 
             await page.locator("#chart").scroll_into_view_if_needed()
-            box = await page.locator("#chart .u-over").bounding_box()
+            box = await page.locator(".chart-price .u-over").bounding_box()
             top = box["y"] + 40
             session = await page.context.new_cdp_session(page)
             await touch("touchStart", 60)

@@ -11,7 +11,7 @@ from gateway.quote import Quote
 
 
 def quote(step):
-    return Quote(Key("binance", "BTCUSDT"), step * 100, step, step, "ok", 1.0, 1.0, 1.0, 0.0, b"price %d" % step)
+    return Quote(Key("binance", "BTCUSDT"), step * 100, step, step, "ok", 1.0, 1.0, 1.0, 0.0, 0.0, b"price %d" % step)
 
 
 def take(pairing, kind, step):

@@ -14,7 +14,7 @@ MINUTE = 60_000_000
 
 
 def quote(time, price=1.0, status="ok"):
-    return Quote(Key("binance", "BTCUSDT"), time, 0, 0, status, price, 0.5, 1.5, 2.0, b"")
+    return Quote(Key("binance", "BTCUSDT"), time, 0, 0, status, price, 0.5, 1.5, 2.0, -0.25, b"")
 
 
 def test_points_of_one_slot_become_the_last_of_them():
@@ -41,7 +41,8 @@ def test_a_price_that_is_missing_stays_missing():
     history = Recent(1)
     history.append(quote(0, None, "crossed"))
     assert history.since(1) == {
-        "time": [0], "price": [None], "bid": [0.5], "ask": [1.5], "spread_bps": [2.0], "status": ["crossed"],
+        "time": [0], "price": [None], "bid": [0.5], "ask": [1.5], "spread_bps": [2.0], "imbalance": [-0.25],
+        "status": ["crossed"],
     }  # fmt: skip
 
 

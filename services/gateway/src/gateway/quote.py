@@ -24,6 +24,7 @@ class Quote(NamedTuple):
     bid: float | None
     ask: float | None
     spread_bps: float | None
+    imbalance: float | None
     line: bytes
 
     @property
@@ -50,11 +51,13 @@ def read_quote(fields: dict[str, Any], line: bytes) -> Quote:
             fields.get("bid"),
             fields.get("ask"),
             fields.get("spread_bps"),
+            fields.get("imbalance"),
             line,
         )
     except KeyError as error:
         raise InvalidLine(line, f"field {error} is missing") from error
-    are_numbers = NUMBERS.issuperset(map(type, (quote.price, quote.bid, quote.ask, quote.spread_bps)))
+    numbers = quote.price, quote.bid, quote.ask, quote.spread_bps, quote.imbalance
+    are_numbers = NUMBERS.issuperset(map(type, numbers))
     are_integers = type(quote.event_time) is type(quote.update_id) is type(quote.first_update_id) is int
     if not (type(quote.status) is str and are_integers and are_numbers and 0 <= quote.event_time < 1 << 63):
         raise InvalidLine(line, "a field of the price has the wrong type")

@@ -22,7 +22,7 @@ _SPARE = _MINUTE // STEP
 class Recent:
     """A window of `minutes` over event time that ends at the newest price.
 
-    Holds at most `minutes * 600 + 600` points of about 50 bytes.
+    Holds at most `minutes * 600 + 600` points of about 60 bytes.
     """
 
     def __init__(self, minutes: int) -> None:
@@ -32,6 +32,7 @@ class Recent:
         self._bid = array("d")
         self._ask = array("d")
         self._spread_bps = array("d")
+        self._imbalance = array("d")
         self._status: list[str] = []
 
     def __len__(self) -> int:
@@ -49,6 +50,7 @@ class Recent:
         self._bid.append(_or_nan(quote.bid))
         self._ask.append(_or_nan(quote.ask))
         self._spread_bps.append(_or_nan(quote.spread_bps))
+        self._imbalance.append(_or_nan(quote.imbalance))
         self._status.append(sys.intern(quote.status))
         if len(self._time) > _SPARE and self._time[_SPARE] < time - self._window:
             self._forget(bisect_left(self._time, time - self._window))
@@ -61,7 +63,13 @@ class Recent:
         """
         window = min(minutes * _MINUTE, self._window)
         chosen = self._last_of_each_slot(window)
-        numbers = {"price": self._price, "bid": self._bid, "ask": self._ask, "spread_bps": self._spread_bps}
+        numbers = {
+            "price": self._price,
+            "bid": self._bid,
+            "ask": self._ask,
+            "spread_bps": self._spread_bps,
+            "imbalance": self._imbalance,
+        }
         return {
             "time": [self._time[index] for index in chosen],
             **{name: [_number(column[index]) for index in chosen] for name, column in numbers.items()},
@@ -91,7 +99,7 @@ class Recent:
             del column[:count]
 
     def _columns(self) -> "tuple[array[Any] | list[str], ...]":
-        return (self._time, self._price, self._bid, self._ask, self._spread_bps, self._status)
+        return (self._time, self._price, self._bid, self._ask, self._spread_bps, self._imbalance, self._status)
 
 
 def _or_nan(value: float | None) -> float:

@@ -1,34 +1,38 @@
-// Fair price, bid-ask band and gaps over a time that the reader chooses, drawn by uPlot.
+// Fair price as line or candles, bid-ask band and gaps over a time that the reader chooses, drawn by uPlot; behind it the
+// depth, below it spread and imbalance.
 
-import { moment, number, words } from "./format.js";
+import { candles, drawCandles, stepOf } from "./candles.js";
+import { facts, showFacts } from "./crosshair.js";
+import { number, words } from "./format.js";
+import { Heat } from "./heat.js";
 import { navigate } from "./navigation.js";
-import { LONGEST, SHORTEST } from "./ranges.js";
+import { HEIGHT as PANE, makePane } from "./pane.js";
+import { LINE, LONGEST, SHORTEST } from "./ranges.js";
 import { Series, rowOfPoint } from "./series.js";
+import { timeText } from "./zone.js";
 
 const MOST_GAPS = 600;
 const AHEAD = 10_000; // milliseconds that the widest band looks ahead
 const LONGEST_WITH_BAND = 3600_000; // in a longer view it would be too narrow to be seen
-const PAUSE = 250; // milliseconds between two looks for what has changed beside the price
 const SMALLEST_GAP = 3; // pixels, or a short gap could not be seen
 const [LOW, HIGH] = [1, 2]; // where these columns are
-const VERDICTS = {
-  unverified: "not verified: not compared with the exchange", suspect: "suspect: a comparison with the exchange was wrong",
-  hole: "updates are missing",
-};
+const LETTER = 6.2; // pixels of one on an axis
+const LABEL = 17; // pixels between the middles of a label and of a tick's text beside it
+const TOGETHER = "chart"; // the name under which both plots move their crosshair
 
 export class Chart {
-  // `onView` is called when the reader has chosen another view.
+  // `onView` is called when the reader has chosen another view; what has changed is drawn by the next `draw`.
   constructor(element, onView) {
     this.element = element;
     this.onView = onView;
     this.span = 300_000;
     this.end = null; // null: the newest price
+    this.style = LINE;
     this.decimals = 2;
-    this.label = element.appendChild(made("chart-label"));
-    this.tip = element.appendChild(made("chart-tip"));
+    this.outdated = []; // plots that the next drawing makes anew
+    [this.price, this.below] = ["chart-price", "chart-pane"].map((name) => element.appendChild(made(name)));
+    [this.label, this.pointer, this.tip] = ["chart-label", "chart-label pointer", "chart-tip"].map((name) => element.appendChild(made(name, true)));
     this.clear();
-    setInterval(() => this.draw(), PAUSE);
-    document.addEventListener("visibilitychange", () => this.draw());
     new ResizeObserver(() => this.redraw()).observe(element);
     navigate(element, {
       plot: () => this.plot?.over.getBoundingClientRect() ?? element.getBoundingClientRect(),
@@ -40,6 +44,7 @@ export class Chart {
 
   clear() {
     this.series = new Series();
+    this.heat = new Heat();
     this.gaps = new Map();
     this.newest = null; // the price that the rest of the page shows; later points wait until it has reached them
     this.changed = true;
@@ -52,7 +57,13 @@ export class Chart {
   // ---- what is known
 
   add(event) {
-    this.series.add(event.event_time / 1000, event.price, event.bid, event.ask);
+    this.series.add(...pointOf(event));
+  }
+
+  // Takes an answer of /api/depth.
+  addDepth(depth) {
+    this.heat.add(depth, this.series.priceAt(depth.event_time / 1000));
+    this.changed = true;
   }
 
   loadRecent(history) {
@@ -77,11 +88,10 @@ export class Chart {
     this.changed = true;
   }
 
-  // Draws up to this price, which also is what the label says, at once, in one moment with the rest of the page.
+  // The next drawing goes up to this price, which also is what the label says, in one moment with the rest of the page.
   show(price) {
     this.newest = price;
     this.changed = true;
-    this.draw();
   }
 
   // ---- what is looked at
@@ -105,6 +115,12 @@ export class Chart {
 
   choose(span, end) {
     [this.span, this.end] = [span, end];
+    this.changed = true;
+    this.onView();
+  }
+
+  setStyle(style) {
+    this.style = style;
     this.redraw();
     this.onView();
   }
@@ -114,25 +130,41 @@ export class Chart {
   draw() {
     if (!this.changed || document.hidden || !window.uPlot || !this.element.clientHeight) return;
     this.changed = false;
+    this.clearAway();
     const { from, to } = this.view();
     const gaps = this.openGaps();
-    const last = this.newest && { ...rowOfPoint(this.newest.event_time / 1000, this.newest.price, this.newest.bid, this.newest.ask) };
+    const last = this.newest && rowOfPoint(...pointOf(this.newest));
     this.columns = this.series.columns(from, to, gaps.map((gap) => [gap.from, gap.to]), last);
-    const { time, low, high, price, doubtful } = this.columns;
     this.plot ??= this.make();
-    this.plot.setData([time, low, high, price, doubtful], false);
-    this.plot.setScale("x", { min: from, max: this.hasBand() ? to + AHEAD : to });
+    const { rows, time, low, high, price, doubtful, spread, imbalance } = this.columns;
+    this.candles = this.style === LINE ? [] : candles(rows, stepOf(from, to, this.plot.over.clientWidth, rows));
+    this.update(this.plot, [time, low, high, price, doubtful], from, to);
+    this.pane ??= makePane(this.below, this.plot, this.colour, this.axis(), tickTexts, TOGETHER);
+    this.update(this.pane, [time, spread, imbalance], from, to);
     this.drawLabel();
     this.drawGaps(gaps);
     this.tell(from, to);
   }
 
-  // Anew: after a change of theme, size or view.
+  // At once, as what is laid upon the plot needs its new scales.
+  update(plot, columns, from, to) {
+    plot.batch(() => {
+      plot.setData(columns, false);
+      plot.setScale("x", { min: from, max: this.hasBand() ? to + AHEAD : to });
+      plot.redraw(false, true);
+    });
+  }
+
+  // Made anew by the next drawing: after a change of theme, size, style or zone.
   redraw() {
-    this.plot?.destroy();
-    this.plot = null;
+    this.outdated = [this.plot, this.pane].filter(Boolean);
     this.changed = true;
-    this.draw();
+  }
+
+  clearAway() {
+    for (const plot of this.outdated) plot.destroy();
+    if (this.outdated.length) this.plot = this.pane = null;
+    this.outdated = [];
   }
 
   hasBand() {
@@ -152,24 +184,23 @@ export class Chart {
     const values = [...this.columns.low, ...this.columns.high].filter(isNumber);
     Object.assign(dataset, {
       points: this.columns.time.length, from: Math.round(from), to: Math.round(to), doubtful: this.columns.doubtful.filter(isNumber).length,
+      candles: this.candles.length, depths: this.heat.depths.length, spreads: this.columns.spread.filter(isNumber).length,
+      imbalances: this.columns.imbalance.filter(isNumber).length,
       low: Math.min(...values), high: Math.max(...values), follows: this.end === null,
       band: JSON.stringify(this.hasBand() ? this.band() : []),
     });
   }
 
   make() {
-    const colour = colours();
-    const utc = (time) => uPlot.tzDate(new Date(time), "UTC");
-    const line = { points: { show: false }, spanGaps: false, paths: uPlot.paths.stepped({ align: 1 }) };
-    const axis = { stroke: colour.quiet, font: `11px ${getComputedStyle(document.body).fontFamily}`, ticks: { show: false } };
+    const colour = (this.colour = colours());
+    const line = { show: this.style === LINE, points: { show: false }, spanGaps: false, paths: uPlot.paths.stepped({ align: 1 }) };
     return new uPlot({
       ms: 1,
       width: this.element.clientWidth,
-      height: this.element.clientHeight,
-      tzDate: utc,
-      padding: [8, 0, 0, 8],
+      height: this.element.clientHeight - PANE,
+      padding: [8, 0, 4, 8],
       legend: { show: false },
-      cursor: { drag: { x: false, y: false }, points: { show: false }, bind: { dblclick: () => null } },
+      cursor: { drag: { x: false, y: false }, points: { show: false }, bind: { dblclick: () => null }, sync: { key: TOGETHER } },
       scales: { x: { time: true, auto: false }, y: { range: (plot, low, high) => this.height(low, high) } },
       series: [
         {},
@@ -180,17 +211,33 @@ export class Chart {
       ],
       bands: [{ series: [HIGH, LOW], fill: colour.band }],
       axes: [
-        { ...axis, grid: { show: false }, size: 28, space: 70, values: (plot, ticks, index, space, step) => ticks.map((tick) => tickText(tick, step)) },
-        { ...axis, side: 1, grid: { stroke: colour.line, width: 1 }, size: (plot, texts) => 16 + 6.2 * Math.max(4, ...(texts ?? []).map((text) => text.length)), space: 34, values: (plot, ticks) => ticks.map((tick) => number(tick, this.decimals)) },
+        { show: false },
+        { ...this.axis(), side: 1, grid: { stroke: colour.line, width: 1 }, size: (plot, texts) => 16 + LETTER * Math.max(4, ...(texts ?? []).map((text) => text.length)), space: 34, values: (plot, ticks) => this.priceTexts(plot, ticks) },
       ],
-      hooks: { draw: [(plot) => this.drawBeside(plot, colour)], setCursor: [(plot) => this.showTip(plot)] },
-    }, [[], [], [], [], []], this.element);
+      hooks: {
+        drawClear: [(plot) => this.heat.draw(plot, this.view().to, colour)],
+        draw: [(plot) => this.drawBeside(plot, colour)],
+        setCursor: [(plot) => this.showPointer(plot)],
+      },
+    }, [[], [], [], [], []], this.price);
+  }
+
+  axis() {
+    return { stroke: this.colour.quiet, font: `11px ${getComputedStyle(document.body).fontFamily}`, ticks: { show: false } };
+  }
+
+  // No text where the label of the newest price lies upon it.
+  priceTexts(plot, ticks) {
+    const at = (price) => plot.valToPos(price, "y");
+    const isCovered = (tick) => isNumber(this.newest?.price) && Math.abs(at(tick) - at(this.newest.price)) < LABEL;
+    return ticks.map((tick) => (isCovered(tick) ? "" : number(tick, this.decimals)));
   }
 
   // Room for the newest price and its band, and never a scale of nothing.
   height(low, high) {
     const band = this.hasBand() ? [this.newest.band_10s_low, this.newest.band_10s_high] : [];
-    const values = [low, high, ...(this.end === null ? [this.newest?.price] : []), ...band].filter(isNumber);
+    const ends = this.candles.length ? this.candles.flatMap(({ bottom, top }) => [bottom, top]) : [low, high];
+    const values = [...ends, ...(this.end === null ? [this.newest?.price] : []), ...band].filter(isNumber);
     if (!values.length) return [0, 1];
     const [least, most] = [Math.min(...values), Math.max(...values)];
     const room = (most - least) * 0.06 || Math.abs(most) * 1e-5 || 1;
@@ -199,6 +246,7 @@ export class Chart {
 
   drawBeside(plot, colour) {
     const { ctx } = plot;
+    drawCandles(plot, this.candles, colour);
     const [x, y] = [(time) => plot.valToPos(time, "x", true), (value) => plot.valToPos(value, "y", true)];
     ctx.save();
     ctx.strokeStyle = colour.accent;
@@ -235,11 +283,8 @@ export class Chart {
     if (this.label.hidden) return;
     const text = number(price, this.decimals);
     if (this.label.textContent !== text) this.label.textContent = text;
-    const { top, height } = this.plot.bbox;
-    const [low, high] = [this.plot.scales.y.min, this.plot.scales.y.max];
-    const part = Math.min(1, Math.max(0, (high - price) / (high - low || 1)));
-    this.label.style.left = `${(this.plot.bbox.left + this.plot.bbox.width) / devicePixelRatio}px`;
-    this.label.style.top = `${(top + part * height) / devicePixelRatio}px`;
+    const below = this.plot.valToPos(price, "y");
+    this.place(this.label, Math.min(this.plot.over.clientHeight, Math.max(0, below)));
   }
 
   drawGaps(gaps) {
@@ -258,39 +303,46 @@ export class Chart {
     }));
   }
 
-  showTip(plot) {
+  // What is known at the time under the pointer, and which price its height means.
+  showPointer(plot) {
     const { left, top, idx } = plot.cursor;
     const at = plot.posToVal(left, "x");
     this.tip.hidden = !(left >= 0) || !isNumber(idx) || Math.abs(this.columns.time[idx] - at) > this.span / 20;
+    this.pointer.hidden = this.tip.hidden || !(top >= 0);
     if (this.tip.hidden) return;
-    const row = (name) => this.columns[name][idx];
-    const price = row("price") ?? row("doubtful");
     const gap = this.openGaps().find((each) => each.from <= at + 1 && at - 1 <= Math.max(each.to, each.from + (SMALLEST_GAP * this.span) / plot.over.clientWidth));
-    const lines = [
-      moment(this.columns.time[idx] * 1000), isNumber(price) && `fair ${number(price, this.decimals + 1)}`,
-      isNumber(row("low")) && `${number(row("low"), this.decimals)} to ${number(row("high"), this.decimals)}`,
-      gap ? `gap: ${words(gap.reason)}` : VERDICTS[row("verdict")],
-    ].filter(Boolean);
-    this.tip.replaceChildren(...lines.map((text) => Object.assign(document.createElement("span"), { textContent: text })));
-    const isRight = left > plot.over.clientWidth / 2;
-    this.tip.style.left = isRight ? "" : `${left + 22}px`;
-    this.tip.style.right = isRight ? `${this.element.clientWidth - left + 6}px` : "";
-    this.tip.style.top = `${Math.min(top, plot.over.clientHeight - 80)}px`;
+    const candle = this.candles.findLast(({ time }) => time <= at);
+    showFacts(this.tip, facts(this.columns.rows[idx], candle, gap, this.decimals));
+    this.pointer.textContent = number(plot.posToVal(top, "y"), this.decimals);
+    this.place(this.pointer, top);
+  }
+
+  // On the axis of prices, so many pixels below the upper edge of the plot.
+  place(label, below) {
+    label.style.left = `${this.plot.over.offsetLeft + this.plot.over.clientWidth}px`;
+    label.style.top = `${this.plot.over.offsetTop + below}px`;
   }
 }
 
-// Times in UTC, as the rest of the page has them; a day begins with its date.
+const pointOf = ({ event_time: time, price, bid, ask, imbalance }) => [time / 1000, price, bid, ask, imbalance ?? null];
+
+// A text that would be cut off at the left edge is left out.
+function tickTexts(plot, ticks, step) {
+  return ticks.map((tick) => {
+    const text = tickText(tick, step);
+    return plot.valToPos(tick, "x") + plot.over.offsetLeft < (text.length * LETTER) / 2 ? "" : text;
+  });
+}
+
+// A day begins with its date.
 function tickText(time, step) {
-  const text = new Date(time).toISOString();
+  const text = timeText(time);
   if (step >= 86_400_000 || text.slice(11, 19) === "00:00:00") return text.slice(5, 10);
   return text.slice(11, step >= 60_000 ? 16 : 19);
 }
 
-function made(name) {
-  const element = document.createElement("div");
-  element.className = name;
-  element.hidden = name !== "chart-gap";
-  return element;
+function made(name, isHidden = false) {
+  return Object.assign(document.createElement("div"), { className: name, hidden: isHidden });
 }
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
@@ -300,6 +352,6 @@ function colours() {
   const read = (name) => style.getPropertyValue(`--${name}`).trim();
   return {
     quiet: read("quiet"), line: read("line"), accent: read("accent"), warn: read("warn"),
-    bidLine: read("bid-line"), askLine: read("ask-line"), band: read("band"),
+    bid: read("bid"), ask: read("ask"), bidLine: read("bid-line"), askLine: read("ask-line"), band: read("band"), heat: read("heat"),
   };
 }

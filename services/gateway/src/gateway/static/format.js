@@ -1,5 +1,7 @@
 // How numbers, times and names are written.
 
+import { timeText, zoneText } from "./zone.js";
+
 export const NONE = "–";
 
 const formats = new Map();
@@ -53,11 +55,11 @@ export function minutes(seconds) {
 }
 
 export function clock(microseconds) {
-  return new Date(microseconds / 1000).toISOString().slice(11, 19);
+  return timeText(microseconds / 1000).slice(11, 19);
 }
 
 export function moment(microseconds) {
-  return new Date(microseconds / 1000).toISOString().replace("T", " ").slice(0, 21) + " UTC";
+  return `${timeText(microseconds / 1000).replace("T", " ").slice(0, 21)} ${zoneText(microseconds / 1000)}`;
 }
 
 export function words(name) {

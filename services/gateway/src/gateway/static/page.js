@@ -1,20 +1,25 @@
 // Ties the page together: what was received, and when what is drawn.
 
 import { Chart } from "./chart.js";
+import { offerStyles, offerZone, showStyle } from "./chart_choices.js";
 import { STREAM, listen, refusal } from "./connection.js";
 import { learnVerdicts, showCoverage } from "./coverage.js";
 import { showDepth } from "./depth.js";
 import { NONE, age as ageText, bps, clock, decimalsOf, decimalsOfNumber, moment, number, signed, words } from "./format.js";
+import { Notices } from "./notices.js";
 import { isOpen, takeOverview } from "./overview.js";
 import { Past, address } from "./past.js";
 import { readView, writeView } from "./ranges.js";
 import { areMany, chosen, keyOf, severalVenues, showSymbols, summarise } from "./symbols.js";
 import { clearBook, clearExpected, learnEstimators, showBook, showExpected, showGaps, showNumbers, showProblems, spreadText } from "./tables.js";
 import { isTrusted, learn, skew, verdict } from "./trust.js";
+import { Voice } from "./voice.js";
 
 const POLL = 2000; // milliseconds between looks at the other symbols
 const POLL_OF_OVERVIEW = 1000;
 const LOOK = 5_000; // milliseconds between looks at the verdicts on the hours and the depth of the whole book
+const TICK = 100; // milliseconds between looks at the age of what is shown
+const HIDDEN_TICK = 1; // seconds between them while the tab is in the background
 const FLASH = 450;
 const LIVE = 1; // second for which what the tickers say stands before an older price of the record
 const MOST_GAPS = 100;
@@ -30,6 +35,8 @@ const past = new Past({
   },
   tell: (sentence) => tellOfPast(sentence),
 });
+const notices = new Notices(() => ({ key: shown.key, name: shown.symbol }));
+const voice = new Voice();
 const decimals = new Map(); // key -> { price, size }
 
 let quotes = [];
@@ -37,6 +44,7 @@ let problems = {}; // of the pipeline, by the name of its part
 let learnt = false;
 let shown = blank({ venue: "", symbol: "" });
 let drawing = false;
+let watchedAt = -Infinity;
 
 function blank({ venue, symbol }) {
   return { venue, symbol, key: keyOf({ venue, symbol }), connection: "opening", losses: 0, price: null, book: null, feed: null, gaps: [], newGaps: [], receivedAt: null, liveAt: null, bookTime: 0, good: null, isNew: false, known: new Set(), end: () => {} };
@@ -198,6 +206,7 @@ async function look() {
   if (mine !== shown) return;
   showCoverage(coverage);
   showDepth(depth);
+  if (depth) chart.addDepth(depth);
 }
 
 const path = ({ key }) => key.split("/").map(encodeURIComponent).join("/");
@@ -235,7 +244,9 @@ async function learnMeanings() {
 
 // ---- what is drawn
 
+// At most once a frame, of which a tab in the background gets none: it has a title all the same, and may notify.
 function redraw() {
+  if (document.hidden) return watchHidden();
   if (drawing) return;
   drawing = true;
   requestAnimationFrame(() => {
@@ -244,9 +255,30 @@ function redraw() {
   });
 }
 
-function draw() {
+function watchHidden() {
+  if (now() - watchedAt < HIDDEN_TICK) return;
+  watchedAt = now();
+  watch(judge());
+}
+
+function judge() {
   const age = shown.receivedAt === null ? null : now() - shown.receivedAt;
   const judged = verdict({ connection: shown.connection, price: shown.price, feed: shown.feed, age });
+  return { ...judged, age, isAlarm: Boolean(judged.alarm) && (shown.price !== null || judged.state === "lost") };
+}
+
+// What is seen and heard without looking at the page.
+function watch({ state, pill, alarm, isAlarm }) {
+  const price = number(shown.price?.price ?? null, places().price);
+  document.title = title(isAlarm ? `⚠ ${pill}` : shown.price && price);
+  notices.look({ key: shown.key, name: shown.symbol }, shown.price?.price ?? null, price, isAlarm ? alarm : null);
+  const spoken = voice.next(`${shown.symbol || "Fairprice"}: ${alarm ?? pill}`, state === "live" ? price : "", now());
+  if (spoken) write("spoken", spoken);
+}
+
+function draw() {
+  const judged = judge();
+  const { age } = judged;
   document.body.dataset.state = judged.state;
   drawFeed(judged, age);
   drawSymbols();
@@ -258,10 +290,15 @@ function draw() {
   write("api-link", `/api/prices/${shown.key}`);
   write("empty-words", shown.symbol && judged.alarm ? `${shown.symbol}: ${judged.alarm}` : `Waiting for the first price of ${shown.symbol || "a symbol"}`);
   drawPrice(judged, age);
+  watch(judged);
   if (isOpen()) return; // nothing else is seen
-  if (!shown.price) return clearValues();
-  drawValues(shown.price);
-  if (!shown.isNew) return;
+  if (shown.price) drawValues(shown.price);
+  else clearValues();
+  if (shown.isNew) drawMoment();
+  chart.draw();
+}
+
+function drawMoment() {
   shown.isNew = false;
   if (shown.book) showBook(shown.book, places().price, places().size);
   else clearBook();
@@ -317,7 +354,7 @@ function drawBasis() {
 const guess = (price) => (price >= 100 ? 2 : price >= 1 ? 4 : 6);
 
 function drawPrice(judged, age) {
-  const alarmed = Boolean(judged.alarm) && (shown.price !== null || judged.state === "lost");
+  const alarmed = judged.isAlarm;
   const price = alarmed ? shown.good?.price : shown.price?.price;
   const digits = places().price;
   const text = number(price, digits + 1);
@@ -328,7 +365,6 @@ function drawPrice(judged, age) {
   byId("alarm").hidden = !alarmed;
   mark("price", alarmed ? null : shown.price);
   write("price-note", alarmed ? lastGood() : shown.price ? `${words(shown.price.estimator)} · ${words(shown.price.status)}${shown.price.isLive ? " · live" : ""}` : "");
-  document.title = title(alarmed ? `⚠ ${judged.pill}` : shown.price && number(shown.price.price, digits));
 }
 
 const lastGood = () => (shown.good ? `last good price, ${ageText(now() - shown.good.at)} old` : "there was no good price yet");
@@ -393,21 +429,27 @@ function lookElsewhere() {
   problemOfAddress = "";
   writeView(chart);
   showView();
+  redraw();
   if (chart.end === null) loadHistory(shown);
   askPast();
 }
 
 function showView() {
   for (const button of byId("ranges").children) button.setAttribute("aria-pressed", String(minutesOf(button) === chart.span && chart.end === null));
+  showStyle(chart.style);
   byId("download").hidden = !shown.symbol;
   byId("download").href = address(shown.key, chart.span, chart.end, "&format=csv");
 }
 
 // What the address asks for, when the page is opened and when somebody writes into it.
 function followAddress() {
-  const { span, end, problem } = readView();
+  const { span, end, style, problem } = readView();
   problemOfAddress = problem;
   tellOfPast("");
+  if (style !== chart.style) {
+    chart.style = style;
+    chart.redraw();
+  }
   if (span !== chart.span || end !== chart.end) {
     [chart.span, chart.end] = [span, end];
     chart.redraw();
@@ -427,6 +469,12 @@ byId("theme").addEventListener("click", () => {
   chart.redraw();
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart.redraw());
+offerStyles((style) => chart.setStyle(style));
+offerZone(() => {
+  chart.redraw();
+  look();
+  redraw();
+});
 byId("about-open").addEventListener("click", () => byId("about").showModal());
 addEventListener("hashchange", followAddress);
 
@@ -436,6 +484,6 @@ followAddress();
 poll();
 addEventListener("overview", poll);
 setInterval(look, LOOK);
-// The age ticks, and a price grows stale, without anything coming in; drawn at once, as a tab in the background gets no
-// frames but has a title.
-setInterval(draw, 100);
+// The age ticks, and a price grows stale, without anything coming in.
+setInterval(redraw, TICK);
+document.addEventListener("visibilitychange", redraw);

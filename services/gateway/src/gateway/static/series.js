@@ -6,20 +6,26 @@ const MOST_POINTS = 12_000; // twenty minutes of the shortest slots
 const MOST_DRAWN = 2000;
 const LONGEST_PAUSE = 5000; // between two answers of which the later one goes on where the earlier one ended
 
-const TRUSTED = new Set(["compared"]);
+export const TRUSTED = new Set(["compared"]);
 
 export class Series {
   constructor() {
-    this.points = []; // [time, price, bid, ask], in order
-    this.bars = []; // { time, low, high, close, spread, verdict }, in order
+    this.points = []; // [time, price, bid, ask, imbalance], in order
+    this.bars = []; // rows, in order
   }
 
   get newest() {
     return Math.max(this.points.at(-1)?.[0] ?? 0, this.bars.at(-1)?.time ?? 0);
   }
 
-  add(time, price, bid, ask) {
-    if (time >= (this.points.at(-1)?.[0] ?? 0)) this.push([time, price, bid, ask]);
+  add(time, price, bid, ask, imbalance) {
+    if (time >= (this.points.at(-1)?.[0] ?? 0)) this.push([time, price, bid, ask, imbalance]);
+  }
+
+  // The price at a time of which there are points, null elsewhere.
+  priceAt(time) {
+    const index = this.points.findLastIndex((point) => point[0] <= time);
+    return index < 0 ? null : this.points[index][1];
   }
 
   // Of all points in one slot the last stays, as in the gateway's memory.
@@ -32,18 +38,19 @@ export class Series {
 
   // Takes the answer of /api/history/{symbol}?minutes between the points before it, unless something is missing between
   // them, and those that came while it was under way.
-  loadRecent({ time, price, bid, ask }) {
+  loadRecent({ time, price, bid, ask, imbalance }) {
     if (!time.length) return;
-    const answer = time.map((each, index) => [each / 1000, price[index], bid[index], ask[index]]);
+    const answer = time.map((each, index) => [each / 1000, price[index], bid[index], ask[index], imbalance[index]]);
     const [first, last] = [answer[0][0], answer.at(-1)[0]];
     const older = this.points.filter(([each]) => each < first);
     const newer = this.points.filter(([each]) => each > last);
     this.points = [...(first - (older.at(-1)?.[0] ?? 0) <= LONGEST_PAUSE ? older : []), ...answer, ...newer];
   }
 
-  loadBars({ time, low, high, close, spread, verdict }) {
-    this.bars = time.map((each, index) => ({
-      time: each / 1000, low: low[index], high: high[index], close: close[index], spread: spread[index] ?? 0, verdict: verdict[index],
+  loadBars({ time, open, low, high, close, spread, step, verdict }) {
+    this.bars = time.map((each, index) => rowOfBar({
+      time: each / 1000, length: step / 1000, open: open[index], top: high[index], bottom: low[index], price: close[index], spread: spread[index],
+      verdict: verdict[index],
     }));
   }
 
@@ -60,31 +67,41 @@ export class Series {
   rows(span, before) {
     const slot = Math.ceil(span / MOST_DRAWN / SHORTEST_SLOT) * SHORTEST_SLOT;
     const begin = this.points[0]?.[0] ?? Infinity;
-    const older = this.bars.filter(({ time }) => time < begin && time < before).map(rowOfBar);
+    const older = this.bars.filter(({ time }) => time < begin && time < before);
     return [...older, ...thinned(this.points, slot, before)];
   }
 }
 
-const rowOfBar = ({ time, low, high, close, spread, verdict }) => ({
-  time, price: close, low: Math.min(low, close - spread / 2), high: Math.max(high, close + spread / 2), verdict,
+// A row is what is known of a time: the price at its end and how it went there (open, top, bottom), bid and ask at its
+// end, how low and how high bid and ask were, the spread in bps. What is not known is null.
+const rowOfBar = ({ spread, ...bar }) => ({
+  ...bar, bid: null, ask: null, low: Math.min(bar.bottom, bar.price - (spread ?? 0) / 2), high: Math.max(bar.top, bar.price + (spread ?? 0) / 2),
+  spread: spread === null ? null : (spread / bar.price) * 10_000, imbalance: null,
 });
 
-export const rowOfPoint = (time, price, bid, ask) => ({ time, price, low: bid, high: ask, verdict: null });
+export const rowOfPoint = (time, price, bid, ask, imbalance) => ({
+  time, length: 0, open: price, top: price, bottom: price, price, bid, ask, low: bid, high: ask, spread: inBps(bid, ask), imbalance, verdict: null,
+});
 
-// The last point of each slot, with the lowest bid and the highest ask in it.
+const inBps = (bid, ask) => (bid === null || ask === null ? null : ((ask - bid) / ((ask + bid) / 2)) * 10_000);
+
+// The last point of each slot, with the lowest and the highest in it.
 function thinned(points, slot, before) {
   const rows = [];
   let current = NaN;
-  for (const [time, price, bid, ask] of points) {
+  for (const [time, price, bid, ask, imbalance] of points) {
     if (time >= before) break;
     const mine = Math.floor(time / slot);
     if (mine !== current) {
       current = mine;
-      rows.push(rowOfPoint(time, price, bid, ask));
+      rows.push(rowOfPoint(time, price, bid, ask, imbalance));
       continue;
     }
     const row = rows.at(-1);
-    Object.assign(row, { time, price, low: lowest(row.low, bid), high: highest(row.high, ask) });
+    Object.assign(row, {
+      time, price, bid, ask, imbalance, spread: inBps(bid, ask), open: row.open ?? price, bottom: lowest(row.bottom, price), top: highest(row.top, price),
+      low: lowest(row.low, bid), high: highest(row.high, ask),
+    });
   }
   return rows;
 }
@@ -100,22 +117,24 @@ function broken(rows, gaps) {
     const previous = result.at(-1);
     if (previous && next < gaps.length && gaps[next][0] < row.time) {
       const time = Math.max(gaps[next][0], previous.time) + 0.5;
-      if (time < row.time) result.push({ time, price: null, low: null, high: null, verdict: null });
+      if (time < row.time) result.push(rowOfPoint(time, null, null, null, null));
     }
     result.push(row);
   }
   return result;
 }
 
-// `doubtful` has the prices of the bars that are not as good as the others, and where the line goes on from them.
+// `rows` are what the columns were made of; `doubtful` has the prices of the bars that are not as good as the others, and where the line goes on from them.
 function asColumns(rows) {
   const isDoubtful = rows.map(({ verdict }) => verdict !== null && !TRUSTED.has(verdict));
   return {
+    rows,
     time: rows.map(({ time }) => time),
     low: rows.map(({ low }) => low),
     high: rows.map(({ high }) => high),
     price: rows.map(({ price }, index) => (isDoubtful[index] ? null : price)),
     doubtful: rows.map(({ price }, index) => (isDoubtful[index] || isDoubtful[index - 1] ? price : null)),
-    verdict: rows.map(({ verdict }) => verdict),
+    spread: rows.map(({ spread }) => spread),
+    imbalance: rows.map(({ imbalance }) => imbalance),
   };
 }
