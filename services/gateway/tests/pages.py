@@ -40,10 +40,12 @@ async def chromium():
 
 
 @asynccontextmanager
-async def opened(browser, url, *, errors=None, **options):
-    """Open the page; it must neither complain nor reach for another origin."""
+async def opened(browser, url, *, errors=None, script=None, **options):
+    """Open the page, after a script if there is one; it must neither complain nor reach for another origin."""
     context = await browser.new_context(**{"viewport": DESKTOP, **options})
     context.set_default_timeout(PATIENCE * 1000)
+    if script:
+        await context.add_init_script(script)
     page = await context.new_page()
     complaints, requests = [], []
     page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)

@@ -7,6 +7,7 @@ import { number, words } from "./format.js";
 import { Heat } from "./heat.js";
 import { navigate } from "./navigation.js";
 import { HEIGHT as PANE, makePane } from "./pane.js";
+import { plotIn } from "./plot.js";
 import { LINE, LONGEST, SHORTEST } from "./ranges.js";
 import { Series, rowOfPoint } from "./series.js";
 import { timeText } from "./zone.js";
@@ -137,7 +138,7 @@ export class Chart {
     this.columns = this.series.columns(from, to, gaps.map((gap) => [gap.from, gap.to]), last);
     this.plot ??= this.make();
     const { rows, time, low, high, price, doubtful, spread, imbalance } = this.columns;
-    this.candles = this.style === LINE ? [] : candles(rows, stepOf(from, to, this.plot.over.clientWidth, rows));
+    this.candles = this.style === LINE ? [] : candles(rows, stepOf(from, to, this.element.clientWidth, rows));
     this.update(this.plot, [time, low, high, price, doubtful], from, to);
     this.pane ??= makePane(this.below, this.plot, this.colour, this.axis(), tickTexts, TOGETHER);
     this.update(this.pane, [time, spread, imbalance], from, to);
@@ -146,9 +147,10 @@ export class Chart {
     this.tell(from, to);
   }
 
-  // At once, as what is laid upon the plot needs its new scales.
+  // Drawn once and at once, as what is laid upon the plot needs its new scales.
   update(plot, columns, from, to) {
     plot.batch(() => {
+      plot.begin();
       plot.setData(columns, false);
       plot.setScale("x", { min: from, max: this.hasBand() ? to + AHEAD : to });
       plot.redraw(false, true);
@@ -194,7 +196,7 @@ export class Chart {
   make() {
     const colour = (this.colour = colours());
     const line = { show: this.style === LINE, points: { show: false }, spanGaps: false, paths: uPlot.paths.stepped({ align: 1 }) };
-    return new uPlot({
+    return plotIn(this.price, {
       ms: 1,
       width: this.element.clientWidth,
       height: this.element.clientHeight - PANE,
@@ -219,7 +221,7 @@ export class Chart {
         draw: [(plot) => this.drawBeside(plot, colour)],
         setCursor: [(plot) => this.showPointer(plot)],
       },
-    }, [[], [], [], [], []], this.price);
+    });
   }
 
   axis() {

@@ -1,6 +1,7 @@
 // The small pane below the price, on the same time: the spread above, below it the imbalance to either side of nothing.
 
 import { bps } from "./format.js";
+import { plotIn } from "./plot.js";
 import { isOwn } from "./zone.js";
 
 export const HEIGHT = 112; // pixels, the axis of time among them
@@ -13,7 +14,7 @@ export function makePane(element, price, colour, axis, ticks, together) {
   const width = element.clientWidth;
   const right = () => width - price.over.offsetLeft - price.over.clientWidth;
   const line = { points: { show: false }, spanGaps: false };
-  return new uPlot({
+  return plotIn(element, {
     ms: 1,
     width,
     height: HEIGHT,
@@ -33,7 +34,7 @@ export function makePane(element, price, colour, axis, ticks, together) {
       { ...axis, scale: "spread", side: 1, size: right, grid: { show: false }, space: 18, values: (plot, values) => values.map((value) => (value > 0 ? bps(value) : "")) },
     ],
     hooks: { drawClear: [(plot) => drawImbalance(plot, colour)] },
-  }, [[], [], []], element);
+  });
 }
 
 // Pixels between two times: more where they have seconds.
