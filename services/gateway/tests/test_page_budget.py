@@ -11,9 +11,8 @@ from fairprice.runtime.clock import SystemClock
 pytestmark = MARKS
 
 UPDATES = 300
-A_SECOND = 10
-MOST_CPU = 0.05
-"""Of a core, at `A_SECOND` updates."""
+MOST_GROWTH = 1.0
+"""Megabytes in `UPDATES`, the points of the chart among them, of which there are so many at most."""
 
 DRAWN = """
 window.frame = 0;
@@ -70,7 +69,7 @@ async def test_the_chart_is_drawn_once_a_frame_at_most_and_never_in_a_background
 
 
 @pytest.mark.rounds
-async def test_an_hour_of_updates_costs_little_and_the_memory_stays_flat(serving, make, browser, capsys):
+async def test_what_an_update_costs_is_told_and_the_memory_stays_flat(serving, make, browser, capsys):
     async with serving(clock=SystemClock(), stale_after=3600) as gateway:
         await gateway.publish(*(make.price(step, bid=61_000 + step % 40) for step in range(3000)), make.book(2999))
         async with opened(browser, gateway.url) as page:
@@ -86,13 +85,8 @@ async def test_an_hour_of_updates_costs_little_and_the_memory_stays_flat(serving
             before = await metrics()
             await drive(gateway, make, page, 3000 + UPDATES, UPDATES)
             after = await metrics()
-            busy = {
-                name: after[name] - before[name]
-                for name in ("TaskDuration", "ThreadTime", "ProcessTime")
-                if name in after
-            }
-            heap = [each["JSHeapUsedSize"] / 1e6 for each in (before, after)]
+            busy = (after["ThreadTime"] - before["ThreadTime"]) / UPDATES
+            grown = (after["JSHeapUsedSize"] - before["JSHeapUsedSize"]) / 1e6
             with capsys.disabled():
-                print(
-                    busy, heap, {name: value for name, value in after.items() if "Duration" in name or "Time" in name}
-                )
+                print(f"\n{busy * 1000:.1f} ms of CPU an update, the heap grew by {grown:.2f} MB in {UPDATES} of them")
+            assert grown < MOST_GROWTH

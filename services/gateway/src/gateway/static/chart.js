@@ -34,7 +34,8 @@ export class Chart {
     [this.price, this.below] = ["chart-price", "chart-pane"].map((name) => element.appendChild(made(name)));
     [this.label, this.pointer, this.tip] = ["chart-label", "chart-label pointer", "chart-tip"].map((name) => element.appendChild(made(name, true)));
     this.clear();
-    new ResizeObserver(() => this.redraw()).observe(element);
+    this.size = { width: 0, height: 0 }; // asked for once, as each question makes the browser lay out the page
+    new ResizeObserver(([{ contentRect }]) => this.resize(contentRect)).observe(element);
     navigate(element, {
       plot: () => this.plot?.over.getBoundingClientRect() ?? element.getBoundingClientRect(),
       view: () => ({ ...this.view(), follows: this.end === null }),
@@ -129,7 +130,7 @@ export class Chart {
   // ---- drawing
 
   draw() {
-    if (!this.changed || document.hidden || !window.uPlot || !this.element.clientHeight) return;
+    if (!this.changed || document.hidden || !window.uPlot || !this.size.height) return;
     this.changed = false;
     this.clearAway();
     const { from, to } = this.view();
@@ -138,9 +139,9 @@ export class Chart {
     this.columns = this.series.columns(from, to, gaps.map((gap) => [gap.from, gap.to]), last);
     this.plot ??= this.make();
     const { rows, time, low, high, price, doubtful, spread, imbalance } = this.columns;
-    this.candles = this.style === LINE ? [] : candles(rows, stepOf(from, to, this.element.clientWidth, rows));
+    this.candles = this.style === LINE ? [] : candles(rows, stepOf(from, to, this.size.width, rows));
     this.update(this.plot, [time, low, high, price, doubtful], from, to);
-    this.pane ??= makePane(this.below, this.plot, this.colour, this.axis(), tickTexts, TOGETHER);
+    this.pane ??= makePane(this.below, this.size.width, this.plot, this.colour, this.axis(), tickTexts, TOGETHER);
     this.update(this.pane, [time, spread, imbalance], from, to);
     this.drawLabel();
     this.drawGaps(gaps);
@@ -158,6 +159,11 @@ export class Chart {
   }
 
   // Made anew by the next drawing: after a change of theme, size, style or zone.
+  resize({ width, height }) {
+    this.size = { width, height };
+    this.redraw();
+  }
+
   redraw() {
     this.outdated = [this.plot, this.pane].filter(Boolean);
     this.changed = true;
@@ -198,8 +204,8 @@ export class Chart {
     const line = { show: this.style === LINE, points: { show: false }, spanGaps: false, paths: uPlot.paths.stepped({ align: 1 }) };
     return plotIn(this.price, {
       ms: 1,
-      width: this.element.clientWidth,
-      height: this.element.clientHeight - PANE,
+      width: this.size.width,
+      height: this.size.height - PANE,
       padding: [8, 0, 4, 8],
       legend: { show: false },
       cursor: { drag: { x: false, y: false }, points: { show: false }, bind: { dblclick: () => null }, sync: { key: TOGETHER } },
@@ -286,15 +292,16 @@ export class Chart {
     const text = number(price, this.decimals);
     if (this.label.textContent !== text) this.label.textContent = text;
     const below = this.plot.valToPos(price, "y");
-    this.place(this.label, Math.min(this.plot.over.clientHeight, Math.max(0, below)));
+    this.place(this.label, Math.min(this.plot.bbox.height / devicePixelRatio, Math.max(0, below)));
   }
 
   drawGaps(gaps) {
-    const { under } = this.plot;
+    const { under, bbox } = this.plot;
     const { from, to } = this.view();
-    const [min, max, width] = [from, this.hasBand() ? to + AHEAD : to, under.clientWidth];
+    const [min, max, width] = [from, this.hasBand() ? to + AHEAD : to, bbox.width / devicePixelRatio];
     const place = (time) => Math.min(width, Math.max(0, ((time - min) / (max - min)) * width));
     const seen = gaps.filter((gap) => gap.to >= min && gap.from <= to);
+    if (!seen.length && !under.childElementCount) return;
     under.replaceChildren(...seen.map((gap) => {
       const [left, right] = [place(gap.from), place(Math.min(gap.to, to))];
       const mark = made("chart-gap");
@@ -321,8 +328,9 @@ export class Chart {
 
   // On the axis of prices, so many pixels below the upper edge of the plot.
   place(label, below) {
-    label.style.left = `${this.plot.over.offsetLeft + this.plot.over.clientWidth}px`;
-    label.style.top = `${this.plot.over.offsetTop + below}px`;
+    const { left, top, width } = this.plot.bbox;
+    label.style.translate = `${(left + width) / devicePixelRatio}px calc(${top / devicePixelRatio + below}px - 50%)`;
+    label.style.maxWidth = `${this.size.width - (left + width) / devicePixelRatio}px`;
   }
 }
 
@@ -332,7 +340,7 @@ const pointOf = ({ event_time: time, price, bid, ask, imbalance }) => [time / 10
 function tickTexts(plot, ticks, step) {
   return ticks.map((tick) => {
     const text = tickText(tick, step);
-    return plot.valToPos(tick, "x") + plot.over.offsetLeft < (text.length * LETTER) / 2 ? "" : text;
+    return plot.valToPos(tick, "x") + plot.bbox.left / devicePixelRatio < (text.length * LETTER) / 2 ? "" : text;
   });
 }
 

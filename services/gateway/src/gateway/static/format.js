@@ -49,6 +49,11 @@ export function age(seconds) {
   return `${Math.floor(seconds / 3600)} h`;
 }
 
+// How long ago something was that is looked at all the time: nothing flickers while it is young.
+export function elapsed(seconds) {
+  return seconds < 1 ? "< 1 s" : age(Math.floor(seconds)).replace(".0", "");
+}
+
 export function minutes(seconds) {
   const whole = Math.ceil(seconds);
   return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;

@@ -5,7 +5,7 @@ import { offerStyles, offerZone, showStyle } from "./chart_choices.js";
 import { STREAM, listen, refusal } from "./connection.js";
 import { learnVerdicts, showCoverage } from "./coverage.js";
 import { showDepth } from "./depth.js";
-import { NONE, age as ageText, bps, clock, decimalsOf, decimalsOfNumber, moment, number, signed, words } from "./format.js";
+import { NONE, bps, clock, decimalsOf, decimalsOfNumber, elapsed, moment, number, signed, words } from "./format.js";
 import { Notices } from "./notices.js";
 import { isOpen, takeOverview } from "./overview.js";
 import { Past, address } from "./past.js";
@@ -18,7 +18,7 @@ import { Voice } from "./voice.js";
 const POLL = 2000; // milliseconds between looks at the other symbols
 const POLL_OF_OVERVIEW = 1000;
 const LOOK = 5_000; // milliseconds between looks at the verdicts on the hours and the depth of the whole book
-const TICK = 100; // milliseconds between looks at the age of what is shown
+const TICK = 250; // milliseconds between looks at the age of what is shown
 const HIDDEN_TICK = 1; // seconds between them while the tab is in the background
 const FLASH = 450;
 const LIVE = 1; // second for which what the tickers say stands before an older price of the record
@@ -96,7 +96,7 @@ function show(wish) {
     onFrame: (frame) => {
       if (frame.type === "health") problems = frame.problems;
       else if (frame.symbol === mine.symbol && (!mine.venue || frame.venue === mine.venue)) take[frame.type]?.(mine, frame);
-      redraw();
+      if (frame.type !== "price") redraw(); // of which a moment or a live one tells as well
     },
   });
   redraw();
@@ -307,7 +307,7 @@ function drawMoment() {
 
 function drawFeed(judged, age) {
   write("feed-words", judged.pill);
-  write("feed-age", age === null ? "" : ageText(age));
+  write("feed-age", age === null ? "" : elapsed(age));
   const feed = shown.feed;
   // the newest may be older than the minutes that were asked for
   showGaps(shown.gaps.length || !feed?.last_gap ? shown.gaps : [feed.last_gap], feed?.gaps);
@@ -361,13 +361,13 @@ function drawPrice(judged, age) {
   write("symbol", shown.symbol || NONE);
   write("price-main", price === null || price === undefined ? NONE : text.slice(0, -1));
   write("price-fine", price === null || price === undefined ? "" : text.slice(-1));
-  write("alarm", alarmed ? judged.state === "stale" ? `No new price for ${ageText(age)}` : judged.alarm : "");
+  write("alarm", alarmed ? judged.state === "stale" ? `No new price for ${elapsed(age)}` : judged.alarm : "");
   byId("alarm").hidden = !alarmed;
   mark("price", alarmed ? null : shown.price);
   write("price-note", alarmed ? lastGood() : shown.price ? `${words(shown.price.estimator)} · ${words(shown.price.status)}${shown.price.isLive ? " · live" : ""}` : "");
 }
 
-const lastGood = () => (shown.good ? `last good price, ${ageText(now() - shown.good.at)} old` : "there was no good price yet");
+const lastGood = () => (shown.good ? `last good price, ${elapsed(now() - shown.good.at)} old` : "there was no good price yet");
 const title = (text) => [[text, shown.symbol, severalVenues(quotes) && shown.venue].filter(Boolean).join(" "), "Fairprice"].filter(Boolean).join(" · ");
 
 function drawValues(price) {

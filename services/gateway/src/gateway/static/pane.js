@@ -10,16 +10,16 @@ const [NARROW, WIDE] = [48, 70]; // pixels for 12:34, and for 12:34:56
 const COLUMN = 2; // pixels that share one mean of the imbalance
 
 // Below the plot of the price, with which it shares the edges and the crosshair; `ticks(plot, values, step)` writes times.
-export function makePane(element, price, colour, axis, ticks, together) {
-  const width = element.clientWidth;
-  const right = () => width - price.over.offsetLeft - price.over.clientWidth;
+export function makePane(element, width, price, colour, axis, ticks, together) {
+  const left = () => price.bbox.left / devicePixelRatio;
+  const right = () => width - (price.bbox.left + price.bbox.width) / devicePixelRatio;
   const line = { points: { show: false }, spanGaps: false };
   return plotIn(element, {
     ms: 1,
     width,
     height: HEIGHT,
     tzDate: (time) => (isOwn() ? new Date(time) : uPlot.tzDate(new Date(time), "UTC")),
-    padding: [4, 0, 0, price.over.offsetLeft],
+    padding: [4, 0, 0, left],
     legend: { show: false },
     cursor: { drag: { x: false, y: false }, points: { show: false }, y: false, bind: { dblclick: () => null }, sync: { key: together } },
     // nothing of the spread and all of the imbalance are in the middle of the pane
@@ -39,7 +39,7 @@ export function makePane(element, price, colour, axis, ticks, together) {
 
 // Pixels between two times: more where they have seconds.
 function roomFor(plot, axis, from, to) {
-  return ((to - from) / plot.over.clientWidth) * NARROW < 60_000 ? WIDE : NARROW;
+  return ((to - from) / plot.bbox.width) * devicePixelRatio * NARROW < 60_000 ? WIDE : NARROW;
 }
 
 function drawImbalance(plot, colour) {

@@ -3,7 +3,7 @@
 
 const SHORTEST_SLOT = 100;
 const MOST_POINTS = 12_000; // twenty minutes of the shortest slots
-const MOST_DRAWN = 2000;
+const MOST_DRAWN = 1500;
 const LONGEST_PAUSE = 5000; // between two answers of which the later one goes on where the earlier one ended
 
 export const TRUSTED = new Set(["compared"]);
