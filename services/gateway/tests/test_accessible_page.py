@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
-from pages import MARKS, PHONE, chromium, expect, opened
+from pages import MARKS, PHONE, expect, opened
 
 from fairprice.runtime.clock import SystemClock
 
@@ -15,13 +14,7 @@ VIOLATIONS = """async () => (await axe.run(document, { resultTypes: ["violations
 pytestmark = MARKS
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser():
-    async with chromium() as browser:
-        yield browser
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.rounds)])
 async def test_axe_finds_no_violation(serving, make, browser, scheme):
     async with serving(clock=SystemClock(), stale_after=3600) as gateway:
         names = ["BTCUSDT", "ETHUSDT", *(f"COIN{number}" for number in range(8))]

@@ -3,8 +3,7 @@
 import re
 
 import pytest
-import pytest_asyncio
-from pages import MARKS, chromium, expect, opened
+from pages import MARKS, expect, opened
 
 from fairprice.runtime.clock import SystemClock
 
@@ -30,12 +29,6 @@ CanvasRenderingContext2D.prototype.clearRect = function (...area) {
 };
 """
 COUNTS = "Object.values(window.drawn).map((frames) => Object.values(frames))"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser():
-    async with chromium() as browser:
-        yield browser
 
 
 async def drive(gateway, make, page, first, count):
