@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 import preloaded
 import pytest
 from aiohttp import web
+from amqp_node import Node
 from exchange_data import price
 from pydantic import SecretStr
 from tables import each_row
@@ -82,12 +83,12 @@ async def store_at(url: str, token: str = TOKEN):
         await store.close()
 
 
-async def storer(command: str, url: str, token: str) -> tuple[int, str]:
+async def storer(command: str, url: str, token: str, broker: str = "amqp://127.0.0.1:1") -> tuple[int, str]:
     """Run the command; return its exit code and everything that it prints."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("FAIRPRICE_")} | {
         "FAIRPRICE_STORE_URL": f"influxdb://{url.removeprefix('http://')}?org=market&bucket=ticks",
         "FAIRPRICE_STORE_TOKEN": token,
-        "FAIRPRICE_BROKER_URL": "amqp://127.0.0.1:1",
+        "FAIRPRICE_BROKER_URL": broker,
     }
     done = await asyncio.to_thread(preloaded.run, "storer", command, environ=environ)
     return done.returncode, done.stdout + done.stderr
@@ -111,7 +112,8 @@ async def test_a_refused_token_does_not_hide_what_the_server_is(core3):
 
 @pytest.mark.slow
 async def test_check_says_what_the_server_is(core3):
-    code, output = await storer("check", core3.url, TOKEN)
+    async with Node().serving() as broker:
+        code, output = await storer("check", core3.url, TOKEN, broker.url)
     assert code == 1
     assert f"InfluxDB at {core3.url} {WHAT_IT_IS}" in output
 
