@@ -43,7 +43,7 @@ async def drive(gateway, make, page, first, count):
 async def test_the_chart_is_drawn_once_a_frame_at_most_and_never_in_a_background_tab(serving, make, browser):
     async with serving(clock=SystemClock(), stale_after=3600) as gateway:
         await gateway.publish(make.book(0), make.price(0))
-        async with opened(browser, gateway.url, script=DRAWN) as page:
+        async with opened(browser, f"{gateway.url}/#binance/BTCUSDT?range=5s", script=DRAWN) as page:
             await expect(page.locator("#chart")).to_have_attribute("data-update-id", re.compile("."))
             await drive(gateway, make, page, 1, 10)
             await page.locator("#chart").focus()

@@ -19,6 +19,8 @@ const SMALLEST_GAP = 3; // pixels, or a short gap could not be seen
 const [LOW, HIGH] = [1, 2]; // where these columns are
 const LETTER = 6.2; // pixels of one on an axis
 const LABEL = 17; // pixels between the middles of a label and of a tick's text beside it
+const LONGEST_PAUSE = 500; // milliseconds that a new price may be told by the label alone
+const SEEN = 3; // pixels by which it may move meanwhile
 const TOGETHER = "chart"; // the name under which both plots move their crosshair
 
 export class Chart {
@@ -93,7 +95,7 @@ export class Chart {
   // The next drawing goes up to this price, which also is what the label says, in one moment with the rest of the page.
   show(price) {
     this.newest = price;
-    this.changed = true;
+    this.isNew = true;
   }
 
   // ---- what is looked at
@@ -130,8 +132,24 @@ export class Chart {
   // ---- drawing
 
   draw() {
-    if (!this.changed || document.hidden || !window.uPlot || !this.size.height) return;
-    this.changed = false;
+    if (!(this.changed || this.isNew) || document.hidden || !window.uPlot || !this.size.height) return;
+    if (this.changed || this.looksOld()) this.paint();
+    this.drawLabel();
+    if (this.newest) this.element.dataset.updateId = this.newest.update_id;
+    else delete this.element.dataset.updateId;
+  }
+
+  // Whether a pixel of time has passed since the last painting, or the price is elsewhere: painting is what costs most.
+  looksOld() {
+    const { painted, plot } = this;
+    const pause = Math.min(LONGEST_PAUSE, this.span / this.size.width);
+    const moved = Math.abs(plot.valToPos(this.newest.price ?? 0, "y") - plot.valToPos(painted.price ?? 0, "y"));
+    return performance.now() - painted.at >= pause || moved > SEEN || this.hasBand() !== painted.hasBand;
+  }
+
+  paint() {
+    this.changed = this.isNew = false;
+    this.painted = { at: performance.now(), price: this.newest?.price, hasBand: this.hasBand() };
     this.clearAway();
     const { from, to } = this.view();
     const gaps = this.openGaps();
@@ -143,7 +161,6 @@ export class Chart {
     this.update(this.plot, [time, low, high, price, doubtful], from, to);
     this.pane ??= makePane(this.below, this.size.width, this.plot, this.colour, this.axis(), tickTexts, TOGETHER);
     this.update(this.pane, [time, spread, imbalance], from, to);
-    this.drawLabel();
     this.drawGaps(gaps);
     this.tell(from, to);
   }
@@ -187,8 +204,6 @@ export class Chart {
 
   tell(from, to) {
     const { dataset } = this.element;
-    if (this.newest) dataset.updateId = this.newest.update_id;
-    else delete dataset.updateId;
     const values = [...this.columns.low, ...this.columns.high].filter(isNumber);
     Object.assign(dataset, {
       points: this.columns.time.length, from: Math.round(from), to: Math.round(to), doubtful: this.columns.doubtful.filter(isNumber).length,
@@ -266,12 +281,6 @@ export class Chart {
       this.band().forEach(([time, value], index) => (index ? ctx.lineTo(x(time), y(value)) : ctx.moveTo(x(time), y(value))));
       ctx.closePath();
       ctx.fill();
-      ctx.stroke();
-    }
-    if (isNumber(this.newest?.price)) {
-      ctx.beginPath();
-      ctx.moveTo(plot.bbox.left, y(this.newest.price));
-      ctx.lineTo(plot.bbox.left + plot.bbox.width, y(this.newest.price));
       ctx.stroke();
     }
     ctx.restore();

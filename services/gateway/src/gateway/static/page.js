@@ -19,6 +19,7 @@ const POLL = 2000; // milliseconds between looks at the other symbols
 const POLL_OF_OVERVIEW = 1000;
 const LOOK = 5_000; // milliseconds between looks at the verdicts on the hours and the depth of the whole book
 const TICK = 250; // milliseconds between looks at the age of what is shown
+const NAMED = 0.5; // seconds for which the title of the tab stays
 const HIDDEN_TICK = 1; // seconds between them while the tab is in the background
 const FLASH = 450;
 const LIVE = 1; // second for which what the tickers say stands before an older price of the record
@@ -45,6 +46,7 @@ let learnt = false;
 let shown = blank({ venue: "", symbol: "" });
 let drawing = false;
 let watchedAt = -Infinity;
+let named = {}; // what the title of the tab was made of
 
 function blank({ venue, symbol }) {
   return { venue, symbol, key: keyOf({ venue, symbol }), connection: "opening", losses: 0, price: null, book: null, feed: null, gaps: [], newGaps: [], receivedAt: null, liveAt: null, bookTime: 0, good: null, isNew: false, known: new Set(), end: () => {} };
@@ -270,10 +272,17 @@ function judge() {
 // What is seen and heard without looking at the page.
 function watch({ state, pill, alarm, isAlarm }) {
   const price = number(shown.price?.price ?? null, places().price);
-  document.title = title(isAlarm ? `⚠ ${pill}` : shown.price && price);
+  nameTab(isAlarm ? `⚠ ${pill}` : shown.price && price, isAlarm);
   notices.look({ key: shown.key, name: shown.symbol }, shown.price?.price ?? null, price, isAlarm ? alarm : null);
   const spoken = voice.next(`${shown.symbol || "Fairprice"}: ${alarm ?? pill}`, state === "live" ? price : "", now());
   if (spoken) write("spoken", spoken);
+}
+
+// A price no oftener than a tab bar can be read.
+function nameTab(text, isAlarm) {
+  if (named.key === shown.key && named.isAlarm === isAlarm && now() - named.at < NAMED) return;
+  named = { key: shown.key, isAlarm, at: now() };
+  document.title = title(text);
 }
 
 function draw() {
