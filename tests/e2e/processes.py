@@ -56,9 +56,9 @@ class Service:
         self.process.send_signal(signal.SIGCONT)
 
     def megabytes(self):
-        """Return the memory that it holds."""
+        """Return the memory that it holds, none where it has just ended."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+        return int((status.partition("VmRSS:")[2].split() or ["0"])[0]) / 1024
 
     def stop(self):
         """End it as an administrator does."""

@@ -55,11 +55,6 @@ class Feeds:
         self._let_go.add(symbol)
         return self.of.pop(symbol)
 
-    def note_trading(self) -> None:
-        """Tell each feed whether its symbol trades."""
-        for symbol, feed in self.of.items():
-            feed.follow(is_trading=self._board[symbol].is_trading)
-
     def _make(self, symbol: str) -> Feed:
         feed = partial(
             Feed,

@@ -57,7 +57,6 @@ class Following:
             else:
                 break
         self._feeds.complete()
-        self._feeds.note_trading()
 
     async def rank(self) -> dict[str, int]:
         """Return the place of each symbol, the most traded first; nothing where it hardly matters or cannot be had."""
@@ -89,7 +88,6 @@ class Following:
             self._dispatch.end(self._feeds.let_go(symbol))
             self._report.forget(symbol)
         self._feeds.complete()
-        self._feeds.note_trading()
         if changes.added or changes.removed:
             self._report.count_changes(changes)
             streams.follow(self._board.followed)

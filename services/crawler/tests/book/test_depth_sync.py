@@ -297,7 +297,7 @@ def test_each_synchronisation_on_a_stream_that_lags_is_told():
 
 @pytest.mark.parametrize(("bids", "asks", "why"), [((), (), "empty"), ((("1.0", "1"),), (), "one_sided"),
                                                    ((), (("1.0", "1"),), "one_sided")])  # fmt: skip
-def test_a_snapshot_without_a_side_of_a_symbol_that_trades_is_refused_and_asked_again(bids, asks, why):
+def test_a_snapshot_without_a_side_is_refused_and_asked_again(bids, asks, why):
     feed = new_feed()
     give(feed, diff(101, 105))
     outputs = feed.receive_snapshot(snapshot(100, bids, asks))
@@ -306,19 +306,6 @@ def test_a_snapshot_without_a_side_of_a_symbol_that_trades_is_refused_and_asked_
     assert ranges(answer(feed, snapshot(100))) == [(101, 105, "book")]
     assert events(feed.receive_snapshot(snapshot(105, bids, asks))) == []
     assert feed.in_sync
-
-
-@pytest.mark.parametrize(("bids", "asks"), [((), ()), ((("1.0", "1"),), ())])
-def test_a_symbol_that_does_not_trade_may_have_an_empty_book(bids, asks):
-    feed = new_feed()
-    feed.follow(is_trading=False)
-    give(feed, diff(101, 105))
-    [book] = answer(feed, snapshot(100, bids, asks, complete=False))
-    assert (len(book.bids), book.asks, book.ceiling) == (len(bids), [], None)
-    feed.follow(is_trading=True)
-    lose(feed, "audit")
-    give(feed, diff(106, 110))
-    assert answer(feed, snapshot(105, bids, asks)) == [SnapshotRequest("BTCUSDT", 2)]
 
 
 def attempts_of(feed, number, *, lived):

@@ -4,7 +4,7 @@ The rules are those of "How to manage a local order book correctly" in the docum
 with S the snapshot's id, L the book's id, F the first id of the first diff that waits, and `first` to `last` the ids
 that a diff adds:
 
-    snapshot usable    S >= F - 1                else ask again, keep what waits
+    snapshot usable    S >= F - 1, both sides     else ask again, keep what waits
     drop               last <= S
     first applied      first <= S + 1 <= last
     contiguous         first == L + 1
@@ -63,7 +63,6 @@ class DepthSync:
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.resyncs: Counter[str] = Counter()
-        self.is_trading = True
         self.newest_id = 0
         self.newest_time = 0
         self.clock_back = 0
@@ -131,7 +130,7 @@ class DepthSync:
     def receive_snapshot(self, snapshot: Snapshot) -> list[Step]:
         """Take the answer to a `SnapshotRequest`, or a snapshot that came by itself."""
         is_shallow, self._asked = self._asked is not None and self._asked.shallow, None
-        if self.is_trading and not (snapshot.bids and snapshot.asks):
+        if not (snapshot.bids and snapshot.asks):
             return self._refuse("one_sided" if snapshot.bids or snapshot.asks else "empty")
         if self._id_reset.is_left_behind(snapshot.update_id, self.newest_id):
             return self._refuse("of_old_ids")

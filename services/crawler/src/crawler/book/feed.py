@@ -142,10 +142,6 @@ class Feed:
         self.sync.end_snapshots()
         return [Fact(self.symbol, "no_snapshot_left")]
 
-    def follow(self, *, is_trading: bool) -> None:
-        """Note whether the symbol trades: only then a book without one of its sides is not believed."""
-        self.sync.is_trading = is_trading
-
     def expect_loss(self, reason: str) -> list[Output]:
         """Note why updates, and tickers, may be missing from here on, should a hole show.
 
