@@ -121,6 +121,12 @@ async def test_it_is_sorted_by_each_column_and_the_address_says_how(serving, mak
             await expect(names(page)).to_have_text([*reversed(FEW)])
             await page.keyboard.press("Enter")
             await expect(names(page)).to_have_text([*FEW])
+            await names(page).nth(1).hover()  # under the hand nothing moves away
+            await gateway.publish(make.price(3601, FEW[0], bid=500.0))
+            await expect(page.locator("td[data-column=price]").first).to_have_text("500.02")
+            await expect(names(page)).to_have_text([*FEW])
+            await page.mouse.move(0, 0)
+            await expect(names(page)).to_have_text([*FEW[1:], FEW[0]])
             assert page.url.split("/")[-1].startswith("?overview&sort=price")
             await page.locator("#overview-text").fill("usdt binance x")
             await expect(names(page)).to_have_text(["XRPUSDT"])
