@@ -17,6 +17,7 @@ import { Voice } from "./voice.js";
 
 const POLL = 2000; // milliseconds between looks at the other symbols
 const POLL_OF_OVERVIEW = 1000;
+const POLL_HIDDEN = 30_000;
 const LOOK = 5_000; // milliseconds between looks at the verdicts on the hours and the depth of the whole book
 const TICK = 250; // milliseconds between looks at the age of what is shown
 const NAMED = 0.5; // seconds for which the title of the tab stays
@@ -230,7 +231,7 @@ async function poll() {
   show(chosen(quotes));
   redraw();
   clearTimeout(nextPoll);
-  nextPoll = setTimeout(poll, isOpen() ? POLL_OF_OVERVIEW : POLL);
+  nextPoll = setTimeout(poll, document.hidden ? POLL_HIDDEN : isOpen() ? POLL_OF_OVERVIEW : POLL);
   if (!learnt) await learnMeanings();
 }
 
@@ -492,6 +493,7 @@ clearBook();
 followAddress();
 poll();
 addEventListener("overview", poll);
+document.addEventListener("visibilitychange", () => document.hidden || poll());
 setInterval(look, LOOK);
 // The age ticks, and a price grows stale, without anything coming in.
 setInterval(redraw, TICK);
