@@ -9,6 +9,7 @@ const byId = (id) => document.getElementById(id);
 const [section, single, opener] = [byId("overview"), document.querySelector("main"), byId("overview-open")];
 
 let table = null;
+let isMissing = false; // what draws it could not be loaded
 let newest = null; // { quotes, note }
 
 export const isOpen = () => !section.hidden;
@@ -18,7 +19,7 @@ export function takeOverview(quotes, note) {
   newest = { quotes, note };
   if (!isOpen()) return;
   if (table) table.take(newest);
-  else follow();
+  else if (isMissing) follow();
 }
 
 // Does what the address says.
@@ -36,7 +37,8 @@ function follow() {
 async function show(view) {
   if (!table) {
     const { OverviewTable } = await import("./overview_table.js").catch(() => ({}));
-    if (!OverviewTable) return tell("the gateway does not answer");
+    isMissing = !OverviewTable;
+    if (isMissing) return tell("the gateway does not answer");
     table ??= new OverviewTable(section, { remember, open });
   }
   table.show(view);

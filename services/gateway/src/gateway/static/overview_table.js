@@ -107,20 +107,20 @@ export class OverviewTable {
     const first = Math.max(0, Math.floor(this.scroller.scrollTop / HEIGHT) - BEYOND);
     const count = Math.ceil(this.scroller.clientHeight / HEIGHT) + 2 * BEYOND;
     const seen = this.rows.slice(first, first + count);
+    const focused = this.body.contains(document.activeElement) && document.activeElement.dataset.key;
     const [above, ...drawn] = this.makeRows(seen.length);
     const below = drawn.pop();
     above.style.height = `${first * HEIGHT}px`;
     below.style.height = `${Math.max(0, this.rows.length - first - seen.length) * HEIGHT}px`;
-    const focused = document.activeElement?.dataset?.key;
     seen.forEach((row, index) => this.fill(drawn[index], row, first + index));
-    if (focused && this.body.contains(document.activeElement)) this.focusOn(focused);
+    if (focused) this.focusOn(focused);
     this.drawHead();
     this.tell();
   }
 
   // One row as high as all that are not drawn, before those that are and behind them.
   makeRows(count) {
-    while (this.body.rows.length > count + 2) this.body.rows[1].remove();
+    while (this.body.rows.length > count + 2) this.body.lastChild.previousSibling.remove();
     if (!this.body.rows.length) this.body.append(...[0, 0].map(() => Object.assign(document.createElement("tr"), { className: "room", ariaHidden: "true" })));
     while (this.body.rows.length < count + 2) this.body.lastChild.before(makeRow());
     return [...this.body.rows];
@@ -144,8 +144,9 @@ export class OverviewTable {
   }
 
   focusOn(key) {
-    const links = [...this.body.querySelectorAll("a")];
-    (links.find((link) => link.dataset.key === key) ?? document.activeElement).focus({ preventScroll: true });
+    const link = [...this.body.querySelectorAll("a")].find((each) => each.dataset.key === key);
+    const instead = this.body.contains(document.activeElement) ? document.activeElement : this.scroller;
+    (link ?? instead).focus({ preventScroll: true });
   }
 
   drawHead() {
