@@ -105,7 +105,7 @@ async def test_the_chart_draws_grows_and_shades_gaps(serving, make, browser):
         steps = (*range(100), *range(120, 300))
         await gateway.publish(*(make.price(step, bid=61_800 + step % 7) for step in steps), make.gap(100))
         async with opened(browser, gateway.url) as page:
-            drawn = await until(lambda: points(page), lambda count: count > 100)
+            drawn = await until(lambda: points(page), lambda count: count > 40)
             async with feeding(gateway, make, first=300):
                 await until(lambda: points(page), lambda count: count > drawn)
             await expect(page.locator("#chart .chart-gap")).to_have_count(1)
@@ -500,11 +500,11 @@ async def test_a_simulator_that_is_started_again_draws_its_chart_anew(serving, m
     async with serving(clock=SystemClock(), limits={"new_run_after": 0.5}) as gateway:
         await gateway.publish(*(make.price(step) for step in range(5_000, 5_300)))
         async with opened(browser, gateway.url) as page:
-            await until(lambda: points(page), lambda count: count > 100)
+            await until(lambda: points(page), lambda count: count > 50)
             async with feeding(gateway, make):
                 newest = page.locator("#update-id")
                 await until(newest.inner_text, lambda shown: int(shown.replace(",", "")) < 20_000)
-                await until(lambda: points(page), lambda count: count < 100)
+                await until(lambda: points(page), lambda count: count < 50)
 
 
 async def background(page, selector):

@@ -154,7 +154,7 @@ export class Chart {
     const { from, to } = this.view();
     const gaps = this.openGaps();
     const last = this.newest && rowOfPoint(...pointOf(this.newest));
-    this.columns = this.series.columns(from, to, gaps.map((gap) => [gap.from, gap.to]), last);
+    this.columns = this.series.columns(from, to, gaps.map((gap) => [gap.from, gap.to]), last, this.size.width);
     this.plot ??= this.make();
     const { rows, time, low, high, price, doubtful, spread, imbalance } = this.columns;
     this.candles = this.style === LINE ? [] : candles(rows, stepOf(from, to, this.size.width, rows));

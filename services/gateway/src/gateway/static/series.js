@@ -3,7 +3,6 @@
 
 const SHORTEST_SLOT = 100;
 const MOST_POINTS = 12_000; // twenty minutes of the shortest slots
-const MOST_DRAWN = 1500;
 const LONGEST_PAUSE = 5000; // between two answers of which the later one goes on where the earlier one ended
 
 export const TRUSTED = new Set(["compared"]);
@@ -55,17 +54,18 @@ export class Series {
   }
 
   // What is drawn between two times, as columns: one row before them, so that lines start at the edge, and a row without
-  // values where a gap, [from, to], lies between two rows. `last` takes the place of what is newer than it.
-  columns(from, to, gaps, last) {
-    const rows = this.rows(to - from, last?.time ?? to).filter(({ time }) => time <= to);
+  // values where a gap, [from, to], lies between two rows. `last` takes the place of what is newer than it. Points share
+  // slots, about `most` of them.
+  columns(from, to, gaps, last, most) {
+    const rows = this.rows((to - from) / most, last?.time ?? to).filter(({ time }) => time <= to);
     if (last && last.time <= to) rows.push(last);
     const first = rows.findIndex(({ time }) => time >= from);
     const seen = first < 0 ? rows.slice(-1) : rows.slice(Math.max(0, first - 1));
     return asColumns(broken(seen, gaps));
   }
 
-  rows(span, before) {
-    const slot = Math.ceil(span / MOST_DRAWN / SHORTEST_SLOT) * SHORTEST_SLOT;
+  rows(shortest, before) {
+    const slot = Math.ceil(shortest / SHORTEST_SLOT) * SHORTEST_SLOT;
     const begin = this.points[0]?.[0] ?? Infinity;
     const older = this.bars.filter(({ time }) => time < begin && time < before);
     return [...older, ...thinned(this.points, slot, before)];
