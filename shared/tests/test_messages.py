@@ -28,6 +28,7 @@ from fairprice.messages import (
     are_levels,
     check_type,
     decode,
+    decode_but_levels,
     decode_line,
     encode,
     join,
@@ -557,6 +558,34 @@ def test_a_sample_says_what_it_always_said():
     assert (priced.price, priced.values["depth_bid_10bps"], priced.values["imbalance"]) == (57210.015, 1.25, 0.6)
     assert (refused.status, refused.price, refused.values["impact_ask_10000"]) == ("no_bids", None, 57210.02)
     assert replayed.priced_time is None
+
+
+@each_row(
+    "line",
+    [
+        encode(BOOK),
+        encode(replace(BOOK, bids=[])),
+        encode(replace(BOOK, asks=[])),
+        encode(BOOK).replace(b",", b", "),
+        encode(BOOK).replace(b',"asks"', b',"new":[["1","2"]],"asks"'),
+        encode(BOOK).replace(b'"book",', b'"book","new":{"id":1,"bids":[["3","4"]],"asks":[["3","4"]]},'),
+        orjson.dumps(fields(BOOK), option=orjson.OPT_SORT_KEYS),
+    ],
+)
+def test_levels_that_are_left_as_json_are_those_of_the_line(line):
+    event, whole = decode_but_levels(line), decode_line(line)
+    assert [each if type(each) is list else orjson.loads(each) for each in (event.bids, event.asks)] == [
+        whole.bids,
+        whole.asks,
+    ]
+    assert replace(event, bids=whole.bids, asks=whole.asks) == whole
+    assert type(event.bids) is (bytes if line == encode(BOOK) else list)
+
+
+@pytest.mark.parametrize("line", [encode(BOOK)[:-1], encode(BOOK).replace(b'"venue":', b'"venue"')])
+def test_a_line_whose_levels_alone_are_json_is_invalid(line):
+    with pytest.raises(InvalidLine, match="not JSON"):
+        decode_but_levels(line)
 
 
 @given(levels)

@@ -72,6 +72,8 @@ EVENTS: Mapping[str, Mapping[str, type[Event]]] = {
 
 _TYPES = {event: name for events in EVENTS.values() for name, event in events.items()}
 _HEADS = {event: f'{{"type":"{name}",'.encode() for event, name in _TYPES.items()}
+_BIDS, _ASKS = b',"bids":[[', b',"asks":[['
+
 _PRICES = (Price, Live)
 _WITH_VALUES = (*_PRICES, Depth)
 
@@ -79,7 +81,7 @@ _WITH_VALUES = (*_PRICES, Depth)
 def encode(event: Event) -> bytes:
     """Return the event as one line of JSON, without the line's end."""
     if isinstance(event, _WITH_VALUES):
-        return orjson.dumps(_flat(event))
+        return orjson.dumps(_flat(event), default=orjson.Fragment)  # levels that are JSON already
     return _HEADS[type(event)] + orjson.dumps(event)[1:]
 
 
@@ -108,7 +110,7 @@ def decode(body: bytes) -> Iterator[Event | InvalidLine]:
 
 def decode_line(line: bytes) -> Event:
     """Return the event that one line holds; raises `InvalidLine`, and of that `UnknownLine` for an unknown type."""
-    event = decode_but_levels(line)
+    event = _event(line, object_of)
     if isinstance(event, Book | Quote | Live):
         for field, rows in (("bids", event.bids), ("asks", event.asks)):
             if not are_levels(rows):
@@ -117,18 +119,34 @@ def decode_line(line: bytes) -> Event:
 
 
 def decode_but_levels(line: bytes) -> Event:
-    """Return the same, but `bids` and `asks` may be anything: for a reader that looks at each of them.
+    """Return the same, but `bids` and `asks` may be anything, as a rule their JSON: for who looks at each of them.
 
-    To check them here costs more than to read the whole line.
+    To read and to check them here costs several times as much as the rest of the line.
     """
+    return _event(line, _fields_but_levels)
+
+
+def _event(line: bytes, read: Callable[[bytes], dict[str, Any]]) -> Event:
     try:
-        fields = object_of(line)
+        fields = read(line)
         kind = name_of(fields, "type")
         if decode := _DECODERS.get(kind):
             return _consistent(decode(fields))
     except Wrong as wrong:
         raise InvalidLine(line, str(wrong)) from None
     raise UnknownLine(line, f"unknown type {kind!r}")
+
+
+def _fields_but_levels(line: bytes) -> dict[str, Any]:
+    """Return the fields of a line, `bids` and `asks` as their JSON where they are written as `encode` does it."""
+    begin = line.find(_BIDS)
+    middle = line.find(b"]]", begin) + 2
+    end = line.find(b"]]", middle + len(_ASKS)) + 2
+    is_whole = 0 < begin < middle < end and line.startswith(_ASKS, middle)
+    if not is_whole or line.find(b"{", 1, begin) >= 0:  # there they may belong to an object inside
+        return object_of(line)
+    bids, asks = line[begin + len(_BIDS) - 2 : middle], line[middle + len(_ASKS) - 2 : end]
+    return {"bids": bids, "asks": asks, **object_of(line[:begin] + line[end:])}
 
 
 def join(lines: Iterable[bytes]) -> bytes:

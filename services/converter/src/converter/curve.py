@@ -15,7 +15,7 @@ The price lies between ask / (1 + D) and bid / (1 - D), so it may well lie outsi
 """
 
 from bisect import bisect_left
-from itertools import accumulate
+from collections.abc import Sequence
 from math import exp, ldexp
 from typing import NamedTuple
 
@@ -46,8 +46,7 @@ def curve(bids: Side, asks: Side, most: Ratio, unit: int) -> Curve | None:
 
     None where the curves go on, within D, to where prices are not known any more.
     """
-    bid_ends = list(accumulate(bids.quantities[:LEVELS]))
-    ask_ends = list(accumulate(asks.quantities[:LEVELS]))
+    bid_ends, ask_ends = bids.ends[1 : LEVELS + 1], asks.ends[1 : LEVELS + 1]
     end = min(bid_ends[-1], ask_ends[-1])
     bid, ask = bisect_left(bid_ends, end), bisect_left(ask_ends, end)
     if _exceeds(bids.prices[bid], asks.prices[ask], most):
@@ -84,7 +83,7 @@ def _ends(side: Side, ends: list[int], end: int) -> bool:
     return ends[-1] == end and (len(ends) == LEVELS or side.is_complete)
 
 
-def _steps(prices: list[int], ends: list[int], end: int) -> float:
+def _steps(prices: Sequence[int], ends: list[int], end: int) -> float:
     """Return the sum of the steps behind these levels, each times e^(-v / (0.3 end)) at the v where it is taken."""
     rate = STEEPNESS / end
     return sum([(after - before) * exp(rate * at) for before, after, at in zip(prices, prices[1:], ends, strict=False)])

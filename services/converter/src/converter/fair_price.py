@@ -10,9 +10,8 @@ The formulas and their names:
                                                     "impact margin notional" so
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from operator import neg
 
 from converter.levels import BID, Scaled, Side
 
@@ -57,16 +56,15 @@ def average(fill: Ratio, unit: int) -> float:
     return fill[0] / (fill[1] * unit)
 
 
-def band_edge(twice_mid: int, bps: Ratio, towards: int) -> Ratio:
-    """Return the price, times `unit`, that lies `bps` basis points below (`towards` 1) or above (-1) the mid."""
+def band_edge(twice_mid: int, bps: Ratio, towards: int) -> int:
+    """Return the last price, times `unit`, at most `bps` basis points below (`towards` 1) or above (-1) the mid."""
     numerator, denominator = bps
     ten_thousand = BASIS_POINTS * denominator
-    return twice_mid * (ten_thousand - towards * numerator), 2 * ten_thousand
+    return towards * -(twice_mid * (numerator - towards * ten_thousand) // (2 * ten_thousand))
 
 
-def depth(side: Side, edge: Ratio) -> int:
+def depth(side: Side, edge: int) -> int:
     """Return the base quantity, times `unit`, of a side's levels up to and including the edge."""
-    numerator, denominator = edge
-    inner = -(numerator // -denominator) if side.towards == BID else numerator // denominator
-    count = bisect_right(side.prices, -inner, key=neg) if side.towards == BID else bisect_right(side.prices, inner)
-    return sum(side.quantities[:count])
+    if side.towards == BID:
+        return side.ends[-1 - bisect_left(side.prices[::-1], edge)]
+    return side.ends[bisect_right(side.prices, edge)]

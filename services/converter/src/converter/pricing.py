@@ -164,8 +164,8 @@ class Pricer:
         for side, bands in ((bids, self._bid_bands), (asks, self._ask_bands)):
             for bps, name in bands:
                 edge = fair_price.band_edge(twice_mid, bps, side.towards)
-                if not _is_known(side, edge):
-                    break  # nor are the wider ones
+                if side.reach is not None and (edge - side.reach) * side.towards < 0:
+                    break  # not known, nor are the wider ones
                 values[name] = fair_price.depth(side, edge) / unit
 
 
@@ -175,10 +175,6 @@ def _missing_side(bids: Side, asks: Side) -> str:
     if no_bids:
         return "empty" if no_asks else "no_bids"
     return "no_asks" if no_asks else "beyond_reach"
-
-
-def _is_known(side: Side, edge: Ratio) -> bool:
-    return side.reach is None or (edge[0] - side.reach * edge[1]) * side.towards >= 0
 
 
 def _name(number: Decimal) -> str:
