@@ -27,7 +27,7 @@ def test_a_number_with_more_decimals_than_the_scale_is_refused(text):
 
 def test_the_levels_that_are_remembered_are_bounded_and_every_one_stays_right():
     scale = Scale(0)
-    for number in range(2 * REMEMBERED + 10):
+    for number in range(REMEMBERED + 10):
         assert scale[b'"%d","7"' % number] == (number, 7)
         assert len(scale) <= REMEMBERED
     assert scale[b'"5","7"'] == (5, 7)
