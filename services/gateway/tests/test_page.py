@@ -782,17 +782,6 @@ async def test_an_address_that_somebody_typed_is_answered_with_a_sentence_and_a_
             await expect(page.locator("[data-minutes='5']")).to_have_attribute("aria-pressed", "true")
 
 
-async def test_the_page_weighs_less_than_200_kilobytes_compressed(serving, make, browser):
-    async with serving(clock=SystemClock()) as gateway:
-        await gateway.publish(make.book(1), make.price(1))
-        async with opened(browser, gateway.url) as page:
-            await expect(page.locator("#chart")).to_have_attribute("data-update-id", re.compile("."))
-            loaded = "performance.getEntriesByType('resource').filter(({ name }) => name.includes('/static/'))"
-            sizes = await page.evaluate(f"{loaded}.map(({{ encodedBodySize }}) => encodedBodySize)")
-            assert len(sizes) > 10
-            assert sum(sizes) < 200_000
-
-
 async def test_what_is_shown_can_be_taken_away(serving, make, browser):
     async with serving(clock=SystemClock(), history=a_day()) as gateway:
         await gateway.publish(make.book(1), make.price(1))

@@ -61,6 +61,19 @@ async def test_the_chart_is_drawn_once_a_frame_at_most_and_never_in_a_background
             await expect(page.locator("#price-main")).to_have_text(re.compile(r"^62,345"))
 
 
+async def test_the_page_weighs_less_than_200_kilobytes_compressed(serving, make, browser, capsys):
+    async with serving(clock=SystemClock()) as gateway:
+        await gateway.publish(make.book(1), make.price(1))
+        async with opened(browser, gateway.url) as page:
+            await expect(page.locator("#chart")).to_have_attribute("data-update-id", re.compile("."))
+            loaded = "performance.getEntriesByType('resource').filter(({ name }) => name.includes('/static/'))"
+            sizes = await page.evaluate(f"{loaded}.map(({{ encodedBodySize }}) => encodedBodySize)")
+            assert len(sizes) > 10
+            with capsys.disabled():
+                print(f"\nthe page weighs {sum(sizes) / 1000:.0f} KB compressed")
+            assert sum(sizes) < 200_000
+
+
 @pytest.mark.rounds
 async def test_what_an_update_costs_is_told_and_the_memory_stays_flat(serving, make, browser, capsys):
     async with serving(clock=SystemClock(), stale_after=3600) as gateway:
