@@ -588,6 +588,13 @@ def test_a_line_whose_levels_alone_are_json_is_invalid(line):
         decode_but_levels(line)
 
 
+def test_levels_of_an_object_inside_a_line_are_not_the_lines():
+    inside = {"id": 1, "bids": [["3", "4"]], "asks": [["3", "4"]]}
+    line = orjson.dumps({"new": inside} | {name: each for name, each in fields(BOOK).items() if name not in inside})
+    with pytest.raises(InvalidLine, match="field 'bids' is missing"):
+        decode_but_levels(line)
+
+
 @given(levels)
 def test_pairs_of_decimal_strings_are_levels(rows):
     assert are_levels(rows)
