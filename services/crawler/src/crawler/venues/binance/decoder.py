@@ -48,8 +48,8 @@ class BinanceDecoder:
     """Decodes the frames of combined streams.
 
     Every price and quantity has to be a plain decimal string. Checking each of some seventy in a frame would cost more
-    than all the rest, so the text of the frame is compared with the usual one as a whole; only a frame that is written
-    in another way is checked string by string.
+    than all the rest, so one pattern proves it of a frame as a whole; only one that is written otherwise is checked
+    string by string.
     """
 
     def __init__(self, symbols: Iterable[str], dialect: Dialect) -> None:
