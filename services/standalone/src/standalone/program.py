@@ -29,6 +29,7 @@ from standalone.evaluate import fit as fitting
 from standalone.settings import Options, Recorded, Settings, load
 from storer.stores.coverage import covered_until
 from storer.stores.sqlite import open_sqlite
+from storer.stores.sqlite_retention import KEEP_ALL
 
 Command = Callable[
     [argparse.Namespace, Mapping[str, str], asyncio.Event, Callable[[str], None]], Coroutine[Any, Any, int]
@@ -58,7 +59,8 @@ async def _main(options: Options, environ: Mapping[str, str], stop: asyncio.Even
                 playback or _market(settings, options), close_when_played=options.once, at_present=True
             )
             settings = _pointed_at(settings, await _entered(stack, server))
-        store = await open_sqlite(options.database, origin=options.origin)
+        bounds = KEEP_ALL if options.capture else settings.storer.bounds
+        store = await open_sqlite(options.database, origin=options.origin, bounds=bounds)
         stack.push_async_callback(store.close)
         pipeline = Pipeline(
             settings,

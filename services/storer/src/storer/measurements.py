@@ -20,6 +20,7 @@ AUDIT = "audit"
 MODEL = "model"
 DEPTH = "depth"
 BASIS = "basis"
+MEASUREMENTS = {FAIR_PRICE, ORDER_BOOK, GAP, START, AUDIT, MODEL, DEPTH, BASIS}
 
 MINUTE = 60_000_000
 """Microseconds between two models that are stored."""

@@ -25,6 +25,8 @@ from storer.export import command as exporting
 from storer.export.command import export
 from storer.influx_api import InfluxApi
 from storer.provisioning import Credentials, provision
+from storer.rescue import DESCRIPTION as RESCUE
+from storer.rescue import rescue
 from storer.settings import StorerSettings
 from storer.stores.influxdb import open_influxdb
 from storer.stores.port import Store
@@ -38,7 +40,7 @@ PATIENCE = aiohttp.ClientTimeout(total=30)
 def main() -> int:
     """Run the command line and return the exit code."""
     options = _parser().parse_args()
-    command = {"check": _check, "audit": _audit, "export": _export, "provision": _provision}.get(options.command, _run)
+    command = _COMMANDS.get(options.command, _run)
     return lifecycle.run(partial(command, options, os.environ))
 
 
@@ -49,7 +51,7 @@ async def open_store(settings: StorerSettings) -> Store:
     """
     match settings.store_url:
         case SqliteAddress(path):
-            return await open_sqlite(path)
+            return await open_sqlite(path, bounds=settings.bounds)
         case InfluxAddress() as address:
             return open_influxdb(
                 address, settings.store_token, timeout=settings.store_timeout, compress=settings.store_gzip
@@ -136,6 +138,17 @@ async def _provision(options: argparse.Namespace, environ: Mapping[str, str], _s
     return lifecycle.EXIT_OK
 
 
+async def _rescue(options: argparse.Namespace, _environ: Mapping[str, str], _stop: asyncio.Event) -> int:
+    rescued = await asyncio.to_thread(rescue, options.file, print_line)
+    print_line(
+        f"What could be read is in {rescued}. Move {options.file} away, with the files beside it, and this one there."
+    )
+    return lifecycle.EXIT_OK
+
+
+_COMMANDS = {"check": _check, "audit": _audit, "export": _export, "provision": _provision, "rescue": _rescue}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="storer", description="Stores prices, books and gaps.")
     parser.add_argument("--version", action="version", version=version.describe("storer"))
@@ -149,6 +162,8 @@ def _parser() -> argparse.ArgumentParser:
         "export", help="write prices, gaps and verdicts into files", description=exporting.DESCRIPTION
     )
     exporting.add_options(taken)
+    saved = commands.add_parser("rescue", help="copy what can be read of a damaged SQLite file", description=RESCUE)
+    saved.add_argument("file", type=Path, metavar="FILE", help="the damaged file")
     description = (
         "Makes in the InfluxDB of FAIRPRICE_STORE_URL the buckets, the task of the one-minute bars and the credentials "
         "that are missing. FAIRPRICE_STORE_TOKEN has to be the operator's. A secret without a file is shown once."

@@ -7,8 +7,24 @@ from pydantic import BeforeValidator, Field
 
 from fairprice.runtime.settings import Duration
 from fairprice.store_settings import StoreSettings
+from storer.stores.sqlite_bars import HOUR
+from storer.stores.sqlite_retention import Bounds
 
 _HOURS = {"h": 1, "d": 24, "w": 168}
+
+
+_BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def _bytes(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value == "none":
+        return 0
+    match = re.fullmatch(r"([1-9][0-9]{0,5})(MB|GB|TB)", value)
+    if not match:
+        raise ValueError("write a whole number with its unit like 500MB or 20GB, or none for no bound")
+    return int(match[1]) * _BYTES[match[2]]
 
 
 def _hours(value: object) -> object:
@@ -28,7 +44,12 @@ class StorerSettings(StoreSettings):
     store_timeout: Annotated[Duration, Field(gt=0)] = Field(10.0, description="how long a write may take")
     store_gzip: bool = Field(False, description="compress what is written, for a slow link")  # noqa: FBT003
     store_retention: Annotated[int, BeforeValidator(_hours)] = Field(
-        168, ge=0, description="how long provision lets InfluxDB keep ticks, like 36h or 7d; none keeps all"
+        168, ge=0, description="how long all but the bars of a minute is kept, like 36h or 7d; none keeps all"
+    )
+    store_max_size: Annotated[int, BeforeValidator(_bytes)] = Field(
+        20 * 10**9,
+        ge=0,
+        description="from which size on a SQLite file gives its oldest rows up, like 500MB; none: never",
     )
     # four columns a level, and SQLite allows 2,000
     book_levels: int = Field(20, ge=1, le=400, description="levels a side in a book event")
@@ -39,3 +60,8 @@ class StorerSettings(StoreSettings):
     store_batch_age: Duration = Field(
         0.0, description="how long a batch waits to fill up; 0s writes as soon as the store is free"
     )
+
+    @property
+    def bounds(self) -> Bounds:
+        """How much a SQLite file keeps."""
+        return Bounds(self.store_retention * HOUR, self.store_max_size)

@@ -16,13 +16,16 @@ import structlog
 
 from fairprice.errors import StartupError, StoreUnavailable
 from fairprice.messages import Gap
+from fairprice.runtime.clock import SystemClock
 from fairprice.runtime.worker import Worker
 from storer.measurements import FAIR_PRICE, GAP, Point, gap_point
 from storer.stores.origin import OtherOrigin, mark
 from storer.stores.port import Key, Rejection, Row
 from storer.stores.sql import KEY, Shape, by_shape, columns_of, create_table, quoted, row_of, upsert
 from storer.stores.sqlite_bars import NEEDED, Bars
+from storer.stores.sqlite_damage import explained, refuse_damaged
 from storer.stores.sqlite_reader import SqliteReader
+from storer.stores.sqlite_retention import KEEP_ALL, Bounds, Retention
 
 MAX_COLUMNS = 2000
 """SQLite's own limit (https://www.sqlite.org/limits.html)."""
@@ -46,20 +49,29 @@ _BAD_ROW = (
 _NO_GAP = gap_point(Gap("", "", 0, 0, 0, 0, ""))
 """Like the rows of the one table that is there from the start: to whoever asks, no gap is an answer, not an error."""
 
+CLOCK = SystemClock()
+
 log = structlog.get_logger(__name__)
 
 
 async def open_sqlite(
-    path: Path, *, origin: str | None = None, patience: float = 1.0, close_timeout: float = 3.0
+    path: Path,
+    *,
+    origin: str | None = None,
+    bounds: Bounds = KEEP_ALL,
+    wall: Callable[[], int] = CLOCK.wall,
+    patience: float = 1.0,
+    close_timeout: float = 3.0,
 ) -> "SqliteStore":
     """Open the database at `path`, making it and its folders where they are missing.
 
-    `origin` is one of `origin.ORIGINS`; where it is given, a file that bears none is marked with it.
+    `origin` is one of `origin.ORIGINS`; where it is given, a file that bears none is marked with it. `bounds` are how
+    much it keeps; `wall` is the time of day in microseconds since the epoch.
 
     `patience` is how many seconds to wait, here and in each write, while somebody else holds the database.
     `close_timeout` is how many seconds closing may take, in which a write that was begun ends.
-    Raises `StartupError` when the path is no place for a database, not writable, not a database, held for longer, or of
-    another origin.
+    Raises `StartupError` when the path is no place for a database, not writable, not a database, damaged, held for
+    longer, or of another origin.
     """
     worker = Worker("sqlite")
     connect = partial(_connect, path, patience, origin)
@@ -68,7 +80,7 @@ async def open_sqlite(
     except (OSError, sqlite3.Error) as error:
         worker.end()
         raise StartupError(f"cannot store in {path}: {_explain(path, error)}") from error
-    return SqliteStore(path, database, worker, connect, close_timeout)
+    return SqliteStore(path, database, worker, connect, retention=Retention(bounds, wall), close_timeout=close_timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +95,14 @@ class SqliteStore:
     """See `Store`; made by `open_sqlite`."""
 
     def __init__(
-        self, path: Path, database: _Database, worker: Worker, connect: Callable[[], _Database], close_timeout: float
+        self,
+        path: Path,
+        database: _Database,
+        worker: Worker,
+        connect: Callable[[], _Database],
+        *,
+        retention: Retention,
+        close_timeout: float,
     ) -> None:
         self._path = path
         self._connect = connect
@@ -93,6 +112,7 @@ class SqliteStore:
         self._columns: dict[str, set[str]] = {}
         self._rows: Counter[str] = Counter()
         self._bars = Bars()
+        self._retention = retention
         self._reader = SqliteReader(path, worker, lambda: self._connection)
 
     async def write(self, points: Sequence[Point]) -> list[Rejection]:
@@ -145,7 +165,7 @@ class SqliteStore:
             while self._replace_lost_file():
                 rejections = self._write_transaction(points)  # what was written has gone with the file
         except (OSError, sqlite3.Error) as error:
-            raise StoreUnavailable(f"{self._path}: {error}") from error
+            raise StoreUnavailable(f"{self._path}: {explained(self._path, error)}") from error
         self._rows.update(point.measurement for point in points)
         self._rows.subtract(points[rejection.index].measurement for rejection in rejections)
         return sorted(rejections, key=lambda rejection: rejection.index)
@@ -157,11 +177,15 @@ class SqliteStore:
             rejections = [
                 rejection for shape, rows in by_shape(points).items() for rejection in self._insert(shape, rows)
             ]
-            self._make_bars(connection, points, {rejection.index for rejection in rejections})
+            refused = {rejection.index for rejection in rejections}
+            kept = [point for index, point in enumerate(points) if index not in refused] if refused else points
+            self._make_bars(connection, kept)
+            self._retention.remove(connection, kept)
             connection.execute("COMMIT")
         except sqlite3.Error:
             self._bars = Bars()  # what was noted is found again in the rows
             self._columns.clear()  # a table or column made in this transaction is gone again
+            self._retention.forget()
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
@@ -192,12 +216,13 @@ class SqliteStore:
         if self._database:
             connection, self._database = self._database.connection, None
             self._columns.clear()
+            self._retention.forget()
             self._finish_bars(connection)
             connection.close()
 
-    def _make_bars(self, connection: sqlite3.Connection, points: Sequence[Point], refused: set[int]) -> None:
+    def _make_bars(self, connection: sqlite3.Connection, points: Sequence[Point]) -> None:
         if self._known_columns(FAIR_PRICE) >= NEEDED:
-            self._bars.note(connection, (point for index, point in enumerate(points) if index not in refused))
+            self._bars.note(connection, points)
 
     def _finish_bars(self, connection: sqlite3.Connection) -> None:
         bars, self._bars = self._bars, Bars()
@@ -266,6 +291,7 @@ def _connect(path: Path, patience: float, origin: str | None) -> _Database:
         connection.execute(create_table(GAP, columns_of(_NO_GAP).values(), "IF NOT EXISTS"))
         _add_open_ids(connection)
         connection.execute("COMMIT")
+        refuse_damaged(connection)
         return _Database(connection, _file_ids(path))
     except (OSError, sqlite3.Error):
         connection.close()
@@ -314,4 +340,5 @@ def _explain(path: Path, error: Exception) -> str:
         return "another program is writing to it; stop that one or name another file with --database"
     if "not a database" in str(error):
         return "the file is something else than a SQLite database; name another file with --database"
-    return f"{error}; check that the folder and the file are writable"
+    explanation = explained(path, error)
+    return explanation if explanation != str(error) else f"{error}; check that the folder and the file are writable"

@@ -1,8 +1,9 @@
 """Bars of a minute in a SQLite file, as the task `fair_price_1m` makes them inside InfluxDB.
 
 A bar is a function of its minute's rows. It is made when a later minute has begun, and again after a price that came
-late. What a process that was killed has left is made by the next one, an hour's bars with each write, and nothing newer
-before all of that: what has no bar yet always lies behind the newest bar.
+late, unless rows of the minute have been removed since. What a process that was killed has left is made by the next
+one, an hour's bars with each write, and nothing newer before all of that: what has no bar yet always lies behind the
+newest bar.
 """
 
 import sqlite3
@@ -33,12 +34,17 @@ _MAKE = f"""
             AND price IS NOT NULL AND status IN ('ok', 'locked')
         GROUP BY begin
     )
-    INSERT OR REPLACE INTO {BARS} (venue, symbol, time, open, high, low, close, spread, count)
+    INSERT INTO {BARS} (venue, symbol, time, open, high, low, close, spread, count)
     SELECT :venue, :symbol, begin, opening.price, high, low, closing.price, bar.spread, count
     FROM bar
     JOIN fair_price AS opening ON opening.venue = :venue AND opening.symbol = :symbol AND opening.time = bar.first
     JOIN fair_price AS closing ON closing.venue = :venue AND closing.symbol = :symbol AND closing.time = bar.last
+    WHERE true
+    ON CONFLICT (venue, symbol, time) DO UPDATE SET open = excluded.open, high = excluded.high, low = excluded.low,
+        close = excluded.close, spread = excluded.spread, count = excluded.count
+    WHERE excluded.count >= {BARS}.count
 """  # noqa: S608  what is put in is written here
+"""A bar of more prices is never replaced by one of fewer: rows come and only retention takes them away."""
 _LAST_BAR = f"SELECT max(time) FROM {BARS} WHERE venue = ? AND symbol = ?"  # noqa: S608
 _FIRST_PRICE = "SELECT min(time) FROM fair_price WHERE venue = ? AND symbol = ?"
 
@@ -89,6 +95,17 @@ class Bars:
         newest = max(self._touched[key])
         _make(connection, key, self._touched[key] - {newest})
         self._touched[key] = {newest}
+
+
+def has_what_bars_need(connection: sqlite3.Connection) -> bool:
+    """Tell whether the prices have the columns without which there are no bars."""
+    return {row[1] for row in connection.execute(f"PRAGMA table_info({FAIR_PRICE})")} >= NEEDED
+
+
+def make_bar(connection: sqlite3.Connection, key: Key, minute: int) -> None:
+    """Make the bar of a minute whose rows are about to be removed."""
+    connection.execute(_TABLE)
+    _make_period(connection, key, minute, minute + MINUTE)
 
 
 def _make(connection: sqlite3.Connection, key: Key, minutes: Iterable[int]) -> None:

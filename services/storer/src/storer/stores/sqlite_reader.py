@@ -9,7 +9,8 @@ from fairprice.errors import StartupError, StoreUnavailable
 from fairprice.runtime.worker import Worker
 from storer.stores.origin import origin_of
 from storer.stores.port import Key, Row
-from storer.stores.sql import KEY, quoted
+from storer.stores.sql import KEY, following_key, quoted
+from storer.stores.sqlite_damage import explained
 
 PAGE = 20_000
 """Rows that are read at once: some hundredths of a second."""
@@ -29,7 +30,7 @@ async def open_sqlite_reader(path: Path, *, patience: float = 5.0) -> "SqliteRea
         connection = await worker.do(partial(_connect, path, patience))
     except (OSError, sqlite3.Error) as error:
         worker.end()
-        raise StartupError(f"cannot read {path}: {error}") from error
+        raise StartupError(f"cannot read {path}: {explained(path, error)}") from error
     return SqliteReader(path, worker, lambda: connection)
 
 
@@ -83,11 +84,10 @@ class SqliteReader:
         if not self._columns(measurement):
             return []
         table = quoted(measurement)
-        following = f"SELECT venue, symbol FROM {table} WHERE (venue, symbol) > (?, ?) ORDER BY 1, 2 LIMIT 1"  # noqa: S608
         inside = f"SELECT 1 FROM {table} WHERE venue = ? AND symbol = ? AND time >= ? AND time < ? LIMIT 1"  # noqa: S608
         found: list[Key] = []
         key: Key = ("", "")
-        while steps := self._select(following, key):
+        while steps := self._select(following_key(measurement), key):
             key = steps[0]
             if self._select(inside, (*key, start, min(stop, _FARTHEST))):
                 found.append(key)
@@ -114,7 +114,7 @@ class SqliteReader:
         try:
             return self._connect().execute(query, values).fetchall()
         except (OSError, sqlite3.Error) as error:
-            raise StoreUnavailable(f"{self._path}: {error}") from error
+            raise StoreUnavailable(f"{self._path}: {explained(self._path, error)}") from error
 
 
 def _connect(path: Path, patience: float) -> sqlite3.Connection:
