@@ -1,7 +1,6 @@
 """A cluster of three RabbitMQ nodes under load: one is killed, frozen, cut off or restarted, and nothing is lost.
 
-Publisher and consumers are connected to the node that fails. `make test-rabbitmq` has a round of each on the newest
-version, `make test-cluster` all of them on all versions, in minutes each.
+Publisher and consumers are connected to the node that fails. `make test-cluster` has them, by hand, in minutes each.
 """
 
 import asyncio
@@ -21,7 +20,7 @@ from fairprice.broker.retry import consume
 from fairprice.runtime.clock import SystemClock
 from fairprice.topology import BOOKS, BOOKS_STORER, QUOTES, QUOTES_CONVERTER, UNROUTED, Use
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.cluster]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.cluster, pytest.mark.rounds]
 
 USE = Use(publishes=(BOOKS,), casts=(QUOTES,), consumes=(*QUEUES, QUOTES_CONVERTER))
 """That of a crawler and its consumers, with the live view's queue, which is on one node only."""
@@ -30,11 +29,7 @@ BRIEF = {"publish_timeout": 6, "reply_timeout": 4, "silence": 2}
 """Seconds on an idle machine, a fifth of what services have or more: else a round would take half a minute more."""
 
 
-def or_round(value):
-    return pytest.param(value, marks=pytest.mark.rounds)
-
-
-@pytest.fixture(scope="module", params=[*map(or_round, PROGRAMS[:-1]), PROGRAMS[-1]], ids=str)
+@pytest.fixture(scope="module", params=PROGRAMS, ids=str)
 def cluster(request, tmp_path_factory):
     cluster = Cluster(programs_of(request.param), tmp_path_factory.mktemp("cluster"))
     try:
@@ -44,7 +39,7 @@ def cluster(request, tmp_path_factory):
         cluster.destroy()
 
 
-@pytest.fixture(params=["leader", or_round("follower")])
+@pytest.fixture(params=["leader", "follower"])
 def victim(request, cluster):
     """A node that leads a queue, or one that follows."""
     leader = cluster.leader(BOOKS_STORER)
@@ -96,14 +91,14 @@ async def test_a_node_is_frozen(cluster, victim, capsys, patience):
     await go_on(cluster, victim, capsys, patience, "frozen", fail=victim.freeze, heal=victim.thaw)
 
 
-@pytest.mark.parametrize("how", ["both ways", or_round("mute"), or_round("deaf")])
+@pytest.mark.parametrize("how", ["both ways", "mute", "deaf"])
 async def test_a_node_is_cut_off_from_the_others(cluster, victim, capsys, patience, how):
     """Clients still reach it, and it takes nothing that it cannot tell the others."""
     cut = partial(cluster.cut, victim, hears=how == "mute", is_heard=how == "deaf")
     await go_on(cluster, victim, capsys, patience, f"cut off, {how}", fail=cut, heal=cluster.links.heal)
 
 
-@pytest.mark.parametrize("how", ["cut off", or_round("killed")])
+@pytest.mark.parametrize("how", ["cut off", "killed"])
 async def test_who_only_consumes_leaves_the_node_as_well_and_holds_nobody_up(cluster, victim, capsys, patience, how):
     """Of a queue in which nothing comes, and of a tap, silence is no sign by itself.
 
