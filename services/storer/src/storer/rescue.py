@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fairprice.errors import StartupError
+from fairprice.sqlite_keys import following_key
 from storer.stores.port import NEVER, Key, Row
-from storer.stores.sql import KEY, following_key, quoted
+from storer.stores.sql import KEY, quoted
 
 DESCRIPTION = (
     "Copies what can be read of a damaged SQLite file into a new one beside it, FILE.rescued, and tells what is lost. "
@@ -116,9 +117,8 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 def _keys(connection: sqlite3.Connection, table: str) -> Iterator[Key]:
     """Yield the venues and symbols of a table, from both ends as far as they can be read."""
-    forwards = following_key(table)
-    backwards = forwards.replace(">", "<").replace("ORDER BY 1, 2", "ORDER BY 1 DESC, 2 DESC")
-    for query, key in ((forwards, ("", "")), (backwards, ("\U0010ffff", ""))):
+    for backwards, key in ((False, ("", "")), (True, ("\U0010ffff", ""))):
+        query = following_key(quoted(table), backwards=backwards)
         with suppress(sqlite3.DatabaseError):
             while key := connection.execute(query, key).fetchone():
                 yield key

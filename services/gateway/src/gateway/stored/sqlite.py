@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from fairprice.errors import StoreUnavailable
 from fairprice.runtime.worker import Worker
+from fairprice.sqlite_keys import following_key
 from gateway.key import Key
 from gateway.stored.port import LONGEST_GAP, MOST_GAPS, Bar, Compared, StoredGap
 
@@ -27,11 +28,6 @@ LOOK_UP = 10_000
 _OF_SYMBOL = "venue = :venue AND symbol = :symbol"
 _IN_PERIOD = f"{_OF_SYMBOL} AND time >= :start AND time < :stop"
 
-# not (venue, symbol) > (:venue, :symbol), which passes every row of that symbol
-_NEXT_KEY = (
-    "SELECT venue, symbol FROM {table} WHERE venue = :venue AND symbol > :symbol ORDER BY 2 LIMIT 1",
-    "SELECT venue, symbol FROM {table} WHERE venue > :venue ORDER BY 1, 2 LIMIT 1",
-)
 _NEWEST = f"SELECT max(time) FROM {{table}} WHERE {_OF_SYMBOL} AND time < :stop"  # noqa: S608  what is put in is written here
 _BARS = f"""
     WITH step AS (
@@ -149,7 +145,7 @@ def _connect(path: Path, patience: float) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=patience, isolation_level=None)
 
 
-def _rows(connection: sqlite3.Connection, query: str, values: Mapping[str, object]) -> list[Any]:
+def _rows(connection: sqlite3.Connection, query: str, values: Mapping[str, object] | Key) -> list[Any]:
     try:
         return connection.execute(query, values).fetchall()
     except sqlite3.OperationalError as error:
@@ -171,8 +167,7 @@ def _keys(connection: sqlite3.Connection, table: str) -> list[Key]:
     """Step from key to key by the index, which takes no longer with more rows of each."""
     found: list[Key] = []
     key = Key("", "")
-    queries = [query.format(table=table) for query in _NEXT_KEY]
-    while rows := next(filter(None, (_rows(connection, query, key._asdict()) for query in queries)), []):
+    while rows := _rows(connection, following_key(table), key):
         key = Key(*rows[0])
         found.append(key)
     return found

@@ -63,11 +63,6 @@ def upsert(measurement: str, fields: Iterable[str]) -> str:
     )
 
 
-def following_key(measurement: str) -> str:
-    """Return the query of the venue and symbol that come next in a table: one look at its key."""
-    return f"SELECT venue, symbol FROM {quoted(measurement)} WHERE (venue, symbol) > (?, ?) ORDER BY 1, 2 LIMIT 1"  # noqa: S608
-
-
 def quoted(name: str) -> str:
     """Return a name that SQL takes as it is."""
     return '"' + name.replace('"', '""') + '"'

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from fairprice.errors import StartupError, StoreUnavailable
 from fairprice.runtime.worker import Worker
+from fairprice.sqlite_keys import following_key
 from storer.stores.origin import origin_of
 from storer.stores.port import Key, Row
-from storer.stores.sql import KEY, following_key, quoted
+from storer.stores.sql import KEY, quoted
 from storer.stores.sqlite_damage import explained
 
 PAGE = 20_000
@@ -87,7 +88,7 @@ class SqliteReader:
         inside = f"SELECT 1 FROM {table} WHERE venue = ? AND symbol = ? AND time >= ? AND time < ? LIMIT 1"  # noqa: S608
         found: list[Key] = []
         key: Key = ("", "")
-        while steps := self._select(following_key(measurement), key):
+        while steps := self._select(following_key(table), key):
             key = steps[0]
             if self._select(inside, (*key, start, min(stop, _FARTHEST))):
                 found.append(key)

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import structlog
 
+from fairprice.sqlite_keys import following_key
 from storer.measurements import FAIR_PRICE, MEASUREMENTS, Point
 from storer.stores.port import Key
-from storer.stores.sql import following_key, quoted
+from storer.stores.sql import quoted
 from storer.stores.sqlite_bars import HOUR, MINUTE, has_what_bars_need, make_bar
 
 LEAST = 1000
@@ -131,7 +132,7 @@ class Retention:
 def _keys(connection: sqlite3.Connection, table: str) -> Iterator[Key]:
     """Yield the venues and symbols of a table; each costs one look at the key, however many rows there are."""
     key = ("", "")
-    while found := connection.execute(following_key(table), key).fetchone():
+    while found := connection.execute(following_key(quoted(table)), key).fetchone():
         key = found
         yield key
 
