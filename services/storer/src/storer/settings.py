@@ -1,6 +1,7 @@
 """The storer's settings."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
@@ -11,31 +12,27 @@ from storer.stores.sqlite_bars import HOUR
 from storer.stores.sqlite_retention import Bounds
 
 _HOURS = {"h": 1, "d": 24, "w": 168}
-
-
 _BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
-def _bytes(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    if value == "none":
-        return 0
-    match = re.fullmatch(r"([1-9][0-9]{0,5})(MB|GB|TB)", value)
-    if not match:
-        raise ValueError("write a whole number with its unit like 500MB or 20GB, or none for no bound")
-    return int(match[1]) * _BYTES[match[2]]
+def _in(units: Mapping[str, int], remedy: str) -> BeforeValidator:
+    """Read a whole number with one of these units, or none, which is 0; `remedy` says how to write it."""
+
+    def read(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if value == "none":
+            return 0
+        match = re.fullmatch(rf"([1-9][0-9]{{0,5}})({'|'.join(units)})", value)
+        if not match:
+            raise ValueError(f"write {remedy}")
+        return int(match[1]) * units[match[2]]
+
+    return BeforeValidator(read)
 
 
-def _hours(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    if value == "none":
-        return 0
-    match = re.fullmatch(r"([1-9][0-9]{0,5})([hdw])", value)
-    if not match:
-        raise ValueError("write whole hours, days or weeks like 36h, 7d or 4w, or none to keep everything")
-    return int(match[1]) * _HOURS[match[2]]
+Hours = Annotated[int, _in(_HOURS, "whole hours, days or weeks like 36h, 7d or 4w, or none to keep everything")]
+Bytes = Annotated[int, _in(_BYTES, "a whole number with its unit like 500MB or 20GB, or none for no bound")]
 
 
 class StorerSettings(StoreSettings):
@@ -43,10 +40,10 @@ class StorerSettings(StoreSettings):
 
     store_timeout: Annotated[Duration, Field(gt=0)] = Field(10.0, description="how long a write may take")
     store_gzip: bool = Field(False, description="compress what is written, for a slow link")  # noqa: FBT003
-    store_retention: Annotated[int, BeforeValidator(_hours)] = Field(
+    store_retention: Hours = Field(
         168, ge=0, description="how long all but the bars of a minute is kept, like 36h or 7d; none keeps all"
     )
-    store_max_size: Annotated[int, BeforeValidator(_bytes)] = Field(
+    store_max_size: Bytes = Field(
         20 * 10**9,
         ge=0,
         description="from which size on a SQLite file gives its oldest rows up, like 500MB; none: never",
