@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks import crowd
 from benchmarks.bench_chain import MARGIN
-from benchmarks.chain import PER_SECOND, QUEUES, Sample, chain
+from benchmarks.chain import PER_SECOND, QUEUES, Sample, chain, of_service
 from benchmarks.servers import room
 
 SCALED = ("crawler", "converter", "storer")
@@ -49,8 +49,8 @@ def _ends(recording: Path, names: list[str], service: str, count: int, seconds: 
 
 
 def _cpu(sample: Sample, service: str) -> float:
-    return sum(seconds for name, seconds in sample.cpu.items() if name.partition(" ")[0] == service)
+    return sum(of_service(sample.cpu, service).values())
 
 
 def _megabytes(sample: Sample, service: str) -> float:
-    return max(held for name, held in sample.megabytes.items() if name.partition(" ")[0] == service)
+    return max(of_service(sample.megabytes, service).values())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType
+from typing import TypeVar
 
 from benchmarks.processes import Running, machine_cpu, running, until
 from benchmarks.servers import Room
@@ -14,6 +15,8 @@ from fairprice.topology import BOOKS_CONVERTER, BOOKS_STORER, PRICES_STORER
 
 SERVICES = ("storer", "converter", "gateway", "crawler")
 QUEUES = (BOOKS_CONVERTER, BOOKS_STORER, PRICES_STORER)
+T = TypeVar("T")
+
 PER_SECOND = 10
 """Diffs, and so books, of one symbol."""
 
@@ -65,7 +68,7 @@ class Chain:
 
     def all_of(self, service: str) -> dict[str, Running]:
         """Return the processes of a service by their names."""
-        return {name: process for name, process in self.processes.items() if name.partition(" ")[0] == service}
+        return of_service(self.processes, service)
 
     def until_ready(self, service: str) -> None:
         """Wait until each process of a service is ready."""
@@ -122,6 +125,11 @@ def chain(
         for name in reversed(SERVICES):
             whole.until_ready(name)
         yield whole
+
+
+def of_service(by_process: Mapping[str, T], service: str) -> dict[str, T]:
+    """Return what belongs to the processes of a service, which are named after it, with a number if they are many."""
+    return {name: value for name, value in by_process.items() if name.partition(" ")[0] == service}
 
 
 def thirds(values: Sequence[float]) -> str:
