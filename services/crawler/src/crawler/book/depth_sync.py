@@ -4,7 +4,7 @@ The rules are those of "How to manage a local order book correctly" in the docum
 with S the snapshot's id, L the book's id, F the first id of the first diff that waits, and `first` to `last` the ids
 that a diff adds:
 
-    snapshot usable    S >= F - 1, both sides     else ask again, keep what waits
+    snapshot usable    S >= F - 1, both sides    else ask again, keep what waits
     drop               last <= S
     first applied      first <= S + 1 <= last
     contiguous         first == L + 1
