@@ -209,13 +209,14 @@ async def test_cancelling_ends_the_work_and_leaves_the_subscription():
 
 
 async def test_a_stop_lets_what_is_being_worked_on_end_and_takes_no_more():
-    broker, stop, begun, done = MemoryBroker(), asyncio.Event(), asyncio.Event(), []
+    broker, stop, done = MemoryBroker(), asyncio.Event(), []
+    begun, may_end = asyncio.Event(), asyncio.Event()
 
     async def work(subscription):
         deliveries = await subscription.receive(1)
         if deliveries:
             begun.set()
-            await asyncio.sleep(0.02)
+            await may_end.wait()
             await deliveries[-1].ack()
             done.append(deliveries)
         return bool(deliveries)
@@ -227,6 +228,8 @@ async def test_a_stop_lets_what_is_being_worked_on_end_and_takes_no_more():
     )
     await begun.wait()
     stop.set()
+    await settle()
+    may_end.set()
     await soon(consuming)
     assert len(done) == 1
     assert broker.depths()[PRICES_STORER] == 2
